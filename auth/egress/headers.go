@@ -1,0 +1,98 @@
+package egress
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+const (
+	maxHeaders     = 32
+	maxHeaderValue = 4 << 10
+)
+
+// sendable are the request headers that an agent may set anywhere.
+var sendable = []string{"Accept", "Accept-Language", "Content-Language", "Content-Type", "Idempotency-Key", "If-Match",
+	"If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since", "Prefer", "Range"}
+
+// reserved are request headers that no provider definition can open to agents, beside those that Do decides and the
+// families in isReserved: they carry credentials, or change where the request goes or what it means.
+var reserved = []string{"Authorization", "Cookie", "Cookie2", "User-Agent", "Forwarded", "Via", "Origin", "Referer",
+	"X-Real-Ip", "X-Http-Method", "X-Http-Method-Override", "X-Method-Override", "X-Original-Url", "X-Rewrite-Url",
+	"Http2-Settings", "Max-Forwards"}
+
+// RequestHeaders turns the headers that an agent asks for into the ones to send. Allowed are a few standard fields
+// (sendable) and extra, exact names from the provider's definition; anything else, a control or non-ASCII character,
+// the same name twice, or a value over 4 KiB is an *Error of KindRequest that names the header.
+func RequestHeaders(asked map[string]string, extra []string) (http.Header, error) {
+	if len(asked) > maxHeaders {
+		return nil, badRequest("more than " + strconv.Itoa(maxHeaders) + " headers")
+	}
+	header := make(http.Header, len(asked))
+	for name, value := range asked {
+		key := http.CanonicalHeaderKey(name)
+		switch {
+		case !httpguts.ValidHeaderFieldName(name) || !maySend(key, extra):
+			return nil, badRequest("header " + quote(name) + " cannot be set; leave it out")
+		case header[key] != nil:
+			return nil, badRequest("header " + quote(name) + " is given twice")
+		case len(value) > maxHeaderValue:
+			return nil, badRequest("header " + quote(name) + " is longer than 4 KiB")
+		case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' }):
+			return nil, badRequest("header " + quote(name) + " holds a character that is not printable ASCII")
+		}
+		header[key] = []string{strings.TrimSpace(value)}
+	}
+	return header, nil
+}
+
+func maySend(key string, extra []string) bool {
+	if slices.Contains(sendable, key) {
+		return true
+	}
+	return !isReserved(key) && slices.ContainsFunc(extra, func(e string) bool { return strings.EqualFold(e, key) })
+}
+
+func isReserved(key string) bool {
+	return slices.Contains(reserved, key) || slices.Contains(ours, key) || strings.HasPrefix(key, "Proxy-") ||
+		strings.HasPrefix(key, "Sec-") || strings.HasPrefix(key, "X-Forwarded-")
+}
+
+// quote shows a name from outside in an error, short and harmless.
+func quote(name string) string { return strconv.QuoteToASCII(name[:min(len(name), 64)]) }
+
+// returnable are the answer's headers that an agent sees.
+var returnable = []string{"Accept-Ranges", "Allow", "Content-Disposition", "Content-Language", "Content-Range", "Content-Type",
+	"Date", "Deprecation", "Etag", "Last-Modified", "Link", "Preference-Applied", "Retry-After", "Sunset", "X-Request-Id",
+	"X-Total-Count"}
+
+// ResponseHeaders keeps the headers that help an agent go on, cleaned by Sanitize: the fields in returnable and every
+// rate limit. A Location is reduced to its host, under Location-Host: the rest may hold a credential or a lure.
+// Values over 4 KiB are left out. The secrets of the call are still to be redacted.
+func ResponseHeaders(got http.Header) http.Header {
+	header := make(http.Header)
+	for name, values := range got {
+		if !mayReturn(name) {
+			continue
+		}
+		for _, v := range values {
+			if len(v) <= maxHeaderValue {
+				header.Add(name, Sanitize(v))
+			}
+		}
+	}
+	if u, err := url.Parse(got.Get("Location")); err == nil && u.Host != "" {
+		header.Set("Location-Host", Sanitize(u.Host))
+	}
+	return header
+}
+
+func mayReturn(name string) bool {
+	key := http.CanonicalHeaderKey(name)
+	return slices.Contains(returnable, key) || strings.HasPrefix(key, "X-Ratelimit-") ||
+		strings.HasPrefix(key, "X-Rate-Limit-") || key == "Ratelimit" || strings.HasPrefix(key, "Ratelimit-")
+}

@@ -1,0 +1,52 @@
+package egress
+
+import (
+	"regexp"
+	"strings"
+	"unicode"
+)
+
+// escapes matches terminal control sequences (ECMA-48), 7-bit and 8-bit: strings such as OSC with their content, even
+// when unterminated, CSI sequences, and two-character escapes.
+var escapes = regexp.MustCompile(`(?s)(?:\x1b[\]P_^X]|[\x{90}\x{98}\x{9d}-\x{9f}])[^\x07\x1b\x{9c}\n]*(?:\x07|\x1b\\|\x{9c})?` +
+	`|(?:\x1b\[|\x{9b})[0-?]*[ -/]*[@-~]?` +
+	`|\x1b[ -/]*[0-~]?`)
+
+// invisible are characters that show nothing and are not in the category Cf: fillers, joiners, variation selectors.
+var invisible = &unicode.RangeTable{
+	R16: []unicode.Range16{
+		{0x034f, 0x034f, 1}, {0x115f, 0x1160, 1}, {0x17b4, 0x17b5, 1}, {0x180b, 0x180f, 1}, {0x2028, 0x2029, 1},
+		{0x2060, 0x206f, 1}, {0x3164, 0x3164, 1}, {0xfe00, 0xfe0f, 1}, {0xffa0, 0xffa0, 1}, {0xfff0, 0xfffb, 1},
+	},
+	R32: []unicode.Range32{{0xe0000, 0xe0fff, 1}},
+}
+
+// Sanitize makes text from outside harmless to show or to give to a model: it removes terminal escapes, control characters other than
+// newline and tab, bidirectional controls, zero-width and other invisible characters, and Unicode tags, which can all
+// hide words from the person who reads. Line ends become "\n", invalid UTF-8 becomes U+FFFD.
+func Sanitize(text string) string {
+	if isPlainText(text) {
+		return text
+	}
+	text = strings.ToValidUTF8(text, "\ufffd")
+	text = escapes.ReplaceAllString(text, "")
+	text = strings.NewReplacer("\r\n", "\n", "\u2028", "\n", "\u2029", "\n").Replace(text)
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return r
+		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), unicode.Is(invisible, r):
+			return -1
+		}
+		return r
+	}, text)
+}
+
+func isPlainText(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' && c != '\n' && c != '\t' || c > '~' {
+			return false
+		}
+	}
+	return true
+}
