@@ -18,13 +18,15 @@ var (
 	errTooLarge = &Error{Kind: KindTooLarge, Sent: true, text: "the answer is too large"}
 	errEncoding = &Error{Kind: KindAnswer, Sent: true, text: "the answer comes in an encoding that was not asked for"}
 	errSilent   = &Error{Kind: KindTimeout, Sent: true, text: "the answer stopped half-way", cause: context.DeadlineExceeded}
+	errResent   = &Error{Kind: KindNetwork, Sent: true, text: "the connection broke, and the request is not sent again"}
 )
 
 // read decodes at most limit bytes. The bound counts decoded bytes, and the encoded ones as well, because
 // gzip can be made of members that are empty.
-func (c *Client) read(res *http.Response, cancel context.CancelFunc, limit int64, truncate bool) ([]byte, bool, error) {
-	idle := &idleReader{r: res.Body, limit: c.opt.IdleTimeout, timer: time.AfterFunc(c.opt.IdleTimeout, cancel)}
-	defer idle.timer.Stop()
+func (c *Client) read(res *http.Response, abort context.CancelCauseFunc, limit int64, truncate bool) ([]byte, bool, error) {
+	timer := time.AfterFunc(c.opt.IdleTimeout, func() { abort(errSilent) })
+	defer timer.Stop()
+	idle := &idleReader{res.Body, timer, c.opt.IdleTimeout}
 	var body io.Reader = idle
 	switch strings.ToLower(res.Header.Get("Content-Encoding")) {
 	case "", "identity":
@@ -43,8 +45,6 @@ func (c *Client) read(res *http.Response, cancel context.CancelFunc, limit int64
 		return b.Bytes()[:limit], true, nil
 	case int64(b.Len()) > limit:
 		return nil, false, errTooLarge
-	case err != nil && !idle.timer.Stop() && idle.waiting:
-		return nil, false, errSilent
 	case err != nil:
 		return nil, false, err
 	}
@@ -68,31 +68,27 @@ func (g *gunzip) Read(p []byte) (int, error) {
 	return g.zr.Read(p)
 }
 
-// idleReader lets its timer fire when one Read takes longer than limit.
+// idleReader puts its timer off with every Read.
 type idleReader struct {
-	r       io.Reader
-	limit   time.Duration
-	timer   *time.Timer
-	waiting bool
+	r     io.Reader
+	timer *time.Timer
+	limit time.Duration
 }
 
 func (i *idleReader) Read(p []byte) (int, error) {
-	i.waiting = true
 	i.timer.Reset(i.limit)
-	n, err := i.r.Read(p)
-	if err == nil {
-		i.waiting = false
-	}
-	return n, err
+	return i.r.Read(p)
 }
 
 // exchangeError dresses whatever net/http said. Its own texts quote what the server sent, so none of them is passed on
 // but those of the network and of certificates.
 func exchangeError(outer, ctx context.Context, sent bool, err error) error {
-	if e, ok := errors.AsType[*Error](err); ok {
-		e := *e
-		e.Sent = sent
-		return &e
+	for _, known := range []error{context.Cause(ctx), err} {
+		if e, ok := errors.AsType[*Error](known); ok {
+			e := *e
+			e.Sent = sent
+			return &e
+		}
 	}
 	e := &Error{Kind: KindAnswer, Sent: sent, text: "the answer is not valid HTTP"}
 	var netErr net.Error

@@ -3,7 +3,9 @@ package egress
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -16,12 +18,15 @@ import (
 
 var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
+// safe methods change nothing (RFC 9110 section 9.2.1).
+var safe = []string{"GET", "HEAD", "OPTIONS"}
+
 // ours are the fields that Do alone decides; a request that brings one is refused, not corrected.
 var ours = []string{"Host", "Connection", "Content-Length", "Transfer-Encoding", "Te", "Trailer", "Upgrade", "Expect",
 	"Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "Accept-Encoding"}
 
-// Do sends r once and reads the answer whole. Every status is an answer, redirects too. Only a GET, HEAD or OPTIONS may
-// be sent a second time, when a kept connection died under it. Errors are *Error; Sent tells whether the server may have seen r.
+// Do sends r and reads the answer whole. Every status is an answer, redirects too. Only a GET, HEAD or OPTIONS may be
+// sent a second time, when a kept connection died under it. Errors are *Error; Sent tells whether the server may have seen r.
 func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	if err := c.check(r); err != nil {
 		return nil, err
@@ -29,15 +34,16 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	outer := ctx
 	ctx, cancel := context.WithTimeout(ctx, orElse(r.Timeout, c.opt.Timeout))
 	defer cancel()
+	ctx, abort := context.WithCancelCause(ctx)
+	defer abort(nil)
 
-	var seen sending
-	req := c.build(httptrace.WithClientTrace(ctx, seen.trace(cancel)), r)
-	res, err := c.transport.RoundTrip(req)
+	seen := sending{abort: abort, safe: slices.Contains(safe, r.Method)}
+	res, err := c.transport.RoundTrip(c.build(httptrace.WithClientTrace(ctx, seen.trace()), r))
 	if err != nil {
 		return nil, exchangeError(outer, ctx, seen.reached(), err)
 	}
 	defer res.Body.Close()
-	body, truncated, err := c.read(res, cancel, orElse(r.MaxBody, DefaultMaxBody), r.Truncate)
+	body, truncated, err := c.read(res, abort, orElse(r.MaxBody, DefaultMaxBody), r.Truncate)
 	if err != nil {
 		return nil, exchangeError(outer, ctx, true, err)
 	}
@@ -94,27 +100,31 @@ func (c *Client) build(ctx context.Context, r Request) *http.Request {
 		req.Header.Set("User-Agent", c.opt.UserAgent)
 	}
 	if len(r.Body) > 0 {
-		req.Body = io.NopCloser(bytes.NewReader(r.Body)) // without GetBody: it cannot be sent twice
+		// GetBody lets net/http turn to another connection when the kept one took no byte at all.
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.Body)), nil }
+		req.Body, _ = req.GetBody()
 	}
 	return req
 }
 
-// sending watches how far a request got.
+// sending watches how often a request was sent, and stops net/http where it would send it once more than we want.
 type sending struct {
+	abort context.CancelCauseFunc
+	safe  bool // sending it twice changes nothing
+
 	mu    sync.Mutex
 	conns int
 	wrote int
 }
 
-// trace cancels a request that would be sent a third time; net/http itself would go on through all kept connections.
-func (s *sending) trace(cancel context.CancelFunc) *httptrace.ClientTrace {
+func (s *sending) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) {
+		GotConn: func(info httptrace.GotConnInfo) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.conns++
-			if s.wrote >= 2 {
-				cancel()
+			if s.safe && s.wrote >= 2 || !s.safe && s.wrote >= 1 && isHTTP2(info.Conn) {
+				s.abort(errResent)
 			}
 		},
 		WroteHeaders: func() {
@@ -123,6 +133,13 @@ func (s *sending) trace(cancel context.CancelFunc) *httptrace.ClientTrace {
 			s.wrote++
 		},
 	}
+}
+
+// isHTTP2 matters because HTTP/1 tells us of a header as written when it only reached the buffer. There net/http
+// repeats an unsafe request only if not one byte left; HTTP/2 would also repeat what the server has refused.
+func isHTTP2(conn net.Conn) bool {
+	t, ok := conn.(*tls.Conn)
+	return ok && t.ConnectionState().NegotiatedProtocol == "h2"
 }
 
 // reached reports whether a connection was handed out. It errs on the side of yes: writing goes on in another

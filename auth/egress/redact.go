@@ -1,0 +1,125 @@
+package egress
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/base64"
+	"encoding/hex"
+	"slices"
+)
+
+const (
+	redacted = "[redacted]"
+	// shortestSecret is the length from which a secret is looked for. A shorter one (a PIN) turns up by chance
+	// everywhere: its redaction would ruin answers and at the same time tell what it is.
+	shortestSecret = 6
+)
+
+// Redactor removes secrets from text that comes back from outside. It is immutable and safe for concurrent use.
+type Redactor struct {
+	find *finder
+	// looksEscaped says that a secret holds a character with which escapes begin. Undoing all kinds of escapes at once
+	// can then undo a part of the secret itself, so the kinds are tried one by one as well.
+	looksEscaped bool
+}
+
+// NewRedactor prepares to remove the secrets. Those shorter than 6 bytes are ignored.
+func NewRedactor(secrets ...[]byte) *Redactor {
+	r := &Redactor{find: new(finder)}
+	for _, s := range secrets {
+		if len(s) < shortestSecret {
+			continue
+		}
+		for _, p := range spellings(s) {
+			r.find.add(p)
+		}
+		r.looksEscaped = r.looksEscaped || bytes.ContainsAny(s, `%\&`)
+	}
+	r.find.build()
+	return r
+}
+
+// Redact returns b with every secret replaced by "[redacted]": as it is, percent-encoded, as a JSON or HTML escape (any
+// choice of characters escaped, in either case of hex, up to three layers deep), in hex, and in base64 (both alphabets, at every
+// alignment inside a longer text). It does not see through hashing, encryption, compression or reordering. b is not changed.
+func (r *Redactor) Redact(b []byte) []byte {
+	found := r.spans(b)
+	if len(found) == 0 {
+		return b
+	}
+	out := make([]byte, 0, len(b))
+	end := 0
+	for _, s := range found {
+		if s.start >= end {
+			out = append(out, b[end:s.start]...)
+			out = append(out, redacted...)
+		}
+		end = max(end, s.end)
+	}
+	return append(out, b[end:]...)
+}
+
+// RedactString is Redact for a string.
+func (r *Redactor) RedactString(s string) string { return string(r.Redact([]byte(s))) }
+
+// span is a piece of text, [start, end).
+type span struct{ start, end int }
+
+// spans finds all secrets in b, in order of their start; they may overlap.
+func (r *Redactor) spans(b []byte) []span {
+	if r.find.empty() {
+		return nil
+	}
+	found := r.find.all(b)
+	found = r.escaped(found, b, nil, 3, anyEscape) // three: a URL in JSON in JSON
+	if r.looksEscaped {
+		found = r.escaped(found, b, nil, 2, percentEscape, backslashEscape, entityEscape)
+	}
+	slices.SortFunc(found, func(a, b span) int { return cmp.Compare(a.start, b.start) })
+	return found
+}
+
+// escaped adds to found what comes to light in text when escapes are undone, up to depth times, by each of the schemes.
+// undone leads from text back to the text that Redact was given.
+func (r *Redactor) escaped(found []span, text []byte, undone []edits, depth int, schemes ...scheme) []span {
+	if depth == 0 {
+		return found
+	}
+	for _, s := range schemes {
+		plain, e := unescape(text, s)
+		if len(e) == 0 {
+			continue
+		}
+		path := append(slices.Clip(undone), e)
+		for _, f := range r.find.all(plain) {
+			for _, e := range slices.Backward(path) {
+				f = span{e.origin(f.start), e.origin(f.end)}
+			}
+			found = append(found, f)
+		}
+		found = r.escaped(found, plain, path, depth-1, schemes...)
+	}
+	return found
+}
+
+// spellings lists the forms of a secret that unescape does not lead back to it.
+func spellings(secret []byte) []pattern {
+	lower := hex.AppendEncode(nil, secret)
+	all := []pattern{
+		{text: bytes.Clone(secret)},
+		{text: lower},
+		{text: bytes.ToUpper(lower)},
+	}
+	if bytes.Contains(secret, []byte(" ")) { // in a form, a space is a plus
+		all = append(all, pattern{text: bytes.ReplaceAll(secret, []byte(" "), []byte("+"))})
+	}
+	for shift := range 3 {
+		// Characters that also hold bits of the bytes before or behind the secret are left out.
+		shifted := append(make([]byte, shift), secret...)
+		first, last := (shift*8+5)/6, len(shifted)*8/6
+		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			all = append(all, pattern{text: enc.AppendEncode(nil, shifted)[first:last], base64: true})
+		}
+	}
+	return all
+}

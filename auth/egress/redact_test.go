@@ -1,0 +1,208 @@
+package egress
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"html"
+	"net/url"
+	"strings"
+	"testing"
+	"unicode/utf16"
+
+	"pgregory.net/rapid"
+)
+
+// encodings are what a hostile or careless server may do to a secret before it sends it back. each draws its own mix.
+var encodings = map[string]func(t *rapid.T, secret string) string{
+	"raw":       func(_ *rapid.T, s string) string { return s },
+	"hex":       func(_ *rapid.T, s string) string { return hex.EncodeToString([]byte(s)) },
+	"HEX":       func(_ *rapid.T, s string) string { return strings.ToUpper(hex.EncodeToString([]byte(s))) },
+	"query":     func(_ *rapid.T, s string) string { return url.QueryEscape(s) },
+	"path":      func(_ *rapid.T, s string) string { return url.PathEscape(s) },
+	"html":      func(_ *rapid.T, s string) string { return html.EscapeString(s) },
+	"json":      func(_ *rapid.T, s string) string { return jsonEscape(s) },
+	"slash":     func(_ *rapid.T, s string) string { return strings.ReplaceAll(jsonEscape(s), "/", `\/`) },
+	"%xx":       someBytes("%%%02x"),
+	"%XX":       someBytes("%%%02X"),
+	`\uXXXX`:    func(t *rapid.T, s string) string { return someUTF16(t, s) },
+	"&#n;":      someRunes("&#%d;", html.EscapeString),
+	"&#xn;":     someRunes("&#x%04X;", html.EscapeString),
+	"json json": func(_ *rapid.T, s string) string { return jsonEscape(jsonEscape(s)) },
+	"query in json": func(t *rapid.T, s string) string {
+		return someUTF16(t, url.QueryEscape(s))
+	},
+	"query query": func(_ *rapid.T, s string) string { return url.QueryEscape(url.QueryEscape(s)) },
+}
+
+func jsonEscape(s string) string {
+	b, _ := json.Marshal(s)
+	return string(b[1 : len(b)-1])
+}
+
+// someBytes escapes bytes as it pleases, and always the percent sign.
+func someBytes(format string) func(*rapid.T, string) string {
+	return func(t *rapid.T, s string) string {
+		var b strings.Builder
+		for i := range len(s) {
+			if s[i] == '%' || rapid.Bool().Draw(t, "escape") {
+				fmt.Fprintf(&b, format, s[i])
+			} else {
+				b.WriteByte(s[i])
+			}
+		}
+		return b.String()
+	}
+}
+
+func someRunes(format string, must func(string) string) func(*rapid.T, string) string {
+	return func(t *rapid.T, s string) string {
+		var b strings.Builder
+		for _, r := range s {
+			if rapid.Bool().Draw(t, "escape") {
+				fmt.Fprintf(&b, format, r)
+			} else {
+				b.WriteString(must(string(r)))
+			}
+		}
+		return b.String()
+	}
+}
+
+func someUTF16(t *rapid.T, s string) string {
+	format := rapid.SampledFrom([]string{`\u%04x`, `\u%04X`}).Draw(t, "case")
+	var b strings.Builder
+	for _, r := range s {
+		if !rapid.Bool().Draw(t, "escape") {
+			b.WriteString(jsonEscape(string(r)))
+			continue
+		}
+		for _, u := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&b, format, u)
+		}
+	}
+	return b.String()
+}
+
+// BF-027: the answer echoes the token in one of many forms; nothing of it may be left.
+func TestRedactEveryEncoding(t *testing.T) {
+	for name, encode := range encodings {
+		t.Run(name, rapid.MakeCheck(func(t *rapid.T) {
+			secret := rapid.StringOfN(rapid.RuneFrom([]rune(`aZ09-._~+/= %\&;#"'<>é漢😀`)), 6, 40, -1).Draw(t, "secret")
+			before := rapid.StringMatching(`[a-z0-9{}:, ]*`).Draw(t, "before") + `"`
+			after := `"` + rapid.StringMatching(`[a-z0-9{}:, ]*`).Draw(t, "after")
+			echo := encode(t, secret)
+			got := NewRedactor([]byte(secret)).RedactString(before + echo + after)
+			if want := before + "[redacted]" + after; got != want {
+				t.Fatalf("secret %q as %q: got %q, want %q", secret, echo, got, want)
+			}
+		}))
+	}
+}
+
+// BF-027: base64 of a longer text that holds the token at any place, such as a Basic authorization.
+func TestRedactBase64(t *testing.T) {
+	for name, enc := range map[string]*base64.Encoding{"std": base64.StdEncoding, "raw std": base64.RawStdEncoding,
+		"url": base64.URLEncoding, "raw url": base64.RawURLEncoding} {
+		t.Run(name, rapid.MakeCheck(func(t *rapid.T) {
+			secret := rapid.SliceOfN(rapid.Byte(), 6, 40).Draw(t, "secret")
+			before := rapid.SliceOfN(rapid.Byte(), 0, 8).Draw(t, "before")
+			after := rapid.SliceOfN(rapid.Byte(), 0, 8).Draw(t, "after")
+			echo := enc.EncodeToString(bytes.Join([][]byte{before, secret, after}, nil))
+			text := `{"authorization":"` + echo + `"}`
+			if slash := rapid.Bool().Draw(t, "slash"); slash {
+				text = strings.ReplaceAll(text, "/", `\/`)
+			}
+			got := NewRedactor(secret).RedactString(text)
+			// What is left must be what encodes the neighbours alone.
+			left := strings.TrimSuffix(strings.TrimPrefix(got, `{"authorization":"`), `"}`)
+			head, tail, ok := strings.Cut(left, "[redacted]")
+			if !ok || len(strings.ReplaceAll(head, `\`, "")) > len(before)*8/6 || len(strings.ReplaceAll(tail, `\`, "")) > len(after)*8/6+3 {
+				t.Fatalf("secret %x in %q: %q", secret, text, got)
+			}
+		}))
+	}
+}
+
+func TestRedactLeavesTheRest(t *testing.T) {
+	r := NewRedactor([]byte("gho_abcdefghij"), []byte("12345"))
+	for _, text := range []string{"", "gho_abcdefghi", "12345", `{"a":"\u0041%zz&bogus;\"}`, "%", `\`, "&#;", `\ud83d`} {
+		if got := r.RedactString(text); got != text {
+			t.Errorf("%q became %q", text, got)
+		}
+	}
+	if got := r.RedactString("a gho_abcdefghij b gho_abcdefghijgho_abcdefghij"); got != "a [redacted] b [redacted][redacted]" {
+		t.Error(got)
+	}
+	if got := NewRedactor().RedactString("x"); got != "x" {
+		t.Error(got)
+	}
+}
+
+// BF-027: the secret is escaped in one place and stands raw in another of the same answer.
+func TestRedactMixed(t *testing.T) {
+	r := NewRedactor([]byte("s3cr3t/t0ken"), []byte("other-s3cr3t"))
+	got := r.RedactString(`{"a":"s3cr3t\/t0ken","b":"caf\u00e9 s3cr3t%2Ft0ken","c":"\u006fther-s3cr3t","d":"s3cr3t/t0ken"}`)
+	if want := `{"a":"[redacted]","b":"caf\u00e9 [redacted]","c":"[redacted]","d":"[redacted]"}`; got != want {
+		t.Error(got)
+	}
+}
+
+func FuzzRedact(f *testing.F) {
+	f.Add([]byte(`{"t":"\u0073ecret%2D&#116;oken"}`), []byte("secret-token"))
+	f.Add([]byte(`\\u0073ecret`), []byte("secret"))
+	f.Add([]byte("c2VjcmV0LXRva2Vu"), []byte("secret-token"))
+	f.Fuzz(func(t *testing.T, body, secret []byte) {
+		before := bytes.Clone(body)
+		r := NewRedactor(secret)
+		got := r.Redact(body)
+		if !bytes.Equal(body, before) {
+			t.Fatal("the body was changed in place")
+		}
+		if len(secret) < shortestSecret {
+			if !bytes.Equal(got, body) {
+				t.Fatal("a secret too short was looked for")
+			}
+			return
+		}
+		// The replacement, together with what stands around it, could spell a secret made of its own letters.
+		for part := range bytes.SplitSeq(got, []byte(redacted)) {
+			if bytes.Contains(part, secret) || bytes.Contains(part, []byte(hex.EncodeToString(secret))) {
+				t.Fatalf("%q is left in %q", secret, got)
+			}
+		}
+	})
+}
+
+func BenchmarkRedact1MiB(b *testing.B) {
+	secrets := [][]byte{[]byte("gho_" + rand.Text() + rand.Text()), []byte(rand.Text() + "/" + rand.Text()), []byte(rand.Text())}
+	fill := func(unit string) []byte { return bytes.Repeat([]byte(unit), 1<<20/len(unit)) }
+	bodies := map[string][]byte{
+		"plain":     fill(`{"id":1296269,"name":"Hello-World","full_name":"octocat/Hello-World","private":false},`),
+		"json":      fill(`{"body":"first line\nsecond \"line\"","url":"https:\/\/api.test\/x?a=1&b=2&c=%20"},`),
+		"base64":    []byte(base64.StdEncoding.EncodeToString(fill("\x00\x13ab\xf0zq")))[:1<<20],
+		"slashes":   fill(`\/`),
+		"percent":   fill(`%41`),
+		"entities":  fill(`&#65;`),
+		"layers":    fill(`\\\\\\\/x`),
+		"secrets":   append(fill(string(secrets[0])+" "), secrets[0]...),
+		"backslash": fill(`\`),
+	}
+	r := NewRedactor(secrets...)
+	for name, body := range bodies {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(body)))
+			for b.Loop() {
+				r.Redact(body)
+			}
+		})
+	}
+	b.Run("NewRedactor", func(b *testing.B) {
+		for b.Loop() {
+			NewRedactor(secrets...)
+		}
+	})
+}
