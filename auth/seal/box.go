@@ -32,7 +32,8 @@ type ring struct {
 }
 
 // dataKey yields keys and gives itself to nobody. The bytes are inside a func,
-// where no verb of fmt and no dumper that walks structs can reach them.
+// where no verb of fmt and no dumper that walks structs reaches them. A pointer
+// would not do: fmt follows one, however deep, under a verb it does not fit (%s).
 type dataKey struct {
 	number uint32
 	derive func(salt []byte, purpose string, parts ...string) ([]byte, error)
@@ -145,8 +146,11 @@ func wrap(ctx context.Context, kek KEK, number uint32, secret []byte) (Key, erro
 	}
 	again, err := kek.Unwrap(ctx, wrapped)
 	defer clear(again)
-	if err != nil || !bytes.Equal(again, inside) {
-		return Key{}, fmt.Errorf("master key %s does not open what it wrapped (%v): nothing was changed; check the key's command", kek.ID(), err)
+	if err != nil {
+		return Key{}, fmt.Errorf("unwrap data key %s right after wrapping it (it was not stored): %w", dataKeyID(number), err)
+	}
+	if !bytes.Equal(again, inside) {
+		return Key{}, fmt.Errorf("master key %s opens what it wrapped to something else (nothing was stored): correct its command", kek.ID())
 	}
 	return Key{ID: dataKeyID(number), KEK: kek.ID(), Wrapped: wrapped}, nil
 }

@@ -95,9 +95,9 @@ func (k execKEK) run(ctx context.Context, verb string, stdin []byte) ([]byte, er
 	case stdout.over || stderr.over:
 		return nil, fmt.Errorf("`%s %s` printed more than %d KiB: correct the command", k.argv[0], verb, execMaxOutput>>10)
 	case err != nil:
-		return nil, fmt.Errorf("`%s %s` failed (%w)%s: run it by hand to see why", k.argv[0], verb, err, shortReason(stderr.Bytes()))
+		return nil, fmt.Errorf("`%s %s` failed (%w)%s: run it by hand to see why", k.argv[0], verb, err, shortReason(stderr.kept))
 	}
-	return stdout.Bytes(), nil
+	return stdout.kept, nil
 }
 
 var printable = regexp.MustCompile(`^[ -~]{1,200}$`)
@@ -112,17 +112,19 @@ func shortReason(stderr []byte) string {
 	return ": " + string(line)
 }
 
-// bounded is a buffer that stops the writer at max bytes.
+// bounded keeps what is written, and stops the writer at max bytes. It does not
+// embed its buffer: io.Copy would find ReadFrom there and go past Write.
 type bounded struct {
-	bytes.Buffer
+	kept []byte
 	max  int
 	over bool
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > b.max {
+	if len(b.kept)+len(p) > b.max {
 		b.over = true
 		return 0, errors.New("too much output")
 	}
-	return b.Buffer.Write(p)
+	b.kept = append(b.kept, p...)
+	return len(p), nil
 }

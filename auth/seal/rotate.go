@@ -36,10 +36,10 @@ func (b *Box) Rotate(ctx context.Context) error {
 }
 
 // Rewrap moves every data key to the master key to. Sealed values stay as they
-// are, and running processes go on with the data keys they have. One row moves
-// at a time, and none before to has shown that it opens it: stopped anywhere,
-// each data key is whole under one of the two. To resume, call NewBox with both
-// and Rewrap again. When it returns nil the old master key opens nothing more.
+// are, and running processes go on with the data keys they have. Rows move one at
+// a time, each only after to has opened its new wrapping: stopped anywhere, every
+// data key is whole under one of the two. To resume, call NewBox with both and
+// Rewrap again. When it returns nil the old master key opens nothing more.
 func (b *Box) Rewrap(ctx context.Context, to KEK) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
