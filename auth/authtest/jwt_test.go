@@ -61,3 +61,15 @@ func verify(t *testing.T, srv *authtest.Server, token, typ string) map[string]an
 	}
 	return claims
 }
+
+// isJWTFor looks at the audience without checking the signature.
+func isJWTFor(token, audience string) bool {
+	signed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.RS256})
+	if err != nil {
+		return false
+	}
+	var claims struct {
+		Audience string `json:"aud"`
+	}
+	return json.Unmarshal(signed.UnsafePayloadWithoutVerification(), &claims) == nil && claims.Audience == audience
+}
