@@ -27,12 +27,23 @@ type KEK interface {
 
 // OpenKEK opens the master key at url:
 //
-//	file:PATH             a file made by CreateKEK, mode 0600
-//	env:NAME              32 bytes in base64, as `openssl rand -base64 32` prints; the variable is removed on reading, so it can be opened once
+//	file:PATH             a file made by CreateKEK; only its owner may read it
+//	env:NAME              32 bytes in base64, as `openssl rand -base64 32` prints
 //	keyring:SERVICE/USER  the keyring of the operating system
-//	exec:COMMAND          a command that asks a KMS; the package's execKEK has the protocol
+//	exec:COMMAND          a command that asks a KMS or HSM, see below
 //
-// ErrNoKey: nothing is there. Every other error says what to do.
+// ErrNoKey: nothing is there. Every other error says what to do. An environment
+// variable is removed when it is read, so it can be opened once.
+//
+// COMMAND is split at white space and run without a shell, with one argument
+// more. Base64 is standard, padded, on one line; exit status 0 means done; it
+// has 30 seconds and 64 KiB of output, and inherits the environment.
+//
+//	COMMAND id      prints the id of the key: 16 lower-case hex characters, for
+//	                example `printf %s "$KEY_NAME" | sha256sum | cut -c1-16`
+//	COMMAND wrap    reads base64 of a data key (36 bytes) from standard input
+//	                and prints base64 of the wrapped key
+//	COMMAND unwrap  reads base64 of a wrapped key and prints base64 of the data key
 func OpenKEK(ctx context.Context, url string) (KEK, error) {
 	scheme, rest, _ := strings.Cut(url, ":")
 	if rest == "" {

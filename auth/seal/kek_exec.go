@@ -12,18 +12,8 @@ import (
 	"time"
 )
 
-// execKEK is a master key that a command knows how to use, so that any KMS or
-// HSM works without its SDK in here. The command is split at white space and
-// run without a shell, with one argument more:
-//
-//	COMMAND id      prints the id of the key: 16 lower-case hex characters, for
-//	                example `printf %s "$KEY_NAME" | sha256sum | cut -c1-16`
-//	COMMAND wrap    reads base64 of a data key (36 bytes) from standard input
-//	                and prints base64 of the wrapped key
-//	COMMAND unwrap  reads base64 of a wrapped key and prints base64 of the data key
-//
-// Base64 is standard, padded, on one line. Exit status 0 means done. The command has
-// 30 seconds and 64 KiB of output. It inherits the environment.
+// execKEK is a master key that a command knows how to use, so that any KMS
+// works without its SDK in here. OpenKEK has the protocol.
 type execKEK struct {
 	argv []string
 	id   string
