@@ -152,7 +152,7 @@ func spawn(t *testing.T, dir, role, arg string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("sh", "-c", `ulimit -c 2048 || true; exec "$0" "$@"`, copied, arg)
-	cmd.Dir, cmd.Env = dir, []string{"SEAL_TEST_CHILD=" + role}
+	cmd.Dir, cmd.Env = dir, []string{"SEAL_TEST_CHILD=" + role, "GORACE=atexit_sleep_ms=0"}
 	if os.Getuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}
