@@ -30,6 +30,15 @@ type Browser struct {
 	client *http.Client
 }
 
+// Cookies that the browser would send to an address.
+func (b *Browser) Cookies(address string) []*http.Cookie {
+	u, err := url.Parse(address)
+	if err != nil || b.client == nil {
+		return nil
+	}
+	return b.client.Jar.Cookies(u)
+}
+
 // Visit is where a walk ended.
 type Visit struct {
 	Left string // the address a redirect led to on another server, or empty
@@ -103,6 +112,12 @@ func (b *Browser) submit(ctx context.Context, page *url.URL, form *html.Node) (*
 			if !slices.Contains(b.Untick, value) {
 				values.Add(name, value)
 			}
+		case node.Data == "select":
+			value = attr(first(node, "option"), "value")
+			if fill, ok := b.Fill[name]; ok {
+				value = fill
+			}
+			values.Set(name, value)
 		case node.Data == "input":
 			if fill, ok := b.Fill[name]; ok {
 				value = fill

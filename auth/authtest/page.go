@@ -11,26 +11,29 @@ import (
 //go:embed pages
 var pages embed.FS
 
-var templates = template.Must(template.ParseFS(pages, "pages/*.html"))
+var templates = template.Must(template.ParseFS(pages, "pages/*.html", "pages/site/*.html"))
 
-func render(w http.ResponseWriter, name string, data any) { renderStatus(w, http.StatusOK, name, data) }
+// render sends a page of the authorization server, which has no script.
+func render(w http.ResponseWriter, name string, data any) {
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; frame-ancestors 'none'")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	execute(w, http.StatusOK, name, data)
+}
 
-func renderStatus(w http.ResponseWriter, status int, name string, data any) {
+func execute(w http.ResponseWriter, status int, name string, data any) {
 	var page bytes.Buffer
 	if err := templates.ExecuteTemplate(&page, name, data); err != nil {
 		panic("authtest: " + err.Error())
 	}
 	noStore(w)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; frame-ancestors 'none'")
-	w.Header().Set("Referrer-Policy", "no-referrer")
 	w.WriteHeader(status)
 	_, _ = w.Write(page.Bytes())
 }
 
 // message is a page without a form.
 func message(w http.ResponseWriter, status int, title, text string) {
-	renderStatus(w, status, "message.html", map[string]any{"Title": title, "Text": text})
+	execute(w, status, "message.html", map[string]any{"Title": title, "Text": text})
 }
 
 func stylesheet(w http.ResponseWriter, _ *http.Request) {
