@@ -1,0 +1,46 @@
+package mcp
+
+import (
+	"context"
+	"slices"
+
+	"github.com/mark3labs/mcp-go/server"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+type callerKey struct{}
+
+// WithCaller says on whose behalf the calls under ctx are made. Without it they are made
+// for auth.Local, by a client that goes under the name it gives itself.
+func WithCaller(ctx context.Context, c auth.Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+func callerFrom(ctx context.Context) auth.Caller {
+	if c, ok := ctx.Value(callerKey{}).(auth.Caller); ok {
+		return c
+	}
+	return auth.Caller{Owner: auth.Local, Client: clientName(ctx)}
+}
+
+// clientName is the name that the client gives itself: with each request since
+// 2026-07-28, once in initialize before that.
+func clientName(ctx context.Context) string {
+	name := ""
+	if info := server.RequestProtocolInfoFromContext(ctx); info != nil && info.ClientInfo != nil {
+		name = info.ClientInfo.Name
+	} else if session, ok := server.ClientSessionFromContext(ctx).(server.SessionWithClientInfo); ok {
+		name = session.GetClientInfo().Name
+	}
+	if name = clean(name, 64); name == "" {
+		return "unnamed client"
+	}
+	return name
+}
+
+// holds reports whether the caller's token has a scope. A caller without a list started
+// the process and may do everything.
+func holds(c auth.Caller, scope string) bool {
+	return c.Scopes == nil || slices.Contains(c.Scopes, scope)
+}

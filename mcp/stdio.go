@@ -1,0 +1,115 @@
+package mcp
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log"
+
+	protocol "github.com/mark3labs/mcp-go/mcp"
+	"github.com/mark3labs/mcp-go/server"
+)
+
+// Stdio serves one client: a message per line on in, answers on out, and nothing else on out.
+// It returns nil at the end of in, once every call that was read has its answer (or
+// drainTime is over), and ctx.Err() when ctx ends first. mcp-go keeps the session of
+// stdio in a global, so a process can do this once at a time.
+//
+// A line over 4 MiB or with doubled keys is refused and the next line read.
+func (s *Server) Stdio(ctx context.Context, in io.Reader, out io.Writer) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	checked, feed := io.Pipe()
+	defer checked.Close()
+	l := &line{out: out, feed: feed, idle: make(chan struct{}, 1)}
+	go func() { feed.CloseWithError(l.read(ctx, in)) }() // ends with in or with the pipe
+
+	inner := server.NewStdioServer(s.core)
+	inner.SetErrorLogger(log.New(io.Discard, "", 0)) // it prints panic values
+	d09(inner)
+	err := inner.Listen(ctx, checked, l)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return err
+}
+
+// line stands between a client and mcp-go's stdio server.
+type line struct {
+	feed *io.PipeWriter // to mcp-go
+	inFlight
+	out  io.Writer
+	idle chan struct{}
+}
+
+// read forwards what is in order to mcp-go, answers what is not, and at the end of in
+// waits for the answers that are still due.
+func (l *line) read(ctx context.Context, in io.Reader) error {
+	lines := bufio.NewReaderSize(in, 64<<10)
+	for {
+		text, err := readLine(lines)
+		switch {
+		case errors.Is(err, errTooLong):
+			l.refuse(&rejection{nil, protocol.INVALID_REQUEST, "the line is longer than 4 MiB"})
+			continue
+		case err != nil && len(text) == 0:
+			l.drain(ctx)
+			return err
+		}
+		if len(bytes.TrimSpace(text)) == 0 {
+			continue
+		}
+		m, bad := parse(text)
+		if bad == nil {
+			bad = l.admit(m)
+		}
+		if bad != nil {
+			l.refuse(bad)
+			continue
+		}
+		if _, err := l.feed.Write(append(text, '\n')); err != nil {
+			return err
+		}
+	}
+}
+
+func (l *line) refuse(r *rejection) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, _ = l.out.Write(append(r.answer(), '\n'))
+}
+
+// Write takes one whole message from mcp-go, which does not lock around all of its writes.
+func (l *line) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n, err := l.out.Write(p)
+	l.answered(p)
+	return n, err
+}
+
+var errTooLong = errors.New("line too long")
+
+// readLine gives the next line without its end. A longer one than maxMessage is read to
+// its end and reported as errTooLong, so that the next one can be understood.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var text []byte
+	tooLong := false
+	for {
+		part, err := r.ReadSlice('\n')
+		if tooLong = tooLong || len(text)+len(part) > maxMessage; tooLong {
+			text = nil
+		} else {
+			text = append(text, part...)
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case tooLong && err == nil:
+			return nil, errTooLong
+		}
+		return bytes.TrimRight(text, "\r\n"), err
+	}
+}

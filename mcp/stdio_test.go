@@ -1,0 +1,289 @@
+package mcp
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+// host is an MCP client on the other end of the pipes.
+type host struct {
+	t     *testing.T
+	in    *io.PipeWriter
+	lines chan []byte
+	done  chan error
+	seq   int
+}
+
+// plug starts s over stdio.
+func plug(t *testing.T, s *Server) *host {
+	t.Helper()
+	inR, inW := io.Pipe()
+	outR, outW := io.Pipe()
+	h := &host{t: t, in: inW, lines: make(chan []byte, 10000), done: make(chan error, 1)}
+	go func() {
+		h.done <- s.Stdio(t.Context(), inR, outW)
+		outW.Close()
+	}()
+	go func() {
+		defer close(h.lines)
+		scan := bufio.NewScanner(outR)
+		scan.Buffer(nil, 64<<20)
+		for scan.Scan() {
+			h.lines <- bytes.Clone(scan.Bytes())
+		}
+	}()
+	t.Cleanup(func() {
+		inW.Close()
+		for range h.lines { // nothing may be left waiting on the pipe
+		}
+	})
+	return h
+}
+
+func (h *host) send(line string) {
+	h.t.Helper()
+	if _, err := io.WriteString(h.in, line+"\n"); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// next gives the next message, which must be JSON-RPC.
+func (h *host) next() map[string]any {
+	h.t.Helper()
+	line, ok := <-h.lines
+	if !ok {
+		h.t.Fatal("the server hung up")
+	}
+	var m map[string]any
+	if err := json.Unmarshal(line, &m); err != nil || m["jsonrpc"] != "2.0" {
+		h.t.Fatalf("not JSON-RPC on stdout: %q", line)
+	}
+	return m
+}
+
+func (h *host) initialize(capabilities string) {
+	h.send(`{"jsonrpc":"2.0","id":"init","method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":` + capabilities + `,"clientInfo":{"name":"test host","version":"1"}}}`)
+	if m := h.next(); m["result"] == nil {
+		h.t.Fatalf("initialize: %v", m)
+	}
+	h.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+}
+
+// call calls a tool and gives structuredContent.
+func (h *host) call(tool, args string) map[string]any {
+	h.t.Helper()
+	h.seq++
+	h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":%q,"arguments":%s}}`, h.seq, tool, args))
+	return h.answer()
+}
+
+func (h *host) answer() map[string]any {
+	h.t.Helper()
+	m := h.next()
+	result, ok := m["result"].(map[string]any)
+	if !ok {
+		h.t.Fatalf("no result: %v", m)
+	}
+	structured, ok := result["structuredContent"].(map[string]any)
+	if !ok {
+		h.t.Fatalf("no structuredContent: %v", result)
+	}
+	text := result["content"].([]any)[0].(map[string]any)["text"].(string)
+	var again map[string]any
+	if err := json.Unmarshal([]byte(text), &again); err != nil || fmt.Sprint(again) != fmt.Sprint(structured) {
+		h.t.Fatalf("content and structuredContent differ: %s", text)
+	}
+	if isError := result["isError"] == true; isError != (structured["type"] == "error") {
+		h.t.Fatalf("isError %v for %v", isError, structured["type"])
+	}
+	return structured
+}
+
+func TestStdioAnswersEveryTool(t *testing.T) {
+	broker := &fake{has: []auth.Info{{Provider: "practice", Account: "ada", State: auth.Active}}}
+	h := plug(t, New(broker, Options{}))
+	h.initialize("{}")
+	for _, tt := range []struct{ tool, args, want string }{
+		{"list_providers", `{"query":"git"}`, "providers"},
+		{"request_auth", `{"provider":"practice","scopes":["read"]}`, "connected"},
+		{"wait_for_auth", `{"request_id":"R","wait_seconds":0}`, "auth_status"},
+		{"get_credential", `{"provider":"practice"}`, "credential"},
+		{"call_api", `{"provider":"practice","path":"/me"}`, "response"},
+		{"list_connections", `{}`, "connections"},
+		{"revoke", `{"provider":"practice","account":"ada"}`, "revoked"},
+	} {
+		if got := h.call(tt.tool, tt.args); got["type"] != tt.want {
+			t.Errorf("%s: %v", tt.tool, got)
+		}
+	}
+	if c := broker.lastCaller(); c.Owner != auth.Local || c.Client != "test host" || c.Verified {
+		t.Errorf("caller over stdio: %+v", c)
+	}
+}
+
+// A client of 2026-07-28 names itself in every request.
+func TestStdioCallerOfTheModernProtocol(t *testing.T) {
+	broker := &fake{}
+	h := plug(t, New(broker, Options{}))
+	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_connections","arguments":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"new` + "\u202e" + `[x](https://evil.example) host","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}}}`)
+	h.answer()
+	if c := broker.lastCaller(); c.Client != "newxhttps:evil.example host" {
+		t.Errorf("client is %q", c.Client)
+	}
+}
+
+// MC-002: what mcp-go would read in another way than we do never reaches it.
+func TestStdioRefusesAmbiguousKeys(t *testing.T) {
+	broker := &fake{}
+	h := plug(t, New(broker, Options{}))
+	for _, line := range []string{
+		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_providers","NAME":"get_credential","arguments":{"provider":"p"}}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"ping","METHOD":"tools/call","params":{"name":"get_credential","arguments":{"provider":"p"}}}`,
+		`{"jsonrpc":"2.0","id":1,"METHOD":"tools/call","params":{"name":"get_credential","arguments":{"provider":"p"}}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_providers","\u006eame":"get_credential","arguments":{"provider":"p"}}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_providers","name":"get_credential","arguments":{"provider":"p"}}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"Name":"get_credential","arguments":{"provider":"p"}}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_credential","arguments":{"provider":"p","PROVIDER":"q"}}}`,
+		`[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_credential","arguments":{"provider":"p"}}}]`,
+		`{"jsonrpc":"2.0","id":null,"method":"ping"}`,
+		`{"jsonrpc":"2.0","id":1e400,"method":"ping"}`,
+		`{"jsonrpc":"2.0","id":{},"method":"ping"}`,
+	} {
+		h.send(line)
+		m := h.next()
+		if e, _ := m["error"].(map[string]any); e == nil || e["code"] != float64(-32600) {
+			t.Errorf("%s\nanswered %v", line, m)
+		}
+	}
+	if len(broker.callers) > 0 {
+		t.Error("a refused message was executed")
+	}
+}
+
+// MC-005: a line without an end is read to its end, refused, and the next one understood.
+func TestStdioBoundsALine(t *testing.T) {
+	h := plug(t, New(&fake{}, Options{}))
+	go func() {
+		part := bytes.Repeat([]byte("x"), 1<<20)
+		for range 64 {
+			if _, err := h.in.Write(part); err != nil {
+				return
+			}
+		}
+		_, _ = io.WriteString(h.in, "\n"+`{"jsonrpc":"2.0","id":7,"method":"ping"}`+"\n")
+	}()
+	if m := h.next(); m["error"] == nil {
+		t.Errorf("a line of 64 MiB: %v", m)
+	}
+	if m := h.next(); m["id"] != float64(7) || m["result"] == nil {
+		t.Errorf("after it: %v", m)
+	}
+}
+
+// MC-007: a panic is an internal error with an id; its value goes nowhere.
+func TestPanicStaysInside(t *testing.T) {
+	var log bytes.Buffer
+	broker := &fake{call: func(context.Context, auth.Caller, auth.Call) (*auth.Response, error) { panic("CANARY") }}
+	s := New(broker, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	h := plug(t, s)
+	h.initialize("{}")
+	got := h.call("call_api", `{"provider":"p","path":"/"}`)
+	message := fmt.Sprint(got["message"])
+	if got["code"] != "internal" || !strings.HasPrefix(message, "internal error ") || strings.Contains(fmt.Sprint(got), "CANARY") {
+		t.Errorf("answered %v", got)
+	}
+	id, _, _ := strings.Cut(strings.TrimPrefix(message, "internal error "), ";")
+	if text := log.String(); !strings.Contains(text, id) || strings.Contains(text, "CANARY") || !strings.Contains(text, "stack=") {
+		t.Errorf("logged %s", text)
+	}
+	if got := h.call("list_connections", `{}`); got["type"] != "connections" {
+		t.Errorf("after the panic: %v", got)
+	}
+}
+
+// MC-009: whatever comes in, only JSON-RPC comes out (next checks each line).
+func TestStdioSpeaksOnlyJSONRPC(t *testing.T) {
+	h := plug(t, New(&fake{}, Options{}))
+	for _, line := range []string{"hello", `{"jsonrpc":"2.0","id":1}`, `"x"`, `nul`, `{"jsonrpc":"1.0","id":1,"method":"ping"}`, "\xff\xfe",
+		`{"jsonrpc":"2.0","id":1,"method":"no/such"}`, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"no_such_tool"}}`,
+		strings.Repeat("[", 20000), `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":7}`} {
+		h.send(line)
+		if m := h.next(); m["error"] == nil {
+			t.Errorf("%.40q: %v", line, m)
+		}
+	}
+	h.send("")
+	h.send(`{"jsonrpc":"2.0","id":2,"method":"ping"}`)
+	if m := h.next(); m["id"] != float64(2) {
+		t.Errorf("after the noise: %v", m)
+	}
+}
+
+// Every call that was read before the end of input has its answer.
+func TestStdioDrains(t *testing.T) {
+	h := plug(t, New(&fake{}, Options{}))
+	const n = 500
+	for i := range n {
+		h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"list_connections","arguments":{}}}`, i))
+	}
+	h.in.Close()
+	got := 0
+	for range h.lines {
+		got++
+	}
+	if got != n {
+		t.Errorf("%d of %d calls answered", got, n)
+	}
+	if err := <-h.done; err != nil {
+		t.Errorf("Stdio: %v", err)
+	}
+}
+
+// MC-029: more calls than fit are answered as busy, and the rest of the protocol goes on.
+func TestStdioTooManyCalls(t *testing.T) {
+	hold := make(chan struct{})
+	broker := &fake{call: func(ctx context.Context, _ auth.Caller, _ auth.Call) (*auth.Response, error) {
+		select {
+		case <-hold:
+		case <-ctx.Done():
+		}
+		return &auth.Response{Status: 200, Text: true}, nil
+	}}
+	h := plug(t, New(broker, Options{}))
+	const n = 5000
+	go func() {
+		for i := range n {
+			_, _ = fmt.Fprintf(h.in, `{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"call_api","arguments":{"provider":"p","path":"/"}}}`+"\n", i)
+		}
+		_, _ = io.WriteString(h.in, `{"jsonrpc":"2.0","id":"ping","method":"ping"}`+"\n"+`{"jsonrpc":"2.0","id":"list","method":"tools/list"}`+"\n")
+	}()
+	busy, others := 0, 0
+	for others < 2 {
+		m := h.next()
+		if e, ok := m["error"].(map[string]any); ok && e["code"] == float64(codeBusy) {
+			busy++
+		} else if m["id"] == "ping" || m["id"] == "list" {
+			others++
+		} else {
+			t.Fatalf("unexpected %v", m)
+		}
+	}
+	if busy != n-maxDue {
+		t.Errorf("%d busy answers, want %d", busy, n-maxDue)
+	}
+	close(hold)
+	for range maxDue {
+		if m := h.next(); m["result"] == nil {
+			t.Fatalf("a call that was taken: %v", m)
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package mcp
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+var update = flag.Bool("update", false, "write testdata again")
+
+func toolsList(t *testing.T, s *Server) []byte {
+	t.Helper()
+	text, err := json.Marshal(s.core.HandleMessage(t.Context(), json.RawMessage(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pretty bytes.Buffer
+	if err := json.Indent(&pretty, text, "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	return append(pretty.Bytes(), '\n')
+}
+
+// MC-027: what a model is told about the tools changes only where somebody reads the diff.
+func TestToolsAreAsReviewed(t *testing.T) {
+	s := New(&fake{}, Options{Version: "test"})
+	got := toolsList(t, s)
+	if again := toolsList(t, New(&fake{}, Options{Version: "test"})); !bytes.Equal(got, again) {
+		t.Error("tools/list is not the same twice")
+	}
+	const golden = "testdata/tools.json"
+	if *update {
+		if err := os.WriteFile(golden, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("tools/list differs from %s; read the difference, then go test ./mcp -run TestToolsAreAsReviewed -update", golden)
+	}
+	for _, name := range []string{"revoke", "call_api"} {
+		if tool := s.tools[name]; !tool.destroys || tool.reads {
+			t.Errorf("%s must say that it changes things", name)
+		}
+	}
+}
+
+// ID-013: no tool has an argument for a secret, a code or a redirect; unknown arguments
+// are refused by name and nothing happens.
+func TestNoArgumentCarriesASecret(t *testing.T) {
+	secretive := regexp.MustCompile(`(?i)code|redirect|cookie|passw|secret|token|api_?key|credential|state|verifier|host`)
+	broker := &fake{}
+	h := plug(t, New(broker, Options{}))
+	h.initialize("{}")
+	for _, tool := range catalogue() {
+		var schema struct {
+			Additional any                        `json:"additionalProperties"`
+			Properties map[string]json.RawMessage `json:"properties"`
+		}
+		if err := json.Unmarshal([]byte(tool.input), &schema); err != nil {
+			t.Fatalf("%s: %v", tool.name, err)
+		}
+		if schema.Additional != false {
+			t.Errorf("%s takes unknown arguments", tool.name)
+		}
+		for name := range schema.Properties {
+			if secretive.MatchString(name) {
+				t.Errorf("%s has an argument %s", tool.name, name)
+			}
+		}
+		for _, name := range []string{"code", "redirect_url", "cookie", "password", "api_key", "hosts", "user", "tenant"} {
+			got := h.call(tool.name, `{"provider":"practice","`+name+`":"x"}`)
+			if got["code"] != "invalid_request" || !strings.Contains(got["message"].(string), "argument "+name) && !strings.Contains(got["message"].(string), "argument provider") {
+				t.Errorf("%s with %s: %v", tool.name, name, got)
+			}
+		}
+	}
+	if len(broker.callers) > 0 {
+		t.Errorf("%d calls went through", len(broker.callers))
+	}
+}
+
+// Schemas and answers must agree, or strict clients refuse the answers.
+func TestAnswersFitTheirSchemas(t *testing.T) {
+	for name, answers := range map[string][]any{
+		"list_providers":   {providersAnswer{}},
+		"request_auth":     {connected{}, authStatus{}, authRequired{}, approvalRequired{}, failure{}},
+		"wait_for_auth":    {authStatus{}},
+		"get_credential":   {credentialAnswer{}},
+		"call_api":         {response{}},
+		"list_connections": {connectionsAnswer{}},
+		"revoke":           {revoked{}},
+	} {
+		var schema struct {
+			Properties map[string]json.RawMessage `json:"properties"`
+		}
+		if err := json.Unmarshal([]byte(outputSchema(New(&fake{}, Options{}).tools[name].output)), &schema); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, answer := range answers {
+			for _, f := range reflect.VisibleFields(reflect.TypeOf(answer)) {
+				field, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+				if _, ok := schema.Properties[field]; !ok && !(name == "request_auth" && (field == "status" || field == "cause")) {
+					t.Errorf("%s: the schema lacks %s of %T", name, field, answer)
+				}
+			}
+		}
+	}
+}
+
+func TestErrorsBecomeResults(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want map[string]any
+	}{
+		{auth.ErrAmbiguous.Say("several accounts match: ada, bob; name one"), map[string]any{"type": "error", "code": "ambiguous_account", "message": "several accounts match: ada, bob; name one"}},
+		{auth.ErrLimit.After(7), map[string]any{"type": "error", "code": "limit_reached", "retry_after_ms": 7000.0}},
+		{auth.ErrRefused.Because(os.ErrPermission), map[string]any{"type": "error", "message": "the provider refused"}},
+		{link("practice"), map[string]any{"type": "auth_required", "request_id": "REQpractice", "provider_id": "practice", "auth_method": "oauth_code",
+			"reason": "not_connected", "url": "http://127.0.0.1:7823/c/REQpractice", "match_code": "BLUE-42", "expires_at": "2026-11-23T12:00:00Z", "poll_after_ms": 2000.0}},
+		{&auth.ApprovalRequired{RequestID: "A", Account: "ada", Reason: "no_grant"}, map[string]any{"type": "approval_required", "request_id": "A", "account": "ada", "reason": "no_grant"}},
+	} {
+		res := New(&fake{}, Options{}).failed(t.Context(), "call_api", tt.err)
+		var got map[string]any
+		if err := json.Unmarshal(res.StructuredContent.(json.RawMessage), &got); err != nil {
+			t.Fatal(err)
+		}
+		for field, want := range tt.want {
+			if got[field] != want {
+				t.Errorf("%v: %s is %v, want %v", tt.err, field, got[field], want)
+			}
+		}
+		if res.IsError != (got["type"] == "error") {
+			t.Errorf("%v: isError %v", tt.err, res.IsError)
+		}
+	}
+	res := New(&fake{}, Options{}).failed(t.Context(), "call_api", os.ErrPermission)
+	if text := string(res.StructuredContent.(json.RawMessage)); strings.Contains(text, "permission") || !strings.Contains(text, "internal error ") {
+		t.Errorf("an internal error went out as %s", text)
+	}
+}
