@@ -90,10 +90,22 @@ type Identity struct {
 	URL string `json:"url,omitempty" is:"url"`
 	// Body is sent as it is; JSON when it begins with {.
 	Body string `json:"body,omitempty"`
-	// Headers are added to the call.
+	// Headers are added to the call. Authorization, which is api.send otherwise, may be given here.
 	Headers map[string]string `json:"headers,omitempty" is:"template"`
 	// Label are paths to what a person recognises: an address, a user name. The first hit wins.
 	Label []string `json:"label,omitempty" is:"path"`
 	// ID is the path of what the provider never reuses. It tells whether a re-login is the same account.
 	ID string `json:"id,omitempty" is:"path"`
+}
+
+// Form returns the lines of the key form: Fields, or one secret line named key.
+// A nil APIKey has none.
+func (k *APIKey) Form() []Field {
+	switch {
+	case k == nil:
+		return nil
+	case len(k.Fields) == 0:
+		return []Field{{Name: "key", Ask: "API key"}}
+	}
+	return k.Fields
 }

@@ -1,6 +1,22 @@
 package providers
 
-import "fmt"
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// catalog/ holds what we ship; catalog/loopback/ what only makes sense on one machine.
+//
+//go:embed catalog
+var embedded embed.FS
 
 // Options relax the checks. The zero value is the strict one.
 type Options struct {
@@ -8,7 +24,8 @@ type Options struct {
 	Loopback bool
 }
 
-// Catalog is a fixed set of providers. It is safe for concurrent use.
+// Catalog is a fixed set of providers. It is safe for concurrent use; the providers
+// it hands out are shared and must not be changed (Resolve makes a copy).
 type Catalog struct {
 	byID map[string]*Provider
 	ids  []string // sorted
@@ -16,11 +33,149 @@ type Catalog struct {
 
 // UnknownError says that there is no such provider.
 type UnknownError struct {
+	// ID is what was asked for.
 	ID string
 	// Nearest are the ids that look most like it, the nearest first, three at most.
 	Nearest []string
 }
 
 func (e *UnknownError) Error() string {
-	return fmt.Sprintf("no provider %q", e.ID)
+	id := e.ID
+	if len(id) > 64 {
+		id = id[:64] + "…"
+	}
+	if len(e.Nearest) == 0 {
+		return fmt.Sprintf("no provider %q; list_providers shows what there is", id)
+	}
+	return fmt.Sprintf("no provider %q; did you mean %s?", id, strings.Join(e.Nearest, " or "))
+}
+
+// Load reads the embedded catalogue, and every *.json file in dir (none if dir is
+// empty). Providers from dir are Custom; one whose id or name could be taken for another
+// provider's is refused. The error names every file that is wrong.
+func Load(dir string, opt Options) (*Catalog, error) {
+	c := &Catalog{byID: map[string]*Provider{}}
+	errs := c.add(embedded, "catalog", false, opt)
+	if opt.Loopback {
+		errs = append(errs, c.add(embedded, "catalog/loopback", false, opt)...)
+	}
+	if dir != "" {
+		errs = append(errs, c.add(os.DirFS(dir), ".", true, opt)...)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	c.ids = slices.Sorted(maps.Keys(c.byID))
+	return c, nil
+}
+
+func (c *Catalog) add(from fs.FS, dir string, custom bool, opt Options) []error {
+	entries, err := fs.ReadDir(from, dir)
+	if err != nil {
+		return []error{fmt.Errorf("read provider definitions: %w", err)}
+	}
+	var errs []error
+	for _, entry := range entries {
+		if entry.IsDir() || filepath.Ext(entry.Name()) != ".json" {
+			continue
+		}
+		name := entry.Name()
+		data, err := read(from, dir+"/"+name)
+		if err != nil {
+			errs = append(errs, &FieldError{name, "", err.Error()})
+			continue
+		}
+		p, err := Parse(name, data, opt)
+		if err == nil && custom {
+			p.Custom = true
+			err = c.original(name, p)
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		c.byID[p.ID] = p
+	}
+	return errs
+}
+
+// read takes one byte more than allowed, so that Parse can refuse the file.
+func read(from fs.FS, name string) ([]byte, error) {
+	f, err := from.Open(strings.TrimPrefix(name, "./"))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, MaxBytes+1))
+}
+
+// original refuses a definition that a person could take for another one.
+func (c *Catalog) original(name string, p *Provider) error {
+	for _, id := range slices.Sorted(maps.Keys(c.byID)) {
+		have := c.byID[id]
+		switch {
+		case p.ID == have.ID:
+			return &FieldError{name, "id", "is taken by " + have.Name + "; choose another, such as " + p.ID + "-own"}
+		case confusable(p.ID, have.ID):
+			return &FieldError{name, "id", "looks like " + have.ID + "; choose one that nobody takes for it"}
+		case confusable(p.Name, have.Name):
+			return &FieldError{name, "name", "looks like " + have.Name + "; choose one that nobody takes for it"}
+		}
+	}
+	return nil
+}
+
+// Get returns the provider with exactly this id. The error is an *UnknownError.
+func (c *Catalog) Get(id string) (*Provider, error) {
+	if p, ok := c.byID[id]; ok {
+		return p, nil
+	}
+	return nil, &UnknownError{ID: id, Nearest: nearest(id, c.ids)}
+}
+
+// Search finds providers by words of their id, name, keywords and category, the best
+// first and equals by id. An empty query finds all; so does an empty method (see
+// Provider.Methods), which otherwise must be offered. A limit of zero or less is none.
+func (c *Catalog) Search(query, method string, limit int) []*Provider {
+	words := strings.Fields(strings.ToLower(query))
+	score := map[string]int{}
+	var found []*Provider
+	for _, id := range c.ids {
+		p := c.byID[id]
+		if method != "" && !slices.Contains(p.Methods(), method) {
+			continue
+		}
+		if s, ok := p.score(words); ok {
+			score[id] = s
+			found = append(found, p)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b *Provider) int { return score[b.ID] - score[a.ID] })
+	if limit > 0 && len(found) > limit {
+		found = found[:limit]
+	}
+	return found
+}
+
+// score tells how well a provider fits; every word must be found somewhere.
+func (p *Provider) score(words []string) (total int, ok bool) {
+	name := strings.ToLower(p.Name)
+	for _, w := range words {
+		keyword := slices.ContainsFunc(p.Keywords, func(k string) bool { return strings.Contains(strings.ToLower(k), w) })
+		switch {
+		case p.ID == w || name == w:
+			total += 16
+		case strings.HasPrefix(p.ID, w) || strings.HasPrefix(name, w):
+			total += 8
+		case keyword:
+			total += 4
+		case strings.Contains(p.ID, w) || strings.Contains(name, w):
+			total += 2
+		case strings.Contains(p.Category, w):
+			total++
+		default:
+			return 0, false
+		}
+	}
+	return total, true
 }

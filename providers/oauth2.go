@@ -13,7 +13,7 @@ type OAuth2 struct {
 	// as Microsoft's does: https://login.microsoftonline.com/{tenantid}/v2.0.
 	IssuerTemplate string `json:"issuer_template,omitempty"`
 	// Discovery is oidc, rfc8414, or the URL of the metadata document. Empty: there is none.
-	Discovery string `json:"discovery,omitempty"`
+	Discovery string `json:"discovery,omitempty" is:"discovery"`
 	// PKCE: S256 sends it; required also refuses a server whose metadata does not list S256;
 	// none sends nothing and is allowed only to the providers that a test lists.
 	PKCE string `json:"pkce" enum:"S256|required|none"`
@@ -24,11 +24,11 @@ type OAuth2 struct {
 	// Scopes says how scopes are asked for.
 	Scopes Scopes `json:"scopes"`
 	// Authorize is the page a person is sent to.
-	Authorize Authorize `json:"authorize"`
+	Authorize Authorize `json:"authorize,omitzero"`
 	// Callback says what comes back.
-	Callback Callback `json:"callback"`
+	Callback Callback `json:"callback,omitzero"`
 	// Token is where a code becomes a token. Empty URL: from discovery.
-	Token Endpoint `json:"token"`
+	Token Endpoint `json:"token,omitzero"`
 	// Device is the device authorization endpoint (RFC 8628).
 	Device *Endpoint `json:"device,omitempty"`
 	// PAR is the pushed authorization request endpoint (RFC 9126); when set it is used.
@@ -40,9 +40,9 @@ type OAuth2 struct {
 	// Introspect asks whether a token is alive (RFC 7662).
 	Introspect *Endpoint `json:"introspect,omitempty"`
 	// Response says where a token answer deviates from RFC 6749 section 5.1.
-	Response Response `json:"response"`
+	Response Response `json:"response,omitzero"`
 	// Errors lists the provider's own words for the two outcomes that matter.
-	Errors Errors `json:"errors"`
+	Errors Errors `json:"errors,omitzero"`
 	// Refresh says whether and how a token is renewed.
 	Refresh Refresh `json:"refresh"`
 	// After are look-ups made once, after a connection was made.
@@ -57,7 +57,8 @@ type Client struct {
 	// Secret tells whether there is one. jwt-es256 means a signed statement instead (Apple).
 	Secret string `json:"secret" enum:"required|optional|none|jwt-es256"`
 	// Auth is how the secret travels. Public clients send client_id only, whatever stands here.
-	Auth string `json:"auth" enum:"basic|post|none|private_key_jwt"`
+	// Empty: basic, or post if the discovery document wants that; allowed with discovery only.
+	Auth string `json:"auth,omitempty" enum:"basic|post|none|private_key_jwt"`
 	// RawBasic leaves id and secret unescaped in Basic, against RFC 6749 section 2.3.1.
 	RawBasic bool `json:"raw_basic,omitempty"`
 	// Loopback is the spelling of a local redirect URI that the provider accepts. Empty: not known.
@@ -122,7 +123,8 @@ type Capture struct {
 	Equals string `json:"equals,omitempty" is:"template"`
 	// Enum is a closed list.
 	Enum []string `json:"enum,omitempty"`
-	// Into replaces a variable with the value before the token request. Needs Enum.
+	// Into replaces a variable with the value, or with the host of it if it is an https URL,
+	// before the token request. Needs Enum.
 	Into string `json:"into,omitempty"`
 	// Secret values are sealed and redacted.
 	Secret bool `json:"secret,omitempty"`
@@ -166,7 +168,7 @@ type Response struct {
 	ExpiresAt []string `json:"expires_at,omitempty" is:"path"`
 	// Unit of lifetimes: s, the default, or ms.
 	Unit string `json:"unit,omitempty" enum:"s|ms"`
-	// RefreshExpiresIn are paths to the lifetime of the refresh token.
+	// RefreshExpiresIn are paths to the lifetime of the refresh token. Empty: refresh_token_expires_in.
 	RefreshExpiresIn []string `json:"refresh_expires_in,omitempty" is:"path"`
 	// Scope are paths to the granted scopes: a string split by ScopeSep, or a list.
 	Scope []string `json:"scope,omitempty" is:"path"`
@@ -234,7 +236,7 @@ type Refresh struct {
 type After struct {
 	// Get is the URL.
 	Get string `json:"get" is:"url"`
-	// Header is added to the request.
+	// Header is added to the request. Authorization, which is api.send otherwise, may be given here.
 	Header map[string]string `json:"header,omitempty" is:"template"`
 	// List is the path of a list to choose from. Empty: the answer is one object ("." is a list at the root).
 	List string `json:"list,omitempty" is:"path"`

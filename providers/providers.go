@@ -17,12 +17,14 @@ const Schema = 1
 type Provider struct {
 	// Schema is the version of the format, always 1.
 	Schema int `json:"schema"`
-	// ID is lower-case ASCII, 2 to 40 characters, and equals the file name without .json.
+	// ID is lower-case ASCII, at most 40 characters, and equals the file name without .json.
 	ID string `json:"id"`
 	// Name is what people read.
 	Name string `json:"name"`
 	// Category groups providers in lists: dev, crm, identity and so on.
 	Category string `json:"category"`
+	// Keywords are further words under which Search finds the provider: gmail, jira.
+	Keywords []string `json:"keywords,omitempty"`
 	// Docs is the provider's own page about signing in.
 	Docs string `json:"docs" is:"link"`
 	// Register is the page where an OAuth app is made. Empty when not known.
