@@ -1,6 +1,7 @@
 package authtest
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -32,8 +33,9 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) consentPage(w http.ResponseWriter, r *http.Request, asked authorization, problem string) {
 	render(w, "authorize.html", map[string]any{
-		"Action": "/authorize?" + r.URL.RawQuery, "Client": asked.client.ID, "Scopes": asked.grant.scope,
-		"Problem": problem, "Hint": r.URL.Query().Get("login_hint"),
+		"Action": "/authorize?" + r.URL.RawQuery, "Client": cmp.Or(asked.client.Name, asked.client.ID),
+		"Scopes": asked.grant.scope, "Problem": problem, "User": r.URL.Query().Get("login_hint"),
+		"Hints": s.current().hints(),
 	})
 }
 

@@ -43,6 +43,9 @@ type Options struct {
 	// DeviceInterval is the pause the device grant asks for. Zero means 5 s.
 	DeviceInterval time.Duration
 
+	// Hints shows the users and their passwords on the sign-in page, for a demo.
+	Hints bool
+
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
 }

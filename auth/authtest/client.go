@@ -10,6 +10,7 @@ import (
 // Client is a registered OAuth app.
 type Client struct {
 	ID     string
+	Name   string // shown on the consent page; empty means the ID
 	Secret string // empty means a public client, which proves itself by PKCE alone
 
 	// Auth is "basic" or "post"; a confidential client that uses the other way is
@@ -69,6 +70,14 @@ func (o Options) user(name string) (User, bool) {
 	return User{}, false
 }
 
+// hints are the users to show on a sign-in page.
+func (o Options) hints() []User {
+	if o.Hints {
+		return o.Users
+	}
+	return nil
+}
+
 // authenticate finds the client of a back channel request. form is its body.
 func (o Options) authenticate(r *http.Request, form url.Values) (Client, *oauthError) {
 	id, secret, auth := form.Get("client_id"), form.Get("client_secret"), "post"
@@ -79,8 +88,13 @@ func (o Options) authenticate(r *http.Request, form url.Values) (Client, *oauthE
 		id, secret, auth = user, password, "basic"
 	}
 	client, known := o.client(id)
-	if auth == "basic" && !(known && client.RawBasic) {
-		id, secret = unescape(id), unescape(secret)
+	if auth == "basic" && !client.RawBasic {
+		var err1, err2 error
+		id, err1 = url.QueryUnescape(id)
+		secret, err2 = url.QueryUnescape(secret)
+		if err1 != nil || err2 != nil {
+			return Client{}, refuse(401, "invalid_client", "id and secret must be form-encoded")
+		}
 		client, known = o.client(id)
 	}
 	switch {
@@ -92,13 +106,6 @@ func (o Options) authenticate(r *http.Request, form url.Values) (Client, *oauthE
 		return Client{}, refuse(401, "invalid_client", "this client authenticates by "+client.Auth)
 	}
 	return client, nil
-}
-
-func unescape(s string) string {
-	if plain, err := url.QueryUnescape(s); err == nil {
-		return plain
-	}
-	return s
 }
 
 // allowsRedirect compares as RFC 8252 section 7.3 says.

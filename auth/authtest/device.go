@@ -64,7 +64,7 @@ func (s *Server) showDevice(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) devicePage(w http.ResponseWriter, userCode, problem string) {
-	render(w, "device.html", map[string]any{"UserCode": userCode, "Problem": problem})
+	render(w, "device.html", map[string]any{"UserCode": userCode, "Problem": problem, "Hints": s.current().hints()})
 }
 
 func (s *Server) decideDevice(w http.ResponseWriter, r *http.Request) {

@@ -101,8 +101,7 @@ func TestCodeReplayKillsTheFamily(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, _ := url.Parse(callback)
-	code := u.Query().Get("code")
+	code := codeOf(callback)
 	_, err = c.Exchange(t.Context(), code, oauth2.VerifierOption(oauth2.GenerateVerifier()))
 	wantError(t, err, "invalid_grant")
 	token, err := c.Exchange(t.Context(), code, oauth2.VerifierOption(verifier))

@@ -115,3 +115,9 @@ func TestReuseKillsTheFamily(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
+
+// codeOf is the code in a callback URL.
+func codeOf(callback string) string {
+	u, _ := url.Parse(callback)
+	return u.Query().Get("code")
+}

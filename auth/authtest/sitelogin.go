@@ -75,9 +75,15 @@ func (s *Site) welcome(w http.ResponseWriter, r *http.Request) {
 	execute(w, http.StatusOK, "welcome.html", map[string]any{"Local": local, "Tab": tab, "Base": base})
 }
 
-// track is the tracker of the login page.
-func track(w http.ResponseWriter, _ *http.Request) {
+// setTracker sets a cookie of elsewhere that nobody should keep.
+func setTracker(w http.ResponseWriter) {
 	http.SetCookie(w, &http.Cookie{Name: "tracker", Value: "you", Path: "/", Secure: true, SameSite: http.SameSiteNoneMode})
+}
+
+// track is the tracker of the login page. Browsers that refuse third-party
+// cookies get it in the pop-up window.
+func track(w http.ResponseWriter, _ *http.Request) {
+	setTracker(w)
 	w.Header().Set("Content-Type", "image/svg+xml")
 	_, _ = w.Write([]byte(`<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>`))
 }
@@ -85,6 +91,7 @@ func track(w http.ResponseWriter, _ *http.Request) {
 // showPopup is the identity provider's window. Its script asks by confirm()
 // before the form is sent.
 func (s *Site) showPopup(w http.ResponseWriter, _ *http.Request) {
+	setTracker(w)
 	execute(w, http.StatusOK, "popup.html", map[string]any{"Problem": ""})
 }
 
