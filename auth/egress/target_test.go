@@ -31,7 +31,7 @@ func TestParseCanonical(t *testing.T) {
 		"https://a.test/x?a=%2F..%2f&b=c+d&e=%zz?//":  "https://a.test/x?a=%2F..%2f&b=c+d&e=%zz?//",
 		"https://xn--80ak6aa92e.com/":                 "https://xn--80ak6aa92e.com/",
 		"https://bucket_name.s3.example.com/":         "https://bucket_name.s3.example.com/",
-		"https://a.test/{{token}}/${TOKEN}/%25(t)s":   "https://a.test/%7B%7Btoken%7D%7D/$%7BTOKEN%7D/%25(t)s",
+		"https://a.test/{{token}}/${TOKEN}/%25(t)s":   "https://a.test/%7B%7Btoken%7D%7D/$%7BTOKEN%7D/%25(t)s", // BF-025
 		"http://127.0.0.1:8080/":                      "http://127.0.0.1:8080/",
 		"http://[::1]:8080/":                          "http://[::1]:8080/",
 		"http://LOCALHOST:80/":                        "http://localhost/",
