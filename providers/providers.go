@@ -58,8 +58,8 @@ type Provider struct {
 type Checked struct {
 	// On is the day of the last look, YYYY-MM-DD.
 	On string `json:"on"`
-	// Source is the page or document that was looked at.
-	Source string `json:"source" is:"link"`
+	// Source is the page, document or package that was looked at, in words.
+	Source string `json:"source"`
 	// Level says how: docs (the provider's own documentation), discovery (its metadata),
 	// x/oauth2 (a URL from golang.org/x/oauth2/endpoints), community (agrees with two or more
 	// other catalogues, not seen at the provider), own (written by whoever runs this server).
