@@ -1,0 +1,57 @@
+package auth
+
+import (
+	"context"
+	"time"
+)
+
+// App is an OAuth client that an owner, an org or the operator registered at a provider.
+// Owner{} is the operator's and serves everybody; Owner{Org: x} serves that org.
+type App struct {
+	ID        string
+	Owner     Owner
+	Provider  string
+	ClientID  string
+	Bind      string // token endpoint that the secret is bound to
+	Salt      []byte
+	Sealed    []byte // the client secret; nil for a public client
+	CreatedAt time.Time
+}
+
+// AppStore keeps OAuth apps.
+type AppStore interface {
+	// App gives the nearest one for the owner: own, then org's, then the operator's. ErrNotFound when there is none.
+	App(ctx context.Context, o Owner, provider string) (*App, error)
+	Apps(ctx context.Context, o Owner) ([]App, error)
+	PutApp(ctx context.Context, a App) error
+	DeleteApp(ctx context.Context, o Owner, provider string) error
+}
+
+// Revocation is a token that still has to be revoked at the provider.
+type Revocation struct {
+	ID         string
+	Owner      Owner
+	Provider   string
+	Connection string
+	Method     string
+	Vars       map[string]string
+	Bind       string
+	Salt       []byte
+	Sealed     []byte // the Credential
+	Attempts   int
+	NextTryAt  time.Time
+	CreatedAt  time.Time
+}
+
+// RevocationStore kills connections locally, first and in one transaction, and
+// remembers what is still to be told to the provider.
+type RevocationStore interface {
+	// RevokeConnection sets state Revoked, destroys Salt, Sealed and Refresh.Answer, deletes grants and waiting approvals,
+	// and keeps rev (nil: nothing to tell). ErrNotFound when it is not there; already revoked is no error and keeps nothing.
+	RevokeConnection(ctx context.Context, o Owner, id string, rev *Revocation) error
+	AddRevocation(ctx context.Context, rev Revocation) error
+	// DueRevocations gives each to one caller only (NextTryAt moves on by hold).
+	DueRevocations(ctx context.Context, now time.Time, hold time.Duration, limit int) ([]Revocation, error)
+	// EndRevocation deletes the row, or with next set tries again then.
+	EndRevocation(ctx context.Context, id string, next time.Time) error
+}

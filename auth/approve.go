@@ -1,0 +1,196 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/latchpost/latchpost/auth/egress"
+	"github.com/latchpost/latchpost/providers"
+)
+
+const (
+	approvalTTL   = 15 * time.Minute
+	openApprovals = 20
+	previewBytes  = 2 << 10
+)
+
+// frozen are the facts of a call that the owner is asked about.
+func (v *Vault) frozen(c Caller, conn *Connection, out egress.Request, rule string) Approval {
+	sum := sha256.Sum256(out.Body)
+	shown := out.Target
+	shown.RawQuery = hideValues(shown.RawQuery)
+	a := Approval{
+		Kind: Use, Digest: v.digest(c, conn, out), Method: out.Method, URL: shown.String(), Why: rule,
+		BodyDigest: hex.EncodeToString(sum[:]),
+	}
+	if isText(out.Header.Get("Content-Type"), out.Body) {
+		a.Preview = egress.Sanitize(clip(string(out.Body), previewBytes))
+	} else if len(out.Body) > 0 {
+		a.Preview = fmt.Sprintf("%d bytes that are not text", len(out.Body))
+	}
+	return a
+}
+
+// hideValues keeps the names of a query and shortens long values, which may be secret.
+func hideValues(raw string) string {
+	q, err := url.ParseQuery(raw)
+	if err != nil {
+		return ""
+	}
+	for _, values := range q {
+		for i, s := range values {
+			if len(s) > 40 {
+				values[i] = s[:20] + "…"
+			}
+		}
+	}
+	return q.Encode()
+}
+
+// digest binds an approval to exactly one call: caller, connection, method, URL, headers and body.
+func (v *Vault) digest(c Caller, conn *Connection, out egress.Request) []byte {
+	var b []byte
+	add := func(parts ...string) {
+		for _, p := range parts {
+			b = binary.BigEndian.AppendUint32(b, uint32(len(p)))
+			b = append(b, p...)
+		}
+	}
+	add(c.Org, c.User, c.Client, conn.ID, out.Method, out.Target.String(), string(out.Body))
+	for _, name := range slices.Sorted(maps.Keys(out.Header)) {
+		add(name)
+		add(out.Header[name]...)
+	}
+	return v.Box.MAC("approval")(b)
+}
+
+// askApproval freezes the question to the owner and gives it as *ApprovalRequired.
+func (v *Vault) askApproval(ctx context.Context, c Caller, p *providers.Provider, conn *Connection, a Approval) error {
+	now := v.now()
+	a.ID, a.Owner, a.Client, a.Verified = rand.Text(), c.Owner, c.Client, c.Verified
+	a.Connection, a.Provider, a.Account = conn.ID, conn.Provider, conn.Account
+	a.State, a.CreatedAt, a.ExpiresAt = Waiting, now, now.Add(approvalTTL)
+	if a.Digest == nil {
+		a.Digest = v.Box.MAC("approval")([]byte(strings.Join([]string{a.Kind, c.Org, c.User, c.Client, conn.ID}, "\x00")))
+	}
+	existing, err := v.Approvals.AddApproval(ctx, &a, openApprovals)
+	if errors.Is(err, ErrLimit) {
+		return ErrLimit.Say("%d approvals are waiting already; the user has to decide them first: %s/approvals", openApprovals, v.BaseURL())
+	}
+	if err != nil {
+		return err
+	}
+	if !existing {
+		v.note(approvalEvent(&a, "approval.ask", "deny"))
+		v.announce(&a)
+	}
+	required := &ApprovalRequired{
+		RequestID: a.ID, ProviderID: p.ID, ProviderName: p.Name, Account: conn.Account, Reason: a.Why,
+		URL: v.BaseURL() + "/approvals/" + a.ID, ExpiresAt: a.ExpiresAt, PollAfter: pollAfter,
+	}
+	required.Message = fmt.Sprintf("%s Show the user this link: %s — then call wait_for_auth with request_id %s, and repeat this call unchanged.",
+		askText(p, &a), required.URL, a.ID)
+	return required
+}
+
+func askText(p *providers.Provider, a *Approval) string {
+	switch a.Why {
+	case RuleReadOnly:
+		return fmt.Sprintf("Rule read_only: the user let you read from %s, and this %s would change something; the user has to allow it.", p.Name, a.Method)
+	case RuleScope:
+		return fmt.Sprintf("Rule scope: this call to %s is outside of what the user granted; the user has to allow it.", p.Name)
+	case RuleRelease:
+		return fmt.Sprintf("Rule release: the raw credential of %s is released only when the user says so; call_api works without it.", p.Name)
+	}
+	return fmt.Sprintf("Rule no_grant: %s is connected, but the user has not let you use it yet.", p.Name)
+}
+
+func approvalEvent(a *Approval, kind, decision string) Event {
+	return Event{
+		Owner: a.Owner, Client: a.Client, Kind: kind, Provider: a.Provider, Connection: a.Connection, Request: a.ID, Decision: decision,
+		Detail: map[string]string{"kind": a.Kind, "method": a.Method, "rule": a.Why},
+	}
+}
+
+// announce tells the owner, by the operator's hooks, that something waits.
+func (v *Vault) announce(a *Approval) {
+	if v.Announce != nil {
+		v.Announce(*a)
+	}
+}
+
+// Decision is the owner's word on an approval.
+type Decision struct {
+	Allow  bool
+	Once   bool          // this one call; for a release: the next one
+	For    time.Duration // a grant of this length
+	Always bool          // a grant without end: this client, this host and path
+	Access string        // of a grant that lets a client in: Read or Write
+}
+
+// decideApproval carries out the owner's word.
+func (v *Vault) decideApproval(ctx context.Context, o Owner, id string, d Decision) error {
+	a, err := v.Approvals.Approval(ctx, o, id)
+	if err != nil {
+		return err
+	}
+	now := v.now()
+	if a.State != Waiting {
+		return ErrUsed.Say("this was decided already")
+	}
+	if now.After(a.ExpiresAt) {
+		return ErrExpired.Say("this question is too old; the agent has to ask again")
+	}
+	if !d.Allow {
+		v.lament(ctx, approvalEvent(a, "approval.refuse", "deny"))
+		return v.Approvals.Decide(ctx, o, id, Refused, false, nil, now)
+	}
+	g, err := grantOf(a, d, now)
+	if err != nil {
+		return err
+	}
+	e := approvalEvent(a, "approval.allow", "allow")
+	e.Detail["once"] = fmt.Sprint(g == nil)
+	if g != nil && !g.Until.IsZero() {
+		e.Detail["until"] = g.Until.UTC().Format(time.RFC3339)
+	}
+	if _, err := v.record(ctx, e); err != nil {
+		return err
+	}
+	return v.Approvals.Decide(ctx, o, id, Approved, g == nil, g, now)
+}
+
+// grantOf makes the grant that a decision means; nil when it is for once.
+func grantOf(a *Approval, d Decision, now time.Time) (*Grant, error) {
+	g := &Grant{ID: rand.Text(), Owner: a.Owner, Client: a.Client, Connection: a.Connection, Kind: a.Kind, CreatedAt: now, Origin: "approval:" + a.ID}
+	switch {
+	case a.Kind == Release && (d.Always || d.For <= 0 || d.For > 24*time.Hour):
+		return nil, ErrInvalid.Say("the raw credential is released for a time of at most a day")
+	case d.For > 0:
+		g.Until = now.Add(d.For)
+	case !d.Always && a.Why != RuleNoGrant:
+		return nil, nil
+	case !d.Always && a.Method != "":
+		return nil, nil
+	}
+	if a.Method == "" { // the question was whether the client may come in at all
+		g.Access = orDefault(d.Access, Read)
+		return g, nil
+	}
+	t, err := url.Parse(a.URL)
+	if err != nil {
+		return nil, err
+	}
+	g.Access, g.Methods, g.Hosts, g.Paths = Write, []string{a.Method}, []string{t.Host}, []string{t.EscapedPath()}
+	return g, nil
+}

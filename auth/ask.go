@@ -1,0 +1,256 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/latchpost/latchpost/providers"
+)
+
+const (
+	maxScopes  = 50
+	maxScope   = 200 // bytes of one scope
+	maxAccount = 100 // bytes of a label
+	pollAfter  = 2 * time.Second
+)
+
+// Request gives the connection that the wish is about when the caller can use it
+// now, and otherwise makes a request: the error is then *AuthRequired (the person
+// has to sign in) or *ApprovalRequired (the person has to let this client in).
+func (v *Vault) Request(ctx context.Context, c Caller, w Wish) (*Info, error) {
+	p, err := v.provider(w.Provider)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkWish(p, w); err != nil {
+		return nil, err
+	}
+	conn, err := v.pick(ctx, c.Owner, w.Provider, w.Account)
+	if errors.Is(err, ErrNotFound) {
+		return nil, v.ask(ctx, c, p, w, nil, NotConnected)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if reason := lacking(conn, w.Scopes); reason != "" {
+		return nil, v.ask(ctx, c, p, w, conn, reason)
+	}
+	info, err := v.info(ctx, c, conn)
+	if err != nil {
+		return nil, err
+	}
+	if info.Access == "" {
+		return nil, v.askApproval(ctx, c, p, conn, Approval{Kind: Use, Why: RuleNoGrant})
+	}
+	return info, nil
+}
+
+// checkWish refuses what no definition could mean (RFC 6749 section 3.3 for scopes).
+func checkWish(p *providers.Provider, w Wish) error {
+	if w.Method != "" && !slices.Contains(p.Methods(), w.Method) {
+		return ErrInvalid.Say("%s cannot be connected by %q; it offers %s", p.Name, clip(w.Method, 40), strings.Join(p.Methods(), ", "))
+	}
+	if err := checkAccount(w.Account); err != nil {
+		return err
+	}
+	return checkScopes(w.Scopes)
+}
+
+func checkAccount(account string) error {
+	if len(account) > maxAccount || strings.ContainsFunc(account, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return ErrInvalid.Say("account is a label of at most %d bytes without control characters; list_connections shows those that exist", maxAccount)
+	}
+	return nil
+}
+
+func checkScopes(scopes []string) error {
+	if len(scopes) > maxScopes {
+		return ErrInvalid.Say("at most %d scopes can be asked at once", maxScopes)
+	}
+	for _, s := range scopes {
+		bad := strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == '"' || r == '\\' || r > '~' })
+		if s == "" || len(s) > maxScope || bad {
+			return ErrInvalid.Say("scope %q is not a scope: printable ASCII without space, quote and backslash; list_providers names the usual ones", clip(s, 40))
+		}
+	}
+	return nil
+}
+
+// pick finds the one connection that is meant. Ambiguity is a question, not a guess.
+func (v *Vault) pick(ctx context.Context, o Owner, provider, account string) (*Connection, error) {
+	if err := checkAccount(account); err != nil {
+		return nil, err
+	}
+	found, err := v.Connections.Connections(ctx, o, provider, account)
+	if err != nil {
+		return nil, err
+	}
+	switch len(found) {
+	case 0:
+		return nil, ErrNotFound
+	case 1:
+		return &found[0], nil
+	}
+	labels := make([]string, len(found))
+	for i, c := range found {
+		labels[i] = c.Account
+	}
+	return nil, ErrAmbiguous.Say("%d accounts of %s are connected; name one as account: %s", len(found), provider, strings.Join(labels, ", "))
+}
+
+// lacking says why the person has to sign in again before conn can serve scopes; "" when it can.
+func lacking(conn *Connection, scopes []string) string {
+	if conn.State == NeedsReauth || conn.State == Revoked {
+		return ReasonReauth
+	}
+	if conn.Method == MethodAPIKey || conn.Method == MethodBrowser {
+		return "" // these have no scopes
+	}
+	for _, s := range scopes {
+		if !slices.Contains(conn.Scopes, s) {
+			return InsufficientScope
+		}
+	}
+	return ""
+}
+
+// ask makes the request (or finds the equal one that is open) and gives it as *AuthRequired.
+func (v *Vault) ask(ctx context.Context, c Caller, p *providers.Provider, w Wish, renews *Connection, reason string) error {
+	method, ready, err := v.chooseMethod(ctx, c.Owner, p, w.Method, renews)
+	if err != nil {
+		return err
+	}
+	now := v.now()
+	r := &Request{
+		ID: rand.Text(), Owner: c.Owner, Client: c.Client, Verified: c.Verified,
+		Provider: p.ID, Method: method, Account: w.Account, Scopes: wantedScopes(p, method, w.Scopes, renews), Reason: reason,
+		MatchCode: matchCode(), State: Created, CreatedAt: now, UpdatedAt: now, ExpiresAt: now.Add(v.requestTTL()),
+	}
+	if renews != nil {
+		r.Renews, r.Account, r.Vars = renews.ID, renews.Account, renews.Vars
+	}
+	if !ready {
+		r.Reason = NoOAuthApp
+	}
+	if _, err := v.record(ctx, requestEvent(r, "request.create", "allow")); err != nil {
+		return err
+	}
+	if _, err := v.Requests.CreateRequest(ctx, r, v.openRequests()); errors.Is(err, ErrLimit) {
+		return ErrLimit.Say("%d sign-ins are open already; finish or revoke one first, or wait until they expire", v.openRequests())
+	} else if err != nil {
+		return err
+	}
+	return v.authRequired(p, r)
+}
+
+func (v *Vault) authRequired(p *providers.Provider, r *Request) *AuthRequired {
+	a := &AuthRequired{
+		RequestID: r.ID, ProviderID: p.ID, ProviderName: p.Name, Method: r.Method, Reason: r.Reason, Scopes: r.Scopes,
+		URL: v.BaseURL() + "/c/" + r.ID, MatchCode: r.MatchCode, UserCode: r.UserCode, ExpiresAt: r.ExpiresAt, PollAfter: pollAfter,
+	}
+	a.Message = fmt.Sprintf("%s. Show the user this link and the code %s, which the page shows too: %s — then call wait_for_auth with request_id %s.",
+		reasonText(p, r.Reason), a.MatchCode, a.URL, a.RequestID)
+	return a
+}
+
+func reasonText(p *providers.Provider, reason string) string {
+	switch reason {
+	case ReasonReauth:
+		return "The user has to sign in to " + p.Name + " again"
+	case InsufficientScope:
+		return "The user has to allow more at " + p.Name
+	case NoOAuthApp:
+		return "The user has to sign in to " + p.Name + ", and to enter an OAuth app for it first; the page says how"
+	}
+	return "The user has to sign in to " + p.Name
+}
+
+// chooseMethod takes the wished method, else the connection's, else the first one
+// that can start now. ready is false when its OAuth app is missing.
+func (v *Vault) chooseMethod(ctx context.Context, o Owner, p *providers.Provider, wished string, renews *Connection) (method string, ready bool, err error) {
+	if wished == "" && renews != nil {
+		wished = renews.Method
+	}
+	first := ""
+	for _, m := range p.Methods() {
+		if wished != "" && m != wished || !v.offers(m) {
+			continue
+		}
+		if first == "" {
+			first = m
+		}
+		ready, err := v.ready(ctx, o, p, m)
+		if err != nil || ready {
+			return m, ready, err
+		}
+	}
+	if first == "" {
+		if wished == MethodDeviceCode && v.Identified && !v.DeviceFlow {
+			return "", false, ErrDenied.Say("the device code flow is off on a server of many users (BCP 247); ask for another method")
+		}
+		return "", false, ErrInvalid.Say("%s cannot be connected on this server by %s", p.Name, orAny(wished))
+	}
+	return first, false, nil
+}
+
+func orAny(method string) string {
+	if method == "" {
+		return "any of its methods"
+	}
+	return method
+}
+
+func (v *Vault) offers(method string) bool {
+	if method == MethodDeviceCode && v.Identified && !v.DeviceFlow {
+		return false
+	}
+	_, err := v.connector(method)
+	return err == nil
+}
+
+// ready reports whether a sign-in by method can start: its OAuth app is there.
+func (v *Vault) ready(ctx context.Context, o Owner, p *providers.Provider, method string) (bool, error) {
+	if !needsApp(method) {
+		return true, nil
+	}
+	_, err := v.Apps.App(ctx, o, p.ID)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// wantedScopes is what the sign-in asks for: the wish, or the definition's default,
+// and everything the old connection had.
+func wantedScopes(p *providers.Provider, method string, wish []string, renews *Connection) []string {
+	if p.OAuth2 == nil || !needsApp(method) {
+		return nil
+	}
+	scopes := slices.Clone(wish)
+	if len(scopes) == 0 {
+		scopes = slices.Clone(p.OAuth2.Scopes.Default)
+	}
+	if renews != nil {
+		scopes = append(scopes, renews.Scopes...)
+	}
+	slices.Sort(scopes)
+	return slices.Compact(scopes)
+}
+
+// matchCode is what the person compares between agent and page. It protects against
+// mix-ups, not against guessing: the request's id and the browser binding do that.
+func matchCode() string {
+	words := strings.Fields("AMBER BIRCH BLUE CEDAR CLOUD CORAL DELTA EMBER FJORD GOLD GREEN HAZEL IVORY JADE LEMON LILAC LUNAR MAPLE MINT OCEAN OLIVE OPAL PEARL PLUM RIVER ROSE SAGE SOLAR STONE TEAL TULIP WAVE")
+	n, _ := rand.Int(rand.Reader, big.NewInt(int64(len(words)*90))) // crypto/rand does not fail
+	return fmt.Sprintf("%s-%d", words[n.Int64()%int64(len(words))], 10+n.Int64()/int64(len(words)))
+}
+
+func requestEvent(r *Request, kind, decision string) Event {
+	return Event{Owner: r.Owner, Client: r.Client, Kind: kind, Provider: r.Provider, Request: r.ID, Decision: decision}
+}

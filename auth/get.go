@@ -1,0 +1,126 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Get gives a handle for a connection that is ready, and the raw credential only
+// where the owner (a release grant) or whoever started the process (Release)
+// allowed it. The error is *AuthRequired or *ApprovalRequired when a person has
+// to act first.
+func (v *Vault) Get(ctx context.Context, c Caller, n Need) (*Handle, error) {
+	conn, grants, err := v.usable(ctx, c, n.Provider, n.Account, n.Scopes)
+	if err != nil {
+		return nil, err
+	}
+	h := &Handle{Info: *v.infoWith(c, conn, grants), Handle: "latchpost:" + conn.Provider + "/" + conn.Account}
+	if h.Access == "" && !h.Release {
+		p, err := v.provider(conn.Provider)
+		if err != nil {
+			return nil, err
+		}
+		return nil, v.askApproval(ctx, c, p, conn, Approval{Kind: Use, Why: RuleNoGrant})
+	}
+	e := Event{Owner: c.Owner, Client: c.Client, Kind: "credential.handle", Provider: conn.Provider, Connection: conn.ID, Decision: "allow"}
+	if !h.Release {
+		_, err := v.record(ctx, e)
+		return h, err
+	}
+	if conn, err = v.fresh(ctx, conn, false); err != nil {
+		return nil, v.mustReauth(ctx, c, n, err)
+	}
+	e.Kind, e.Detail = "credential.release", map[string]string{"form": n.Form}
+	if _, err := v.record(ctx, e); err != nil { // on disk before the secret is even opened
+		return nil, err
+	}
+	h.ExpiresAt = conn.ExpiresAt
+	h.Released, err = v.release(ctx, conn, n)
+	v.touch(conn)
+	return h, err
+}
+
+// usable finds the connection and everything the caller's client was granted on
+// it; *AuthRequired when the person has to sign in first.
+func (v *Vault) usable(ctx context.Context, c Caller, provider, account string, scopes []string) (*Connection, []Grant, error) {
+	if err := checkScopes(scopes); err != nil {
+		return nil, nil, err
+	}
+	conn, err := v.pick(ctx, c.Owner, provider, account)
+	wish := Wish{Provider: provider, Account: account, Scopes: scopes}
+	if errors.Is(err, ErrNotFound) {
+		p, err := v.provider(provider)
+		if err != nil {
+			return nil, nil, err
+		}
+		return nil, nil, v.ask(ctx, c, p, wish, nil, NotConnected)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if reason := lacking(conn, scopes); reason != "" {
+		return nil, nil, v.askAgain(ctx, c, wish, conn, reason)
+	}
+	grants, err := v.Grants.Grants(ctx, c.Owner, c.Client, conn.ID, v.now())
+	return conn, grants, err
+}
+
+func (v *Vault) askAgain(ctx context.Context, c Caller, w Wish, conn *Connection, reason string) error {
+	p, err := v.provider(conn.Provider)
+	if err != nil {
+		return err
+	}
+	return v.ask(ctx, c, p, w, conn, reason)
+}
+
+// mustReauth turns a dead sign-in into the link that mends it.
+func (v *Vault) mustReauth(ctx context.Context, c Caller, n Need, err error) error {
+	if !errors.Is(err, ErrReauth) {
+		return err
+	}
+	conn, pickErr := v.pick(ctx, c.Owner, n.Provider, n.Account)
+	if pickErr != nil {
+		return errors.Join(err, pickErr)
+	}
+	return v.askAgain(ctx, c, Wish{Provider: n.Provider, Account: n.Account, Scopes: n.Scopes}, conn, ReasonReauth)
+}
+
+const releaseWarning = "This is the credential itself. Keep it out of files, logs and messages; call_api does the same without it."
+
+// release opens the credential and gives the part that may leave: never a refresh token.
+func (v *Vault) release(ctx context.Context, conn *Connection, n Need) (*Released, error) {
+	cred, err := v.openCredential(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	method, err := v.connector(conn.Method)
+	if err != nil {
+		return nil, err
+	}
+	if carrier, ok := method.(Carrier); ok {
+		f, err := v.flow(ctx, conn)
+		if err != nil {
+			return nil, err
+		}
+		return carrier.Release(f, cred, n.Form, n.URL)
+	}
+	if n.Form != "" {
+		return nil, ErrInvalid.Say("form is for browser logins; leave it out for %s", conn.Provider)
+	}
+	if conn.Method == MethodAPIKey {
+		return &Released{Type: "api_key", Fields: cred.Fields, Warning: releaseWarning}, nil
+	}
+	return &Released{Type: "bearer", Value: cred.AccessToken, ExpiresAt: conn.ExpiresAt, Warning: releaseWarning}, nil
+}
+
+// touch notes the use, to the minute.
+func (v *Vault) touch(conn *Connection) {
+	now := v.now().Truncate(time.Minute)
+	if !now.After(conn.LastUsedAt) {
+		return
+	}
+	if err := v.Connections.Touch(context.Background(), conn.Owner, conn.ID, now); err != nil {
+		v.log().Warn("last use not noted", "connection", conn.ID, "error", err)
+	}
+}

@@ -1,0 +1,150 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+const (
+	keepInterval = 2 * time.Second
+	keepBatch    = 20
+	aheadOf      = 2 * time.Minute    // renew what was used lately and ends within this
+	usedLately   = 24 * time.Hour     // what "lately" is
+	stuckAfter   = 2 * time.Minute    // a claimed request whose process died
+	forgetAfter  = 7 * 24 * time.Hour // ended requests
+)
+
+// Keep does the background work until ctx ends: device code polls, expiry of
+// requests, revocations that are still to be told, renewal ahead of time. Several
+// processes may run it on one store; each piece of work goes to one of them.
+func (v *Vault) Keep(ctx context.Context) error {
+	for {
+		if err := v.KeepOnce(ctx); err != nil && ctx.Err() == nil {
+			v.log().Error("background work failed", "error", err)
+		}
+		if sleep(ctx, keepInterval+rand.N(keepInterval/4)) != nil {
+			return nil
+		}
+	}
+}
+
+// KeepOnce does what is due now and returns when it is done.
+func (v *Vault) KeepOnce(ctx context.Context) error {
+	return errors.Join(v.sweep(ctx), v.poll(ctx), v.tellDue(ctx), v.renewAhead(ctx))
+}
+
+func (v *Vault) sweep(ctx context.Context) error {
+	now := v.now()
+	ended, err := v.Pending.ExpireRequests(ctx, now, now.Add(-stuckAfter), now.Add(-forgetAfter))
+	for i := range ended {
+		v.note(requestEvent(&ended[i], "request."+string(ended[i].State), "failed"))
+	}
+	return err
+}
+
+// poll asks the providers of device code sign-ins whether the person is done.
+func (v *Vault) poll(ctx context.Context) error {
+	due, err := v.Pending.DuePolls(ctx, v.now(), time.Minute, keepBatch)
+	if err != nil {
+		return err
+	}
+	return each(due, func(r Request) error { return v.pollOne(ctx, &r) })
+}
+
+func (v *Vault) pollOne(ctx context.Context, r *Request) error {
+	method, err := v.connector(r.Method)
+	if err != nil {
+		return err
+	}
+	poller, ok := method.(Poller)
+	if !ok {
+		return nil
+	}
+	p, err := v.provider(r.Provider)
+	if err != nil {
+		return err
+	}
+	if p, err = p.Resolve(r.Vars); err != nil {
+		return err
+	}
+	f, err := v.requestFlow(ctx, r, p)
+	if err != nil {
+		return err
+	}
+	out, wait, err := poller.Poll(ctx, f)
+	if err == nil && out == nil {
+		r.NextPollAt = v.now().Add(wait)
+		return v.Requests.MoveRequest(ctx, r, Redirected)
+	}
+	if err != nil {
+		return quiet(v.fail(ctx, r, Input{}, err))
+	}
+	if err := v.Requests.MoveRequest(ctx, claimed(r, v.now()), Redirected); err != nil {
+		return err // cancelled meanwhile
+	}
+	r.State = Claimed
+	return v.complete(ctx, r, out)
+}
+
+func claimed(r *Request, now time.Time) *Request {
+	c := *r
+	c.State, c.UpdatedAt, c.NextPollAt = Claimed, now, time.Time{}
+	return &c
+}
+
+// quiet drops what is not a fault of ours: the request's status tells it.
+func quiet(err error) error {
+	var known *Error
+	if errors.As(err, &known) {
+		return nil
+	}
+	return err
+}
+
+func (v *Vault) tellDue(ctx context.Context) error {
+	due, err := v.Revocations.DueRevocations(ctx, v.now(), time.Minute, keepBatch)
+	if err != nil {
+		return err
+	}
+	return each(due, func(rev Revocation) error { v.tell(ctx, &rev); return nil })
+}
+
+// renewAhead renews before anybody has to wait for it, and keeps alive what would die unused.
+func (v *Vault) renewAhead(ctx context.Context) error {
+	now := v.now()
+	due, err := v.Pending.DueRefreshes(ctx, now, now.Add(aheadOf), now.Add(-usedLately), keepBatch)
+	if err != nil {
+		return err
+	}
+	return each(due, func(c Connection) error {
+		if !v.due(&c) {
+			return nil
+		}
+		_, err := v.fresh(ctx, &c, false)
+		return quiet(err)
+	})
+}
+
+// each runs f on all items, four at a time, and waits.
+func each[T any](items []T, f func(T) error) error {
+	var (
+		wg    sync.WaitGroup
+		slots = make(chan struct{}, 4)
+		errs  = make([]error, len(items))
+	)
+	for i, item := range items {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if err := f(item); err != nil {
+				errs[i] = fmt.Errorf("%T: %w", item, err)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}

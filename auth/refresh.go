@@ -1,0 +1,325 @@
+package auth
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// Renewal happens once for each generation of a credential, over all goroutines
+// and processes: lease -> durable intent -> call with nothing held -> raw answer
+// sealed and stored -> parsed -> committed by compare-and-swap on the version.
+// Callers join the flight of their process; flights of several processes meet at
+// the lease on the row.
+
+const (
+	leaseTTL    = 5 * time.Second
+	flightTime  = 45 * time.Second
+	minInterval = time.Minute // between two renewals of a connection that nothing forces
+)
+
+// flights joins the callers of one process that wait for the same renewal.
+type flights struct {
+	mu sync.Mutex
+	m  map[string]*flight
+}
+
+type flight struct {
+	done chan struct{}
+	c    *Connection
+	err  error
+}
+
+// fresh gives c with a credential that is good for use. force is set when the API
+// refused the credential of c.Version: then that generation is not good, whatever
+// the clock says.
+func (v *Vault) fresh(ctx context.Context, c *Connection, force bool) (*Connection, error) {
+	if !force && !v.due(c) {
+		return c, nil
+	}
+	method, err := v.connector(c.Method)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := method.(Refresher); !ok {
+		return c, nil
+	}
+	got, err := v.join(ctx, c, force)
+	if err == nil {
+		return got, nil
+	}
+	if !force && v.now().Before(c.ExpiresAt) && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrReauth) {
+		return c, nil // renewal does not work at the moment, but the old token still lives
+	}
+	return nil, err
+}
+
+// due reports whether the credential should be renewed before it is used. The
+// margin is a share of the lifetime, because lifetimes go from a minute to a
+// year, and it never makes a token that lives a minute be renewed more often than
+// once a minute. A provider that tells lifetimes of seconds is not believed.
+func (v *Vault) due(c *Connection) bool {
+	if c.ExpiresAt.IsZero() {
+		return false
+	}
+	now, life := v.now(), c.ExpiresAt.Sub(c.IssuedAt)
+	if life < minInterval {
+		return !now.Before(c.ExpiresAt) && (life >= 10*time.Second || now.Sub(c.IssuedAt) >= minInterval)
+	}
+	margin := min(life/10, time.Minute, life-minInterval)
+	return !now.Before(c.ExpiresAt.Add(-margin))
+}
+
+// join waits for the flight of this connection in this process, and starts it when there is none.
+func (v *Vault) join(ctx context.Context, c *Connection, force bool) (*Connection, error) {
+	v.flights.mu.Lock()
+	f := v.flights.m[c.ID]
+	if f == nil {
+		f = &flight{done: make(chan struct{})}
+		if v.flights.m == nil {
+			v.flights.m = map[string]*flight{}
+		}
+		v.flights.m[c.ID] = f
+		go v.fly(context.WithoutCancel(ctx), f, c, force) // a stranger's cancellation must never abort a rotation
+	}
+	v.flights.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-f.done:
+		return f.c, f.err
+	}
+}
+
+func (v *Vault) fly(ctx context.Context, f *flight, c *Connection, force bool) {
+	ctx, cancel := context.WithTimeout(ctx, flightTime)
+	defer cancel()
+	f.c, f.err = v.renew(ctx, c.Owner, c.ID, c.Version, force)
+	v.flights.mu.Lock()
+	delete(v.flights.m, c.ID)
+	v.flights.mu.Unlock()
+	close(f.done)
+}
+
+// renew brings the connection past generation seen, by its own call or by waiting
+// for the process that holds the lease.
+func (v *Vault) renew(ctx context.Context, o Owner, id string, seen int64, force bool) (*Connection, error) {
+	for {
+		c, err := v.Connections.Connection(ctx, o, id)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case c.State == Revoked:
+			return nil, ErrNotFound.Say("the connection was revoked")
+		case c.Version != seen, !force && !v.due(c):
+			return c, nil
+		case c.Refresh.DeadVersion == c.Version:
+			return nil, errSignInAgain
+		case v.now().Before(c.Refresh.NextTryAt):
+			return nil, v.notYet(c)
+		}
+		c, taken, err := v.Refreshes.AcquireRefresh(ctx, o, id, c.Version, leaseTTL)
+		if err != nil {
+			return nil, err
+		}
+		if taken {
+			return v.refreshOnce(ctx, c)
+		}
+		if err := sleep(ctx, 10*time.Millisecond+rand.N(15*time.Millisecond)); err != nil {
+			return nil, ErrUnavailable.Say("another process is renewing this sign-in and takes too long; try again").After(2)
+		}
+	}
+}
+
+var errSignInAgain = ErrReauth.Say("the provider does not accept this sign-in any more; the user has to sign in again: call request_auth")
+
+func (v *Vault) notYet(c *Connection) error {
+	wait := int(c.Refresh.NextTryAt.Sub(v.now()).Seconds()) + 1
+	return ErrUnavailable.Say("%s cannot renew the sign-in at the moment (%s); try again in %d seconds", c.Provider, c.Cause, wait).After(wait)
+}
+
+// refreshOnce holds the lease on c. It makes the call (twice when the outcome of
+// the first is unknown: providers give a grace period for just that) and leaves
+// the row without a lease, whatever happens.
+func (v *Vault) refreshOnce(ctx context.Context, c *Connection) (*Connection, error) {
+	stop := v.keepLease(ctx, c)
+	defer stop()
+	method, err := v.connector(c.Method)
+	if err != nil {
+		return nil, v.failed(ctx, c, err)
+	}
+	refresher := method.(Refresher)
+	f, err := v.flow(ctx, c)
+	if err != nil {
+		return nil, v.failed(ctx, c, err)
+	}
+	cred, err := v.openCredential(ctx, c)
+	if err != nil {
+		return nil, v.failed(ctx, c, err)
+	}
+	answer, sentAt, err := v.leftover(ctx, c)
+	if err == nil && answer == nil {
+		sentAt = v.now()
+		answer, err = refresher.Refresh(ctx, f, cred)
+		if err != nil && outcomeUnknown(err) {
+			c.Refresh.Attempts++
+			answer, err = refresher.Refresh(ctx, f, cred)
+		}
+		if err == nil {
+			err = v.keepAnswer(ctx, c, answer, sentAt)
+		}
+	}
+	if err != nil {
+		return nil, v.failed(ctx, c, err)
+	}
+	out, err := refresher.Refreshed(f, cred, answer, sentAt)
+	clear(answer)
+	if err != nil {
+		return nil, v.failed(ctx, c, err)
+	}
+	return v.commit(ctx, c, out)
+}
+
+// keepLease renews the lease until stop is called.
+func (v *Vault) keepLease(ctx context.Context, c *Connection) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for sleep(ctx, leaseTTL/3) == nil {
+			if err := v.Refreshes.RenewRefresh(ctx, c.Owner, c.ID, c.Refresh.Fence, leaseTTL); err != nil {
+				v.log().Warn("refresh lease not renewed", "connection", c.ID, "error", err)
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+// leftover is the answer that a process received and did not live to commit.
+func (v *Vault) leftover(ctx context.Context, c *Connection) (answer []byte, sentAt time.Time, err error) {
+	if c.Refresh.Answer == nil {
+		return nil, time.Time{}, nil
+	}
+	stamped, err := v.open(ctx, place(c, "answer"), c.Refresh.Answer)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	return stamped[8:], time.UnixMilli(int64(binary.BigEndian.Uint64(stamped))), nil
+}
+
+// keepAnswer stores the raw answer before anybody looks into it: from here on a
+// crash loses nothing. A disk that fills up in this moment gets a few more tries,
+// because the answer exists nowhere else.
+func (v *Vault) keepAnswer(ctx context.Context, c *Connection, answer []byte, sentAt time.Time) error {
+	stamped := append(binary.BigEndian.AppendUint64(nil, uint64(sentAt.UnixMilli())), answer...)
+	defer clear(stamped)
+	sealed, err := v.Box.Seal(place(c, "answer"), stamped)
+	if err != nil {
+		return err
+	}
+	for try := 0; ; try++ {
+		err = v.Refreshes.KeepAnswer(ctx, c.Owner, c.ID, c.Version, sealed)
+		if err == nil || errors.Is(err, ErrConflict) || try == 5 || sleep(ctx, 200*time.Millisecond<<try) != nil {
+			break
+		}
+	}
+	if errors.Is(err, ErrConflict) {
+		return nil // somebody else moved the row; commit will find out and say so
+	}
+	return err
+}
+
+// commit makes the outcome the next generation. When the connection was revoked
+// meanwhile the new tokens are revoked too, and never stored.
+func (v *Vault) commit(ctx context.Context, c *Connection, out *Outcome) (*Connection, error) {
+	next := *c
+	next.Version++
+	next.State, next.Cause = Active, ""
+	next.IssuedAt, next.UpdatedAt, next.ExpiresAt = v.now(), v.now(), out.ExpiresAt
+	if out.Scopes != nil {
+		next.Scopes = out.Scopes
+	}
+	if !out.RefreshExpiresAt.IsZero() {
+		next.RefreshExpiresAt = out.RefreshExpiresAt
+	}
+	next.Refresh = RefreshState{Fence: c.Refresh.Fence}
+	if err := v.sealCredential(&next, out.Credential); err != nil {
+		return nil, v.failed(ctx, c, err)
+	}
+	err := v.Refreshes.CommitRefresh(ctx, &next)
+	if errors.Is(err, ErrConflict) {
+		return v.lost(ctx, &next)
+	}
+	if err != nil {
+		return nil, err // the stored answer is found by the next attempt
+	}
+	v.noteRefresh(&next, "ok", "")
+	return &next, nil
+}
+
+// lost looks why a commit found the row changed.
+func (v *Vault) lost(ctx context.Context, next *Connection) (*Connection, error) {
+	now, err := v.Connections.Connection(ctx, next.Owner, next.ID)
+	if err != nil {
+		return nil, err
+	}
+	if now.State != Revoked {
+		return now, nil // somebody else won
+	}
+	v.noteRefresh(next, "failed", "revoked_meanwhile")
+	return nil, errors.Join(ErrNotFound.Say("the connection was revoked"), v.orphan(ctx, next))
+}
+
+// failed classifies: only the provider's clear word that the grant is dead ends
+// the connection; everything else is tried again later.
+func (v *Vault) failed(ctx context.Context, c *Connection, cause error) error {
+	f := RefreshFailure{State: c.State, Cause: "unavailable"}
+	var known *Error
+	errors.As(cause, &known)
+	switch {
+	case errors.Is(cause, ErrReauth) && known.Code == ErrReauth.Code:
+		f.State, f.Cause, f.Dead = NeedsReauth, "invalid_grant", true
+		if c.Refresh.Attempts > 1 {
+			f.Cause = "interrupted_rotation"
+		}
+		cause = errSignInAgain
+	case errors.Is(cause, ErrConfig), errors.Is(cause, ErrNoApp):
+		f.Cause, f.NextTryAt = "configuration", v.now().Add(5*time.Minute)
+	case errors.Is(cause, ErrTampered):
+		f.Cause, f.NextTryAt = "tampered", v.now().Add(5*time.Minute)
+	default:
+		f.Unknown = outcomeUnknown(cause)
+		f.NextTryAt = v.now().Add(backoff(c.Refresh.Failures, known))
+		if v.now().After(c.ExpiresAt) {
+			f.State = ProviderDown
+		}
+	}
+	v.noteRefresh(c, "failed", f.Cause)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if err := v.Refreshes.FailRefresh(ctx, c.Owner, c.ID, c.Version, c.Refresh.Fence, f); err != nil && !errors.Is(err, ErrConflict) {
+		return errors.Join(cause, err)
+	}
+	return cause
+}
+
+// backoff doubles from a second to five minutes, with jitter, and obeys Retry-After.
+func backoff(failures int, known *Error) time.Duration {
+	d := min(time.Second<<min(failures, 10), 5*time.Minute)
+	if known != nil && known.RetryAfterSeconds > 0 {
+		d = time.Duration(known.RetryAfterSeconds) * time.Second
+	}
+	return d + rand.N(d/4+time.Millisecond)
+}
+
+func (v *Vault) noteRefresh(c *Connection, outcome, cause string) {
+	e := Event{Owner: c.Owner, Kind: "refresh", Provider: c.Provider, Connection: c.ID, Decision: outcome}
+	if cause != "" {
+		e.Detail = map[string]string{"cause": cause}
+	}
+	v.note(e)
+}

@@ -1,0 +1,96 @@
+package auth
+
+import (
+	"context"
+	"time"
+)
+
+// RequestState is how far a request has come. It only moves forward.
+type RequestState string
+
+const (
+	Created    RequestState = "created"    // the agent has the link
+	Confirmed  RequestState = "confirmed"  // a browser pressed the button and owns the flow now
+	Redirected RequestState = "redirected" // at the provider (or at our key form, or in the live view)
+	Claimed    RequestState = "claimed"    // the answer came and is being redeemed, once
+	Held       RequestState = "held"       // signed in as another account than asked: waits for the person's word
+	Stored     RequestState = "stored"
+	Failed     RequestState = "failed"
+	Declined   RequestState = "declined"
+	Expired    RequestState = "expired"
+)
+
+// Over reports whether nothing more will happen to a request in this state.
+func (s RequestState) Over() bool {
+	return s == Stored || s == Failed || s == Declined || s == Expired
+}
+
+// Reasons why a user has to act.
+const (
+	NotConnected      = "not_connected"
+	ReasonReauth      = "needs_reauth"
+	InsufficientScope = "insufficient_scope"
+	NoOAuthApp        = "no_oauth_app"
+)
+
+// Request is a pending wish for a connection.
+type Request struct {
+	ID        string // 128 bits of rand.Text: a name, not a capability
+	Owner     Owner
+	Client    string
+	Verified  bool // Client comes from a verified token
+	Provider  string
+	Method    string
+	Account   string // label asked for; "" = any
+	Scopes    []string
+	Reason    string
+	MatchCode string // shown by the agent and on the page: BLUE-42
+	Renews    string // id of the connection that this one renews; ""
+
+	State      RequestState
+	Cause      string // one of a fixed set of words, when Failed
+	Browser    []byte // SHA-256 of the flow cookie of the browser that confirmed
+	StateHash  []byte // SHA-256 of the OAuth state parameter
+	Access     string // what the person chose for Client: read or write
+	Vars       map[string]string
+	Private    []byte // the connector's own (verifier, nonce, device code), sealed
+	UserCode   string // device code flow: shown to the person
+	VerifyURL  string
+	NextPollAt time.Time
+	Connection string // id of what was stored
+
+	CreatedAt time.Time
+	UpdatedAt time.Time
+	ExpiresAt time.Time
+}
+
+// RequestStore keeps requests. A transition is one UPDATE that names the states
+// it may start from, so that two at once cannot both win.
+type RequestStore interface {
+	// CreateRequest refuses with ErrLimit when the owner has limit open requests already.
+	// An open request that is equal in owner, client, provider, method, account and scopes is returned instead (existing true).
+	CreateRequest(ctx context.Context, r *Request, limit int) (existing bool, err error)
+	// Request by id alone: pages know no owner before they have read it. Callers compare owners.
+	Request(ctx context.Context, id string) (*Request, error)
+	// MoveRequest writes r whole if its row stands in one of from; ErrConflict otherwise, ErrNotFound when there is none.
+	MoveRequest(ctx context.Context, r *Request, from ...RequestState) error
+	// RequestByState gives the request whose OAuth state has this hash; ErrNotFound when there is none.
+	RequestByState(ctx context.Context, stateHash []byte) (*Request, error)
+	// CompleteRequest stores connection and grants and moves the request to Stored, in one transaction.
+	// c.Version 1 inserts; higher replaces generation c.Version-1 of the same id (ErrConflict when it moved).
+	CompleteRequest(ctx context.Context, r *Request, c *Connection, g []Grant) error
+}
+
+// PendingStore is what the keeper needs of requests.
+type PendingStore interface {
+	// DuePolls gives requests whose NextPollAt has come, each to one caller only (NextPollAt moves on by hold).
+	DuePolls(ctx context.Context, now time.Time, hold time.Duration, limit int) ([]Request, error)
+	// ExpireRequests ends open requests that are past ExpiresAt, fails those that stand in Claimed since before
+	// stuck (cause unknown_outcome), and deletes those that ended before old.
+	ExpireRequests(ctx context.Context, now, stuck, old time.Time) (ended []Request, err error)
+	// OpenRequests of an owner, newest first.
+	OpenRequests(ctx context.Context, o Owner) ([]Request, error)
+	// DueRefreshes gives connections to refresh ahead: active, used after usedAfter and expiring before soon,
+	// or with a sign-in that would die unused before soon.
+	DueRefreshes(ctx context.Context, now, soon, usedAfter time.Time, limit int) ([]Connection, error)
+}

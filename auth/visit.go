@@ -1,0 +1,399 @@
+package auth
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"maps"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/latchpost/latchpost/auth/seal"
+	"github.com/latchpost/latchpost/providers"
+)
+
+// Visitor is a person's browser in front of one of our pages.
+type Visitor struct {
+	Browser []byte // SHA-256 of the flow cookie; nil = it has none
+	Owner   *Owner // who is signed in; nil = nobody
+}
+
+// Visit is what a Visitor can do about one request. Every method checks that this
+// is the person the request was made for: when the page opens, when it is
+// confirmed, and at the callback before anything is redeemed.
+type Visit struct {
+	vault *Vault
+	who   Visitor
+}
+
+// Visit is the people's door to one request.
+func (v *Vault) Visit(who Visitor) Visit { return Visit{v, who} }
+
+// View is what the connect page shows.
+type View struct {
+	Request  Request // without Private
+	Provider *providers.Provider
+	Asks     []Question // variables the definition needs from the person
+	Extra    []string   // scopes beyond the definition's defaults: off until the person ticks them
+	AppReady bool       // false: the person has to enter an OAuth app first
+	Methods  []string   // other ways to sign in that are ready
+	Confirms bool       // this browser has confirmed
+	Redirect string     // where AppReady leads: the redirect URI to register at the provider
+}
+
+// Question is a variable of a definition.
+type Question struct {
+	Name, Ask, Default, Pattern string
+	Enum                        []string
+}
+
+// Choice is what the person decided on the connect page.
+type Choice struct {
+	Access string            // Read or Write
+	Extra  []string          // ticked extra scopes
+	Vars   map[string]string // answers
+	Method string            // "" = the request's
+}
+
+// Open shows a request. It changes nothing.
+func (s Visit) Open(ctx context.Context, id string) (*View, error) {
+	r, err := s.enter(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.vault.provider(r.Provider)
+	if err != nil {
+		return nil, err
+	}
+	view := &View{Request: *r, Provider: p, Extra: extraScopes(p, r), Confirms: r.Browser != nil, Redirect: s.vault.redirectURI(p)}
+	view.Request.Private = nil
+	if view.AppReady, err = s.vault.ready(ctx, r.Owner, p, r.Method); err != nil {
+		return nil, err
+	}
+	for _, m := range p.Methods() {
+		if ok, _ := s.vault.ready(ctx, r.Owner, p, m); ok && m != r.Method && s.vault.offers(m) {
+			view.Methods = append(view.Methods, m)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Vars)) {
+		x := p.Vars[name]
+		view.Asks = append(view.Asks, Question{Name: name, Ask: x.Ask, Default: orDefault(r.Vars[name], x.Default), Pattern: x.Pattern, Enum: x.Enum})
+	}
+	return view, nil
+}
+
+func orDefault(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
+}
+
+// enter reads a request and checks the visitor.
+func (s Visit) enter(ctx context.Context, id string) (*Request, error) {
+	r, err := s.vault.Requests.Request(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.check(ctx, r); err != nil {
+		return nil, err
+	}
+	if !r.State.Over() && s.vault.now().After(r.ExpiresAt) {
+		r.State = Expired
+	}
+	return r, nil
+}
+
+// check is design section 6. What it refuses is on record.
+func (s Visit) check(ctx context.Context, r *Request) error {
+	if s.vault.Identified {
+		if s.who.Owner == nil {
+			return ErrNotYours.Say("sign in first, then open the link again")
+		}
+		if *s.who.Owner != r.Owner {
+			e := requestEvent(r, "identity_mismatch", "deny")
+			e.Detail = map[string]string{"visitor": s.who.Owner.String()}
+			s.vault.note(e)
+			return ErrNotYours.Say("this request belongs to another account; if you did not ask for it, close this page")
+		}
+	}
+	if r.Browser != nil && subtle.ConstantTimeCompare(r.Browser, s.who.Browser) != 1 {
+		s.vault.note(requestEvent(r, "second_browser", "deny"))
+		if r.Cause == "" && !r.State.Over() {
+			r.Cause = "opened_elsewhere"
+			_ = s.vault.Requests.MoveRequest(ctx, r, r.State) // the agent's status shows it; a lost race changes nothing
+		}
+		return ErrNotYours.Say("this sign-in was started in another browser; go on there, or ask the agent for a new link")
+	}
+	return nil
+}
+
+// Confirm binds the request to this browser and starts the sign-in.
+func (s Visit) Confirm(ctx context.Context, id string, choice Choice) (*Step, error) {
+	r, err := s.enter(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := stillOpen(r); err != nil {
+		return nil, err
+	}
+	if len(s.who.Browser) != sha256.Size {
+		return nil, ErrInvalid.Say("the browser must accept cookies; allow them for this page and open the link again")
+	}
+	p, err := s.vault.decide(r, choice)
+	if err != nil {
+		return nil, err
+	}
+	from := r.State
+	r.Browser, r.State, r.UpdatedAt = s.who.Browser, Confirmed, s.vault.now()
+	if _, err := s.vault.record(ctx, confirmEvent(r)); err != nil {
+		return nil, err
+	}
+	if err := s.vault.Requests.MoveRequest(ctx, r, from); errors.Is(err, ErrConflict) {
+		return nil, ErrNotYours.Say("this sign-in was just started in another browser; go on there, or ask the agent for a new link")
+	} else if err != nil {
+		return nil, err
+	}
+	return s.vault.begin(ctx, r, p)
+}
+
+func stillOpen(r *Request) error {
+	switch r.State {
+	case Created, Confirmed, Redirected:
+		return nil
+	case Expired:
+		return ErrExpired
+	case Declined:
+		return ErrDeclined.Say("this request was declined; ask the agent for a new link")
+	}
+	return ErrUsed
+}
+
+func confirmEvent(r *Request) Event {
+	e := requestEvent(r, "request.confirm", "allow")
+	e.Detail = map[string]string{"method": r.Method, "access": r.Access}
+	return e
+}
+
+// decide writes the person's choice into r and gives the definition resolved with it.
+func (v *Vault) decide(r *Request, choice Choice) (*providers.Provider, error) {
+	p, err := v.provider(r.Provider)
+	if err != nil {
+		return nil, err
+	}
+	if choice.Method != "" && choice.Method != r.Method {
+		if !slices.Contains(p.Methods(), choice.Method) || !v.offers(choice.Method) {
+			return nil, ErrInvalid.Say("%s cannot be connected that way", p.Name)
+		}
+		r.Method = choice.Method
+	}
+	r.Access = Read
+	if choice.Access == Write {
+		r.Access = Write
+	}
+	extra := extraScopes(p, r)
+	r.Scopes = slices.DeleteFunc(slices.Clone(r.Scopes), func(scope string) bool {
+		return slices.Contains(extra, scope) && !slices.Contains(choice.Extra, scope)
+	})
+	vars := maps.Clone(choice.Vars)
+	for name, x := range p.Vars {
+		if vars[name] == "" {
+			if vars == nil {
+				vars = map[string]string{}
+			}
+			vars[name] = orDefault(r.Vars[name], x.Default)
+		}
+	}
+	resolved, err := p.Resolve(vars)
+	if err != nil {
+		return nil, ErrInvalid.Say("%s", err)
+	}
+	r.Vars = vars
+	return resolved, nil
+}
+
+// extraScopes are those that neither the definition proposes nor the old connection had.
+func extraScopes(p *providers.Provider, r *Request) []string {
+	if p.OAuth2 == nil || r.Reason == InsufficientScope {
+		return nil
+	}
+	known := append(slices.Clone(p.OAuth2.Scopes.Default), p.OAuth2.Scopes.Offline...)
+	return slices.DeleteFunc(slices.Clone(r.Scopes), func(s string) bool { return slices.Contains(known, s) })
+}
+
+// begin lets the connector start and notes where the person goes.
+func (v *Vault) begin(ctx context.Context, r *Request, p *providers.Provider) (*Step, error) {
+	conn, err := v.connector(r.Method)
+	if err != nil {
+		return nil, err
+	}
+	f, err := v.requestFlow(ctx, r, p)
+	if err != nil {
+		return nil, err
+	}
+	step, err := conn.Begin(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.sealPrivate(r, step.Private); err != nil {
+		return nil, err
+	}
+	step.Private = nil
+	r.State, r.UserCode, r.VerifyURL, r.Cause = Redirected, step.UserCode, step.VerifyURL, ""
+	r.StateHash = nil
+	if step.State != "" {
+		sum := sha256.Sum256([]byte(step.State))
+		r.StateHash = sum[:]
+	}
+	if step.ExpiresIn > 0 && v.now().Add(step.ExpiresIn).Before(r.ExpiresAt) {
+		r.ExpiresAt = v.now().Add(step.ExpiresIn)
+	}
+	if step.PollAfter > 0 {
+		r.NextPollAt = v.now().Add(step.PollAfter)
+	}
+	if err := v.Requests.MoveRequest(ctx, r, Confirmed); err != nil {
+		return nil, err
+	}
+	if step.Redirect == "" && step.Page == "" && step.UserCode == "" { // nothing for the person to do
+		return &step, v.redeem(ctx, r, Input{})
+	}
+	return &step, nil
+}
+
+// requestFlow is the Flow of a sign-in.
+func (v *Vault) requestFlow(ctx context.Context, r *Request, p *providers.Provider) (*Flow, error) {
+	f := &Flow{Provider: p, Request: r, Vars: r.Vars, RedirectURI: v.redirectURI(p), Now: v.now()}
+	if err := v.addApp(ctx, f, r.Owner); err != nil {
+		return nil, err
+	}
+	if r.Private == nil {
+		return f, nil
+	}
+	var err error
+	f.Private, err = v.open(ctx, privatePlace(r), r.Private)
+	return f, err
+}
+
+func (v *Vault) sealPrivate(r *Request, private []byte) (err error) {
+	r.Private = nil
+	if private != nil {
+		r.Private, err = v.Box.Seal(privatePlace(r), private)
+	}
+	return err
+}
+
+func privatePlace(r *Request) seal.Place {
+	return seal.Place{Table: "requests", Org: r.Owner.Org, User: r.Owner.User, Record: r.ID, Field: "private"}
+}
+
+// Decline ends a request because the person said no.
+func (s Visit) Decline(ctx context.Context, id string) error {
+	r, err := s.enter(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := stillOpen(r); err != nil {
+		return err
+	}
+	s.vault.note(requestEvent(r, "request.decline", "deny"))
+	from := r.State
+	r.State, r.UpdatedAt = Declined, s.vault.now()
+	return s.vault.Requests.MoveRequest(ctx, r, from)
+}
+
+// Callback takes what a provider sent to /callback/{provider}. The request's id is
+// given beside most errors, so that the page can say where to go.
+func (s Visit) Callback(ctx context.Context, provider string, q url.Values) (id string, err error) {
+	state := q.Get("state")
+	if state == "" || len(q["state"]) > 1 || len(state) > 512 {
+		return "", errUnasked
+	}
+	sum := sha256.Sum256([]byte(state))
+	r, err := s.vault.Requests.RequestByState(ctx, sum[:])
+	if errors.Is(err, ErrNotFound) {
+		return "", errUnasked
+	}
+	if err != nil {
+		return "", err
+	}
+	if err := s.check(ctx, r); err != nil {
+		return "", err
+	}
+	if r.Provider != provider { // RFC 9700 section 4.4.2: one redirect URI per authorization server
+		return "", errUnasked
+	}
+	if err := s.take(ctx, r); err != nil {
+		return "", err
+	}
+	return r.ID, s.vault.redeem(ctx, r, Input{Query: q})
+}
+
+// One sentence for unknown, spent and expired: the answer must not tell them apart.
+var errUnasked = ErrInvalid.Say("nobody here is waiting for this answer, or it was used already; ask the agent for a new link")
+
+// take claims a redirected request: of any number at once, one wins.
+func (s Visit) take(ctx context.Context, r *Request) error {
+	if r.State == Redirected && s.vault.now().After(r.ExpiresAt) {
+		return errUnasked
+	}
+	if r.State != Redirected {
+		s.vault.note(requestEvent(r, "request.replay", "deny"))
+		return errUnasked
+	}
+	e := requestEvent(r, "request.redeem", "allow")
+	if _, err := s.vault.record(ctx, e); err != nil {
+		return err
+	}
+	claimed := *r
+	claimed.State, claimed.UpdatedAt = Claimed, s.vault.now()
+	if err := s.vault.Requests.MoveRequest(ctx, &claimed, Redirected); errors.Is(err, ErrConflict) {
+		s.vault.note(requestEvent(r, "request.replay", "deny"))
+		return errUnasked
+	} else if err != nil {
+		return err
+	}
+	*r = claimed
+	return nil
+}
+
+// Submit takes a posted key form or a captured browser session.
+// A key that the provider refuses leaves the request open for another try.
+func (s Visit) Submit(ctx context.Context, id string, in Input) error {
+	r, err := s.enter(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := stillOpen(r); err != nil {
+		return err
+	}
+	if r.Browser == nil || r.Method != MethodAPIKey && r.Method != MethodBrowser {
+		return ErrInvalid.Say("this request does not wait for a form; open its link again")
+	}
+	if err := s.take(ctx, r); err != nil {
+		return err
+	}
+	return s.vault.redeem(ctx, r, in)
+}
+
+// SetApp enters the OAuth app that the request lacks.
+func (s Visit) SetApp(ctx context.Context, id, clientID string, secret Secret) error {
+	r, err := s.enter(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := stillOpen(r); err != nil {
+		return err
+	}
+	if err := s.vault.Desk(r.Owner).SetApp(ctx, r.Provider, clientID, secret, r.Vars); err != nil {
+		return err
+	}
+	if r.Reason == NoOAuthApp {
+		r.Reason, r.UpdatedAt = NotConnected, s.vault.now()
+		return s.vault.Requests.MoveRequest(ctx, r, r.State)
+	}
+	return nil
+}
+
+const redeemTime = 60 * time.Second
