@@ -76,6 +76,29 @@ func Rewrite(change func(body []byte) []byte) Fault {
 	}
 }
 
+// ContentType sends the honest body under another name. An empty one sends none.
+func ContentType(contentType string) Fault {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		answer := record(r, next)
+		answer.header["Content-Type"] = []string{contentType}
+		if contentType == "" {
+			answer.header["Content-Type"] = nil
+		}
+		answer.send(w)
+	}
+}
+
+// AsForm sends the honest answer form-encoded, as GitHub does when it is not
+// asked for JSON.
+func AsForm(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	answer := record(r, next)
+	form := make(url.Values)
+	for name, value := range decode(answer.body.Bytes()) {
+		form.Set(name, fmt.Sprint(value))
+	}
+	Answer(answer.status, "application/x-www-form-urlencoded", form.Encode())(w, r, next)
+}
+
 // With sets fields of the JSON object that the honest handler sends. A
 // json.RawMessage goes out as it is, which is how a number gets an odd form.
 func With(fields map[string]any) Fault {
@@ -107,12 +130,7 @@ func Twice(name, first string) Fault {
 
 func rewriteJSON(change func(map[string]any)) Fault {
 	return Rewrite(func(body []byte) []byte {
-		object := make(map[string]any)
-		decoder := json.NewDecoder(bytes.NewReader(body))
-		decoder.UseNumber()
-		if err := decoder.Decode(&object); err != nil {
-			panic("authtest: the answer to change is not a JSON object: " + err.Error())
-		}
+		object := decode(body)
 		change(object)
 		changed, err := json.Marshal(object)
 		if err != nil {
@@ -120,6 +138,17 @@ func rewriteJSON(change func(map[string]any)) Fault {
 		}
 		return changed
 	})
+}
+
+// decode reads an answer of our own; numbers keep their form.
+func decode(body []byte) map[string]any {
+	object := make(map[string]any)
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	if err := decoder.Decode(&object); err != nil {
+		panic("authtest: the answer to change is not a JSON object: " + err.Error())
+	}
+	return object
 }
 
 // Callback changes the query with which "POST /authorize" sends the browser back:

@@ -92,10 +92,11 @@ func (s *Server) checkAuthorize(w http.ResponseWriter, r *http.Request) (authori
 			return authorization{}, false
 		}
 	}
+	unproved := s.current().PKCEOptional && asked.challenge == ""
 	switch {
 	case q.Get("response_type") != "code":
 		s.redirectError(w, asked, "unsupported_response_type", "only code")
-	case q.Get("code_challenge_method") != "S256" || len(asked.challenge) != 43:
+	case !unproved && (q.Get("code_challenge_method") != "S256" || len(asked.challenge) != 43):
 		s.redirectError(w, asked, "invalid_request", "PKCE with S256 is required")
 	case !validResources(asked.grant.resources):
 		s.redirectError(w, asked, "invalid_target", "resource must be an absolute URI without a fragment")

@@ -40,6 +40,10 @@ type Options struct {
 	// and refuse a form.
 	JSON bool
 
+	// PKCEOptional takes authorization requests without PKCE, as older providers
+	// do. A code that was asked for with PKCE still needs its verifier.
+	PKCEOptional bool
+
 	// DeviceInterval is the pause the device grant asks for. Zero means 5 s.
 	DeviceInterval time.Duration
 

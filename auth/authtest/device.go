@@ -28,6 +28,9 @@ func (s *Server) startDevice(w http.ResponseWriter, r *http.Request) {
 	if refused == nil {
 		client, refused = options.authenticate(r, form)
 	}
+	if refused == nil && !validResources(form["resource"]) {
+		refused = refuse(400, "invalid_target", "resource must be an absolute URI without a fragment")
+	}
 	if refused != nil {
 		s.sendError(w, refused)
 		return

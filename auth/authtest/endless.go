@@ -69,10 +69,13 @@ func GzipBomb(size int) Fault {
 	}
 }
 
-// HugeHeaders sends so many bytes of response headers.
-func HugeHeaders(size int) Fault {
+// HugeHeaders puts so many lines of 1 KiB before the honest answer.
+func HugeHeaders(lines int) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		w.Header().Set("X-Huge", strings.Repeat("h", size))
+		line := strings.Repeat("h", 1<<10-len("X-Huge: \r\n"))
+		for range lines {
+			w.Header().Add("X-Huge", line)
+		}
 		next.ServeHTTP(w, r)
 	}
 }

@@ -87,7 +87,11 @@ func TestFaults(t *testing.T) {
 		{"endless", authtest.Endless, func(a answer) bool { return len(a.body) == 1<<20 }},
 		{"huge", authtest.Huge(2 << 20), func(a answer) bool { return len(a.body) == 1<<20 && strings.TrimSpace(a.body) == "" }},
 		{"gzip bomb", authtest.GzipBomb(2 << 20), func(a answer) bool { return len(a.body) == 1<<20 && strings.TrimSpace(a.body) == "" }},
-		{"huge headers", authtest.HugeHeaders(100 << 10), func(a answer) bool { return len(a.header.Get("X-Huge")) == 100<<10 }},
+		{"huge headers", authtest.HugeHeaders(100), func(a answer) bool { return len(a.header["X-Huge"]) == 100 }},
+		{"form", authtest.AsForm, contains("access_token=access_", "expires_in=3600")},
+		{"content type", authtest.ContentType("text/plain"), func(a answer) bool {
+			return a.header.Get("Content-Type") == "text/plain" && strings.Contains(a.body, `"access_token"`)
+		}},
 		{"own", func(w http.ResponseWriter, r *http.Request, _ http.Handler) { w.WriteHeader(204) }, status(204)},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -145,6 +145,24 @@ func TestRefusedAuthorization(t *testing.T) {
 	}
 }
 
+func TestOptionalPKCE(t *testing.T) {
+	srv := start(t, authtest.Options{PKCEOptional: true})
+	c := config(srv, "post")
+	callback, err := srv.Approve(t.Context(), c.AuthCodeURL("s"), "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Exchange(t.Context(), codeOf(callback)); err != nil {
+		t.Error(err)
+	}
+	callback, err = srv.Approve(t.Context(), c.AuthCodeURL("s", oauth2.S256ChallengeOption(oauth2.GenerateVerifier())), "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Exchange(t.Context(), codeOf(callback))
+	wantError(t, err, "invalid_grant")
+}
+
 func TestUntickedScope(t *testing.T) {
 	srv := start(t, authtest.Options{})
 	token, _ := signIn(t, config(srv, "public", "repo", "email"), func(ctx context.Context, authorizeURL string) (string, error) {

@@ -107,7 +107,7 @@ func (s *Server) Uses(refreshToken string) int {
 }
 
 // Secrets is everything a test may scan logs, files and answers for: each code,
-// token, device code and client secret, and the passwords of the users.
+// verifier, token, device code and client secret, and the passwords of the users.
 func (s *Server) Secrets() []string {
 	s.ledger.Lock()
 	defer s.ledger.Unlock()

@@ -21,6 +21,10 @@ type SiteOptions struct {
 	// /api/session, and takes only the newest.
 	Rolling bool
 
+	// Anonymous gives every visitor of the login page a cookie that is called session
+	// too, so that having one proves nothing.
+	Anonymous bool
+
 	// Partitioned adds a partitioned cookie (CHIPS) called part.
 	Partitioned bool
 

@@ -93,6 +93,19 @@ func TestSiteRollsItsCookie(t *testing.T) {
 	}
 }
 
+func TestSiteGivesStrangersACookieThatProvesNothing(t *testing.T) {
+	site := startSite(t, authtest.SiteOptions{Anonymous: true})
+	if got := call(t, site.URL+"/login", nil); !strings.Contains(got.header.Get("Set-Cookie"), "session=nobody") {
+		t.Errorf("cookies: %v", got.header.Values("Set-Cookie"))
+	}
+	if got, _ := session(t, site, "nobody"); got.status != 401 {
+		t.Errorf("it got %d", got.status)
+	}
+	if got, _ := session(t, site, enter(t, site, "alice")); got.status != 200 {
+		t.Errorf("alice got %d", got.status)
+	}
+}
+
 func TestSiteWantsTheSecondFactor(t *testing.T) {
 	site := startSite(t, authtest.SiteOptions{})
 	browser := site.Browser("alice")

@@ -7,7 +7,12 @@ import (
 
 // showLogin is the first page. It loads a pixel from elsewhere that sets a cookie
 // which has nothing to do with the sign-in.
-func (s *Site) showLogin(w http.ResponseWriter, _ *http.Request) { s.loginPage(w, "") }
+func (s *Site) showLogin(w http.ResponseWriter, _ *http.Request) {
+	if s.options.Anonymous {
+		http.SetCookie(w, &http.Cookie{Name: "session", Value: "nobody", Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	}
+	s.loginPage(w, "")
+}
 
 func (s *Site) loginPage(w http.ResponseWriter, problem string) {
 	execute(w, http.StatusOK, "login.html", map[string]any{

@@ -93,12 +93,15 @@ func (s *Server) spendCode(o Options, client Client, form url.Values, now time.T
 		return nil, refuse(400, "invalid_grant", "the code was used before")
 	case c.redirectURI != form.Get("redirect_uri"):
 		return nil, refuse(400, "invalid_grant", "redirect_uri is not the one of the authorization request")
-	case !verifies(c.challenge, form.Get("code_verifier")):
+	case c.challenge != "" && !verifies(c.challenge, form.Get("code_verifier")):
 		return nil, refuse(400, "invalid_grant", "code_verifier does not fit")
 	}
 	resources, refused := c.narrowResources(form["resource"])
 	if refused != nil {
 		return nil, refused
+	}
+	if verifier := form.Get("code_verifier"); verifier != "" {
+		s.ledger.remember(verifier)
 	}
 	c.family = &family{grant: c.grant}
 	return s.issue(o, c.family, c.scope, resources, now), nil
