@@ -1,0 +1,227 @@
+package auth
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/latchpost/latchpost/auth/egress"
+	"github.com/latchpost/latchpost/providers"
+)
+
+// connect makes an outcome of the tokens of a sign-in: the long-lived token where the first one is short,
+// what is kept, whose account it is, and the look-ups that the definition wants.
+func (o *OAuth) connect(ctx context.Context, f *Flow, t *tokens, back *callback, try attempt) (*Outcome, error) {
+	claims, err := o.identify(ctx, f, t, try.Nonce)
+	if err != nil {
+		return nil, err
+	}
+	out := t.outcome(f, f.Now)
+	if back.scopes != nil {
+		out.Scopes = back.scopes
+	}
+	out.Credential.Keep = maps.Clone(back.secret)
+	if out.Vars, err = t.keep(f, out.Credential, false); err != nil {
+		return nil, err
+	}
+	known := *f
+	known.Vars = out.Vars
+	if f = &known; f.Provider.OAuth2.Exchange != nil {
+		if err := o.prolong(ctx, f, out); err != nil {
+			return nil, err
+		}
+	}
+	remember(f, out.Credential)
+	out.Missing = missingScopes(f.Provider.OAuth2, try.Scopes, out.Scopes)
+	if err := o.lookUp(ctx, f, out); err != nil {
+		return nil, err
+	}
+	o.name(ctx, f, out, claims)
+	return out, nil
+}
+
+// prolong turns the first token into a long-lived one (Facebook, Instagram).
+func (o *OAuth) prolong(ctx context.Context, f *Flow, out *Outcome) error {
+	c := out.Credential
+	a, err := o.send(ctx, f, tokenRequest{endpoint: *f.Provider.OAuth2.Exchange, values: credentialValues(f, c), subject: c.AccessToken})
+	if err != nil {
+		return err
+	}
+	t, err := readTokens(f, a, append(c.Secrets(), f.Client))
+	if err != nil {
+		return asRefusal(err)
+	}
+	long := t.outcome(f, f.Now)
+	c.AccessToken, out.ExpiresAt = long.Credential.AccessToken, long.ExpiresAt
+	if !long.Credential.RefreshToken.Empty() {
+		c.RefreshToken, out.RefreshExpiresAt = long.Credential.RefreshToken, long.RefreshExpiresAt
+	}
+	return nil
+}
+
+// name finds out whose account it is. A provider that does not say leaves it
+// unnamed: a code that was spent is not thrown away for a label.
+func (o *OAuth) name(ctx context.Context, f *Flow, out *Outcome, claims document) {
+	out.Account, out.AccountID = label(claims.text("email", "preferred_username", "name")), accountID(claims.text("sub"))
+	id := f.Provider.Identity
+	if id == nil || id.URL == "" {
+		return
+	}
+	header := http.Header{}
+	for name, value := range id.Headers {
+		header.Set(name, value)
+	}
+	doc, err := o.ask(ctx, f, out.Credential, lookup{orDefault(id.Method, http.MethodGet), id.URL, id.Body, header})
+	if err != nil {
+		return
+	}
+	if sub := claims.text("sub"); sub != "" && id.ID == "sub" && doc.text("sub") != sub {
+		return // OpenID Connect Core section 5.3.2: this answer is about somebody else
+	}
+	out.Account = orDefault(label(doc.text(id.Label...)), out.Account)
+	if id.ID != "" {
+		out.AccountID = orDefault(accountID(doc.text(id.ID)), out.AccountID)
+	}
+}
+
+// lookUp makes the definition's look-ups: which site, which tenant, which data centre.
+func (o *OAuth) lookUp(ctx context.Context, f *Flow, out *Outcome) error {
+	for _, a := range f.Provider.OAuth2.After {
+		header := http.Header{}
+		for name, value := range a.Header {
+			header.Set(name, value)
+		}
+		doc, err := o.ask(ctx, f, out.Credential, lookup{http.MethodGet, a.Get, "", header})
+		if err != nil {
+			return err
+		}
+		value := chosen(doc, a, out.Vars[a.Store])
+		if value == "" || !mayKeep(value, a.Hosts) {
+			return ErrRefused.Say("%s did not say which %s this sign-in is for; sign in with an account that has one", f.Provider.Name, a.Store)
+		}
+		out.Vars[a.Store] = value
+	}
+	return nil
+}
+
+// chosen is the value of an answer, or of one element of its list: the one that was
+// used before, else the first.
+func chosen(doc document, a providers.After, before string) string {
+	if a.List == "" {
+		return doc.text(a.Value)
+	}
+	list, _ := doc.at(strings.TrimPrefix(a.List, ".")).([]any)
+	first := ""
+	for _, element := range list {
+		value := document{element}.text(a.Value)
+		if value == before && value != "" {
+			return value
+		}
+		if first == "" {
+			first = value
+		}
+	}
+	return first
+}
+
+// lookup is a question to the provider with the new credential.
+type lookup struct {
+	method string
+	url    string // template
+	body   string
+	header http.Header // values are templates
+}
+
+// ask sends a lookup. It goes to the provider's API hosts or to its authorization server, and nowhere else.
+func (o *OAuth) ask(ctx context.Context, f *Flow, c *Credential, l lookup) (document, error) {
+	return ask(ctx, o.Out, o.Loopback, f, c, l)
+}
+
+func ask(ctx context.Context, out *egress.Client, loopback bool, f *Flow, c *Credential, l lookup) (document, error) {
+	values := credentialValues(f, c)
+	target, err := targetOf(f.Provider, l.url, values, loopback)
+	if err != nil {
+		return document{}, err
+	}
+	if !target.MatchHost(f.Provider.API.Hosts) && !atServer(f.Provider, target, values) {
+		return document{}, ErrConfig.Say("the definition of %s asks %s, which is none of its hosts; correct it", f.Provider.Name, target.Host)
+	}
+	header := http.Header{"Accept": {"application/json"}}
+	for name := range l.header {
+		value, err := expand(f.Provider, l.header.Get(name), values)
+		if err != nil {
+			return document{}, err
+		}
+		header.Set(name, value)
+	}
+	if strings.HasPrefix(l.body, "{") {
+		header.Set("Content-Type", "application/json")
+	}
+	vars := cloneVars(f.Vars)
+	vars["client_id"] = f.ClientID
+	if target, header, err = inject(f.Provider, c, f.method(), vars, target, header); err != nil {
+		return document{}, err
+	}
+	res, err := out.Do(ctx, egress.Request{Method: l.method, Target: target, Header: header, Body: []byte(l.body), MaxBody: backBody, Timeout: backTime})
+	if err != nil {
+		return document{}, unreachable(f.Provider, err)
+	}
+	switch {
+	case res.Status == http.StatusUnauthorized || res.Status == http.StatusForbidden:
+		return document{}, ErrRefused.Say("%s does not accept this credential (status %d); check it and try again", f.Provider.Name, res.Status)
+	case res.Status < 200 || res.Status > 299:
+		return document{}, ErrUnavailable.Say("%s answered with status %d; try again later", f.Provider.Name, res.Status)
+	}
+	doc, err := parseDocument(res.Body)
+	if err != nil && len(res.Body) > 0 {
+		return document{}, ErrUnavailable.Say("%s did not answer properly; try again later", f.Provider.Name).Because(err)
+	}
+	return doc, nil
+}
+
+// atServer reports whether a target is on one of the hosts of the authorization server.
+func atServer(p *providers.Provider, t egress.Target, values map[string]string) bool {
+	def := p.OAuth2
+	if def == nil {
+		return false
+	}
+	for _, address := range []string{def.Issuer, def.Token.URL, def.Authorize.URL} {
+		if address == "" {
+			continue
+		}
+		if server, err := targetOf(p, address, values, true); err == nil && server.Origin() == t.Origin() {
+			return true
+		}
+	}
+	return false
+}
+
+const maxLabel = 100 // bytes, as in a request for an account
+
+// label makes a name that a provider gave fit to be shown to people and agents: one line, printable, short.
+func label(s string) string {
+	s = egress.Sanitize(s[:min(len(s), 4<<10)])
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
+	s = strings.Map(func(r rune) rune {
+		if strings.ContainsRune("<>\"`\\", r) || r == utf8.RuneError {
+			return -1
+		}
+		return r
+	}, s)
+	for len(s) > maxLabel {
+		_, size := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-size]
+	}
+	return strings.TrimSpace(s)
+}
+
+// accountID keeps a stable id as it is, or drops it: a changed one would be another account.
+func accountID(s string) string {
+	if len(s) > 200 || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return ""
+	}
+	return s
+}

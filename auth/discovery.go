@@ -1,0 +1,146 @@
+package auth
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/latchpost/latchpost/auth/egress"
+	"github.com/latchpost/latchpost/providers"
+)
+
+const (
+	documentAge  = 24 * time.Hour
+	maxDocuments = 1000
+)
+
+// documents are the discovery documents that were read lately. The zero value is ready.
+type documents struct {
+	mu    sync.Mutex
+	known map[string]datedMetadata
+}
+
+type datedMetadata struct {
+	metadata *providers.Metadata
+	until    time.Time
+}
+
+// discover completes the flow's definition with the server's discovery document, if
+// the definition wants one. What the definition says itself stays.
+func (o *OAuth) discover(ctx context.Context, f *Flow) (*Flow, error) {
+	if f.Provider.OAuth2 == nil {
+		return nil, ErrConfig.Say("%s has no OAuth definition; use another method", f.Provider.Name)
+	}
+	if f.Provider.OAuth2.Discovery == "" {
+		return f, nil
+	}
+	m, err := o.metadata(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	complete := *f
+	complete.Provider = f.Provider.WithMetadata(m)
+	return &complete, nil
+}
+
+// metadata is the server's document, at most a day old.
+func (o *OAuth) metadata(ctx context.Context, f *Flow) (*providers.Metadata, error) {
+	def := f.Provider.OAuth2
+	key := def.Discovery + " " + def.Issuer + " " + f.Provider.ID
+	if m := o.documents.get(key, f.Now); m != nil {
+		return m, nil
+	}
+	urls, err := def.MetadataURLs()
+	if err != nil {
+		return nil, ErrConfig.Say("the definition of %s names an issuer that cannot be asked: %s", f.Provider.Name, err)
+	}
+	var first error
+	for _, address := range urls {
+		m, err := o.fetchMetadata(ctx, f.Provider, address)
+		if err == nil {
+			o.documents.put(key, m, f.Now)
+			return m, nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return nil, first
+}
+
+func (o *OAuth) fetchMetadata(ctx context.Context, p *providers.Provider, address string) (*providers.Metadata, error) {
+	target, err := egress.Parse(address, egress.ParseOptions{Loopback: o.Loopback})
+	if err != nil {
+		return nil, unreachable(p, err)
+	}
+	res, err := o.Out.Do(ctx, egress.Request{Method: http.MethodGet, Target: target, Header: http.Header{"Accept": {"application/json"}}, Timeout: backTime})
+	if err != nil {
+		return nil, unreachable(p, err)
+	}
+	switch {
+	case res.Status >= 500 || res.Status == http.StatusTooManyRequests:
+		return nil, ErrUnavailable.Say("%s does not give out its discovery document now; try again later", p.Name)
+	case res.Status != http.StatusOK:
+		return nil, ErrConfig.Say("%s has no discovery document at %s (status %d); check the issuer", p.Name, target.Origin()+target.Path, res.Status)
+	}
+	def := p.OAuth2
+	m, err := providers.ParseMetadata(def.Issuer, res.Body, providers.MetadataOptions{
+		Loopback: o.Loopback, IssuerTemplate: def.IssuerTemplate, RequirePKCE: def.PKCE == "required" && def.Has("code"),
+	})
+	if err != nil {
+		return nil, ErrConfig.Say("the discovery document of %s cannot be trusted; check the issuer", p.Name).Because(err)
+	}
+	return m, nil
+}
+
+func (d *documents) get(key string, now time.Time) *providers.Metadata {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if known, ok := d.known[key]; ok && now.Before(known.until) {
+		return known.metadata
+	}
+	return nil
+}
+
+func (d *documents) put(key string, m *providers.Metadata, now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.known == nil || len(d.known) >= maxDocuments {
+		d.known = map[string]datedMetadata{}
+	}
+	d.known[key] = datedMetadata{m, now.Add(documentAge)}
+}
+
+// foundTokenEndpoint is the name under which a credential remembers the token endpoint
+// that discovery named when it was made.
+const foundTokenEndpoint = "token_endpoint"
+
+// remember notes where c came from, when discovery said so.
+func remember(f *Flow, c *Credential) {
+	if f.Provider.OAuth2.Discovery == "" {
+		return
+	}
+	if c.Keep == nil {
+		c.Keep = map[string]Secret{}
+	}
+	c.Keep[foundTokenEndpoint] = NewSecret(f.Provider.OAuth2.Token.URL)
+}
+
+// unmoved refuses to send a credential to another host than the one it came from: a
+// discovery document that changed is not followed silently.
+func unmoved(f *Flow, c *Credential) error {
+	known := c.Keep[foundTokenEndpoint]
+	if known.Empty() || f.Provider.OAuth2.Discovery == "" {
+		return nil
+	}
+	was, err := egress.Parse(known.Reveal(), egress.ParseOptions{Loopback: true})
+	if err != nil {
+		return err
+	}
+	is, err := egress.Parse(f.Provider.OAuth2.Token.URL, egress.ParseOptions{Loopback: true})
+	if err != nil || is.Origin() != was.Origin() {
+		return ErrConfig.Say("%s moved its token endpoint away from %s; check that this is right, then sign in again", f.Provider.Name, was.Origin())
+	}
+	return nil
+}

@@ -1,0 +1,164 @@
+package auth
+
+import (
+	"context"
+	"maps"
+	"net/url"
+	"time"
+
+	"github.com/latchpost/latchpost/auth/egress"
+	"github.com/latchpost/latchpost/providers"
+)
+
+// OAuth is what the OAuth connectors have in common: the way out, the discovery
+// documents, and how a token is renewed and revoked. Make one and share it:
+//
+//	oauth := &auth.OAuth{Out: out}
+//	connectors := []auth.Connector{auth.OAuthCode{OAuth: oauth}, auth.DeviceCode{OAuth: oauth}}
+type OAuth struct {
+	Out *egress.Client
+	// Loopback lets a provider be http on 127.0.0.1 (--unsafe-loopback).
+	Loopback bool
+
+	documents documents
+}
+
+// Refresh sends the refresh request of RFC 6749 section 6, or the provider's own
+// one, exactly once. The answer is not looked into; that is Refreshed's part. An error
+// means that there is no answer: outcomeUnknown tells whether the provider may have acted.
+func (o *OAuth) Refresh(ctx context.Context, f *Flow, old *Credential) ([]byte, error) {
+	f, err := o.discover(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	if err := unmoved(f, old); err != nil {
+		return nil, err
+	}
+	r, err := refreshRequest(f, old)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := o.send(ctx, f, r)
+	if err != nil {
+		return nil, err
+	}
+	return answer.encode()
+}
+
+func refreshRequest(f *Flow, old *Credential) (tokenRequest, error) {
+	def := f.Provider.OAuth2.Refresh
+	r := tokenRequest{endpoint: refreshEndpoint(f.Provider.OAuth2.Token, def), values: credentialValues(f, old), subject: old.AccessToken}
+	switch {
+	case def.Grant == "none", def.Grant == "refresh_token" && old.RefreshToken.Empty():
+		return r, ErrReauth.Say("%s gave no way to renew this sign-in; the user has to sign in again", f.Provider.Name)
+	case f.Connection != nil && def.MinAgeS > 0:
+		if wait := f.Connection.IssuedAt.Add(seconds(def.MinAgeS)).Sub(f.Now); wait > 0 {
+			return r, ErrUnavailable.Say("%s does not renew a token that young; try again later", f.Provider.Name).After(retrySeconds(wait))
+		}
+	}
+	if def.Grant == "exchange" {
+		return r, nil
+	}
+	r.params = url.Values{"grant_type": {"refresh_token"}, "refresh_token": {old.RefreshToken.Reveal()}}
+	if def.RedirectURI {
+		r.params.Set("redirect_uri", f.RedirectURI)
+	}
+	return r, addResource(f, r.params)
+}
+
+// refreshEndpoint is the token endpoint with what the definition says otherwise.
+func refreshEndpoint(e providers.Endpoint, r providers.Refresh) providers.Endpoint {
+	e.URL = orDefault(r.URL, e.URL)
+	e.Method = orDefault(r.Method, e.Method)
+	e.Body = orDefault(r.Body, e.Body)
+	if r.Params != nil {
+		e.Params = r.Params
+	}
+	if r.Names != nil {
+		e.Names = r.Names
+	}
+	return e
+}
+
+// Refreshed reads what Refresh brought. ErrReauth: the grant is dead. ErrConfig: the
+// operator has to act. ErrUnavailable: nothing is lost, try again later.
+func (o *OAuth) Refreshed(f *Flow, old *Credential, answer []byte, sentAt time.Time) (*Outcome, error) {
+	raw, err := decodeAnswer(answer)
+	if err != nil {
+		return nil, err
+	}
+	t, err := readTokens(f, raw, append(old.Secrets(), f.Client))
+	if err != nil {
+		return nil, err
+	}
+	out := t.outcome(f, sentAt)
+	if out.Vars, err = t.keep(f, out.Credential, true); err != nil {
+		return nil, err
+	}
+	inherit(f, old, out, sentAt)
+	if f.Connection != nil {
+		out.Missing = missingScopes(f.Provider.OAuth2, f.Connection.Scopes, out.Scopes)
+	}
+	return out, nil
+}
+
+// inherit takes over from the old credential what the provider left out.
+func inherit(f *Flow, old *Credential, out *Outcome, sentAt time.Time) {
+	c := out.Credential
+	kept := maps.Clone(old.Keep)
+	if kept == nil {
+		kept = map[string]Secret{}
+	}
+	maps.Copy(kept, c.Keep)
+	c.Keep = kept
+	if !c.RefreshToken.Empty() {
+		return
+	}
+	c.RefreshToken = old.RefreshToken
+	def := f.Provider.OAuth2.Refresh
+	if out.RefreshExpiresAt.IsZero() && f.Connection != nil {
+		out.RefreshExpiresAt = f.Connection.RefreshExpiresAt
+	}
+	if def.IdleS > 0 && def.LifeS == 0 { // using it is what keeps it alive
+		out.RefreshExpiresAt = sentAt.Add(seconds(def.IdleS))
+	}
+}
+
+// credentialValues is what templates may use: the flow's variables and the credential.
+func credentialValues(f *Flow, c *Credential) map[string]string {
+	values := cloneVars(f.Vars)
+	values["client_id"] = f.ClientID
+	values["client_secret"] = f.Client.Reveal()
+	if c == nil {
+		return values
+	}
+	maps.Copy(values, c.values())
+	return values
+}
+
+// values are the names under which templates know the parts of c.
+func (c *Credential) values() map[string]string {
+	values := map[string]string{}
+	maps.Copy(values, revealAll(c.Keep))
+	maps.Copy(values, revealAll(c.Fields))
+	if !c.AccessToken.Empty() {
+		values["access_token"] = c.AccessToken.Reveal()
+	}
+	if !c.RefreshToken.Empty() {
+		values["refresh_token"] = c.RefreshToken.Reveal()
+	}
+	return values
+}
+
+func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
+
+// method is how the flow's credential was or will be made.
+func (f *Flow) method() string {
+	switch {
+	case f.Connection != nil:
+		return f.Connection.Method
+	case f.Request != nil:
+		return f.Request.Method
+	}
+	return ""
+}

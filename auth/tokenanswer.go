@@ -1,0 +1,355 @@
+package auth
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/latchpost/latchpost/auth/egress"
+	"github.com/latchpost/latchpost/providers"
+)
+
+// answer is what a back channel request brought, before anybody looked into it. Its
+// encoding is what Refresh gives to the vault.
+type answer struct {
+	Status     int    `json:"s"`
+	RetryAfter int    `json:"r,omitempty"` // seconds
+	Body       []byte `json:"b"`
+}
+
+func (a *answer) encode() ([]byte, error) { return json.Marshal(a) }
+
+func decodeAnswer(data []byte) (*answer, error) {
+	var a answer
+	if err := json.Unmarshal(data, &a); err != nil {
+		return nil, fmt.Errorf("stored token answer: not in the expected form")
+	}
+	return &a, nil
+}
+
+const (
+	maxToken    = 16 << 10
+	maxLifetime = 10 * 365 * 24 * time.Hour
+)
+
+// tokens is a token answer that was understood: what must be right is right, and
+// what may be wrong (a lifetime, above all) costs nobody a rotated refresh token.
+type tokens struct {
+	def     *providers.OAuth2
+	doc     document // within response.wrap
+	access  string
+	refresh string
+	kind    string
+}
+
+// readTokens reads a token answer by the definition. secrets are kept out of the
+// operator's log, should the provider echo them.
+func readTokens(f *Flow, a *answer, secrets []Secret) (*tokens, error) {
+	doc, isJSON, err := understand(a)
+	if err != nil {
+		return nil, noAnswer(f.Provider, a, err)
+	}
+	if err := refusal(f.Provider, a, doc, isJSON, secrets); err != nil {
+		return nil, err
+	}
+	def := f.Provider.OAuth2
+	t := &tokens{def: def, doc: wrapped(def, doc)}
+	r := def.Response
+	if t.access, err = token(t.doc.first(orPaths(r.AccessToken, "access_token")), false); err == nil && t.access == "" {
+		err = fmt.Errorf("no access token")
+	}
+	if err == nil {
+		t.refresh, err = token(t.doc.first(orPaths(r.RefreshToken, "refresh_token")), true)
+	}
+	if err == nil {
+		t.kind, err = tokenType(t.doc.at("token_type"))
+	}
+	if err != nil {
+		return nil, ErrUnavailable.Say("%s sent a token answer that cannot be used; try again later", f.Provider.Name).Because(err)
+	}
+	return t, nil
+}
+
+// understand parses the body for what it is: the content type is a hint that too
+// many servers get wrong.
+func understand(a *answer) (doc document, isJSON bool, err error) {
+	body := bytes.TrimSpace(a.Body)
+	if len(body) > 0 && body[0] == '{' {
+		doc, err = parseDocument(body)
+		return doc, true, err
+	}
+	if doc, ok := parseForm(body); ok && doc.text("access_token", "error") != "" {
+		return doc, false, nil
+	}
+	return document{}, false, fmt.Errorf("status %d with %d bytes that are neither a JSON object nor a form", a.Status, len(a.Body))
+}
+
+func wrapped(def *providers.OAuth2, doc document) document {
+	if def.Response.Wrap == "" {
+		return doc
+	}
+	return document{doc.at(def.Response.Wrap)}
+}
+
+func orPaths(paths []string, standard string) []string {
+	if len(paths) == 0 {
+		return []string{standard}
+	}
+	return paths
+}
+
+// token accepts what can travel in a header. spaces are legal in a refresh token
+// (RFC 6749 appendix A.17) and not in a bearer token (RFC 6750 section 2.1).
+func token(v any, spaces bool) (string, error) {
+	s, ok := v.(string)
+	switch {
+	case v == nil:
+		return "", nil
+	case !ok:
+		return "", fmt.Errorf("a token is not a string")
+	case len(s) > maxToken:
+		return "", fmt.Errorf("a token is longer than %d bytes", maxToken)
+	case strings.ContainsFunc(s, func(r rune) bool { return r > '~' || r < ' ' || r == ' ' && !spaces }):
+		return "", fmt.Errorf("a token has a character that no header can carry")
+	}
+	return s, nil
+}
+
+// tokenType accepts bearer tokens only. Slack calls its own after their owner.
+func tokenType(v any) (string, error) {
+	s, ok := v.(string)
+	if v == nil || ok && (s == "" || slices.Contains([]string{"bearer", "bot", "user"}, strings.ToLower(s))) {
+		return "Bearer", nil
+	}
+	return "", fmt.Errorf("the token type is not Bearer")
+}
+
+// outcome is the answer as the vault stores it, but for what is kept by name.
+// Lifetimes count from the moment the request was sent.
+func (t *tokens) outcome(f *Flow, sentAt time.Time) *Outcome {
+	return &Outcome{
+		Credential:       &Credential{AccessToken: NewSecret(t.access), RefreshToken: NewSecret(t.refresh), TokenType: t.kind},
+		Scopes:           t.scopes(),
+		ExpiresAt:        t.expiry(sentAt),
+		RefreshExpiresAt: t.refreshExpiry(sentAt),
+	}
+}
+
+func (t *tokens) expiry(sentAt time.Time) time.Time {
+	r := t.def.Response
+	if d := lifetime(t.doc.first(orPaths(r.ExpiresIn, "expires_in")), r.Unit); d > 0 {
+		return sentAt.Add(d).UTC().Round(0)
+	}
+	if at := moment(t.doc.first(r.ExpiresAt), r.Unit); at.After(sentAt) {
+		return earliest(at, sentAt.Add(maxLifetime)).UTC()
+	}
+	if r.AssumeTTL > 0 {
+		return sentAt.Add(seconds(r.AssumeTTL)).UTC().Round(0)
+	}
+	return time.Time{}
+}
+
+// refreshExpiry is when the person has to sign in again: as told, or as the
+// definition knows.
+func (t *tokens) refreshExpiry(sentAt time.Time) time.Time {
+	if t.refresh == "" {
+		return time.Time{}
+	}
+	if d := lifetime(t.doc.first(orPaths(t.def.Response.RefreshExpiresIn, "refresh_token_expires_in")), t.def.Response.Unit); d > 0 {
+		return sentAt.Add(d).UTC().Round(0)
+	}
+	var at time.Time
+	for _, life := range []int{t.def.Refresh.LifeS, t.def.Refresh.IdleS} {
+		if life > 0 {
+			at = earliest(sentAt.Add(seconds(life)), at)
+		}
+	}
+	return at.UTC().Round(0)
+}
+
+// earliest of two moments; the zero one means never.
+func earliest(a, b time.Time) time.Time {
+	if b.IsZero() || a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// lifetime reads a number of seconds in every form that servers send. What makes no
+// sense is 0, unknown; more than ten years is ten years.
+func lifetime(v any, unit string) time.Duration {
+	n, ok := number(v)
+	if !ok || n <= 0 {
+		return 0
+	}
+	scale := time.Second
+	if unit == "ms" {
+		scale = time.Millisecond
+	}
+	if n >= float64(maxLifetime/scale) {
+		return maxLifetime
+	}
+	return time.Duration(n * float64(scale))
+}
+
+// moment reads RFC 3339, or seconds or milliseconds since 1970; zero when it is neither.
+func moment(v any, unit string) time.Time {
+	if s, ok := v.(string); ok {
+		if at, err := time.Parse(time.RFC3339, s); err == nil {
+			return at
+		}
+	}
+	n, ok := number(v)
+	if !ok || n <= 0 || n > 1e15 {
+		return time.Time{}
+	}
+	if unit == "ms" {
+		return time.UnixMilli(int64(n))
+	}
+	return time.UnixMilli(int64(math.Min(n, 1e12) * 1000))
+}
+
+func number(v any) (float64, bool) {
+	var s string
+	switch v := v.(type) {
+	case json.Number:
+		s = v.String()
+	case string:
+		s = v
+	}
+	if s == "" || strings.Trim(s, "0123456789.eE+-") != "" { // ParseFloat also knows hex, inf and underscores
+		return 0, false
+	}
+	n, err := strconv.ParseFloat(s, 64)
+	return n, err == nil
+}
+
+// scopes are those the answer names; nil when it names none.
+func (t *tokens) scopes() []string {
+	if t.def.Scopes.Granted == "callback" || t.def.Scopes.Granted == "none" {
+		return nil
+	}
+	switch v := t.doc.first(orPaths(t.def.Response.Scope, "scope")).(type) {
+	case string:
+		return splitScopes(v, t.def.Response.ScopeSep)
+	case []any:
+		var out []string
+		for _, element := range v {
+			if s, ok := element.(string); ok {
+				out = append(out, s)
+			}
+		}
+		return cleanScopes(out)
+	}
+	return nil
+}
+
+// splitScopes cuts at sep, or at spaces, or at commas where there is no space.
+func splitScopes(s, sep string) []string {
+	switch {
+	case sep != "" && sep != " ":
+		return cleanScopes(strings.Split(s, sep))
+	case sep == "" && !strings.Contains(strings.TrimSpace(s), " "):
+		return cleanScopes(strings.Split(s, ","))
+	}
+	return cleanScopes(strings.Fields(s))
+}
+
+const (
+	maxGranted      = 500
+	maxGrantedScope = 500 // bytes
+)
+
+// cleanScopes drops what is no scope (RFC 6749 section 3.3): the list is shown to people and agents.
+func cleanScopes(scopes []string) []string {
+	var out []string
+	for _, s := range scopes {
+		s = strings.TrimSpace(s)
+		if isScope(s) && len(s) <= maxGrantedScope && len(out) < maxGranted && !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func isScope(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == '"' || r == '\\' || r > '~' })
+}
+
+// missingScopes are those asked and not granted. nil granted means that nobody said.
+// Scopes that only ask for a refresh token or for an identity are often granted
+// without being named, so they are not missed.
+func missingScopes(def *providers.OAuth2, asked, granted []string) []string {
+	if granted == nil {
+		return nil
+	}
+	var out []string
+	for _, s := range asked {
+		prefix, _, _ := strings.Cut(s, ":")
+		_, elsewhere := def.Scopes.Extra[prefix]
+		quiet := slices.Contains([]string{"openid", "profile", "email", "offline_access"}, s) || slices.Contains(def.Scopes.Offline, s)
+		if !quiet && !elsewhere && !slices.Contains(granted, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// keep takes the fields that the definition names: secret ones into c, the others
+// into the variables it gives, beside those of f. A value that points to a host outside its list is a
+// refusal at sign-in; on a refresh the old value stays, for the token is good.
+func (t *tokens) keep(f *Flow, c *Credential, refreshing bool) (map[string]string, error) {
+	vars := cloneVars(f.Vars)
+	for name, k := range t.def.Response.Keep {
+		value := t.doc.text(k.Path)
+		if value == "" {
+			continue
+		}
+		if !mayKeep(value, k.Hosts) {
+			if refreshing {
+				continue
+			}
+			return nil, ErrRefused.Say("%s sent a value for %s that its definition does not allow; nothing was stored", f.Provider.Name, name)
+		}
+		if !k.Secret {
+			vars[name] = value
+			continue
+		}
+		if c.Keep == nil {
+			c.Keep = map[string]Secret{}
+		}
+		c.Keep[name] = NewSecret(value)
+	}
+	return vars, nil
+}
+
+const maxKept = 2 << 10
+
+// mayKeep accepts short printable text. Where hosts are listed it must be one of them, or an
+// https URL on one of them, spelt in the one way that every parser reads alike.
+func mayKeep(value string, hosts []string) bool {
+	if len(value) > maxKept || strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return false
+	}
+	if len(hosts) == 0 {
+		return true
+	}
+	if !strings.Contains(value, "://") {
+		value = "https://" + value
+	}
+	t, err := egress.Parse(value, egress.ParseOptions{Loopback: true}) // only a list that names loopback lets it pass
+	return err == nil && t.RawQuery == "" && t.MatchHost(hosts)
+}
+
+func cloneVars(vars map[string]string) map[string]string {
+	out := make(map[string]string, len(vars)+4)
+	maps.Copy(out, vars)
+	return out
+}
