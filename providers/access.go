@@ -40,13 +40,17 @@ func (p *Provider) Denied(method, host, urlPath string) bool {
 	return endpointRule(p.OAuth2.Refresh.URL).matches(method, host, urlPath, true)
 }
 
-// endpointRule matches a URL template; a name in its path matches one segment.
+// endpointRule matches a URL template; a name in its path matches one segment. No URL
+// matches nothing.
 func endpointRule(template string) PathRule {
+	if template == "" {
+		return PathRule{}
+	}
 	host := hostOf(template)
 	_, rest, _ := strings.Cut(template, host)
 	rest, _, _ = strings.Cut(rest, "?")
 	glob, _ := fill(rest, func(hole) (string, error) { return "*", nil })
-	return PathRule{Host: host, Path: glob}
+	return PathRule{Host: host, Path: plain(glob)}
 }
 
 // matches compares a call with a rule. A loose comparison, for what is denied, does
