@@ -57,7 +57,7 @@ func refusal(p *providers.Provider, a *answer, doc document, isJSON bool, secret
 	cause := fmt.Errorf("status %d, error %q: %q", a.Status, plainText(code, secrets), plainText(text, secrets))
 	known := knownCode(errs, code)
 	switch {
-	case a.Status >= 500 || slices.Contains([]int{http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests}, a.Status),
+	case broken(a.Status),
 		slices.Contains(transientCodes, code), slices.Contains(errs.Transient, code):
 		return ErrUnavailable.Say("%s cannot do it now (%s); try again later", p.Name, known).After(a.RetryAfter).Because(cause)
 	case isJSON && (slices.Contains(reauthCodes, code) || slices.Contains(errs.Reauth, code)):
@@ -66,6 +66,11 @@ func refusal(p *providers.Provider, a *answer, doc document, isJSON bool, secret
 		return ErrConfig.Say("%s refuses the OAuth app (%s); the operator has to correct its registration or definition", p.Name, known).Because(cause)
 	}
 	return ErrUnavailable.Say("%s refused (%s); try again later", p.Name, known).After(a.RetryAfter).Because(cause)
+}
+
+// broken statuses speak of the server's own trouble, whatever the body says.
+func broken(status int) bool {
+	return status >= 500 || slices.Contains([]int{http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests}, status)
 }
 
 // refusedCode also sees the errors that come with status 200.
