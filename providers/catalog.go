@@ -22,6 +22,8 @@ var embedded embed.FS
 type Options struct {
 	// Loopback lets http://127.0.0.1 URLs pass and adds the practice provider (--unsafe-loopback).
 	Loopback bool
+	// Defaults answer the questions of definitions beforehand, by provider and variable: {"gitlab": {"host": "git.example.com"}}.
+	Defaults map[string]map[string]string
 }
 
 // Catalog is a fixed set of providers. It is safe for concurrent use; the providers
@@ -62,11 +64,34 @@ func Load(dir string, opt Options) (*Catalog, error) {
 	if dir != "" {
 		errs = append(errs, c.add(os.DirFS(dir), ".", true, opt)...)
 	}
+	errs = append(errs, c.answer(opt.Defaults))
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
 	c.ids = slices.Sorted(maps.Keys(c.byID))
 	return c, nil
+}
+
+// answer makes the given values the defaults of variables.
+func (c *Catalog) answer(defaults map[string]map[string]string) error {
+	for id, values := range defaults {
+		p, err := c.Get(id)
+		if err != nil {
+			return err
+		}
+		for name, value := range values {
+			v, ok := p.Vars[name]
+			if !ok {
+				return fmt.Errorf("%s has no variable %q", id, name)
+			}
+			if err := v.check(name, value); err != nil {
+				return fmt.Errorf("%s: %w", id, err)
+			}
+			v.Default = value
+			p.Vars[name] = v
+		}
+	}
+	return nil
 }
 
 func (c *Catalog) add(from fs.FS, dir string, custom bool, opt Options) []error {

@@ -28,6 +28,11 @@ func (c *check) oauth2(o *OAuth2) {
 	if o.Has("client_credentials") && o.Client.Secret == "none" {
 		c.failf("oauth2.flows", "client_credentials needs a client secret")
 	}
+	c.seconds("oauth2.response.assume_ttl", o.Response.AssumeTTL)
+	c.seconds("oauth2.refresh.grace_s", o.Refresh.GraceS)
+	c.seconds("oauth2.refresh.min_age_s", o.Refresh.MinAgeS)
+	c.seconds("oauth2.refresh.life_s", o.Refresh.LifeS)
+	c.seconds("oauth2.refresh.idle_s", o.Refresh.IdleS)
 	c.protocolNames(o)
 	c.callback(o)
 	c.endpoints(o)
@@ -118,6 +123,13 @@ func (c *check) status(path string, status int) {
 	}
 }
 
+// seconds allows up to ten years.
+func (c *check) seconds(path string, n int) {
+	if n < 0 || n > 10*365*24*3600 {
+		c.failf(path, "must be from 0 to ten years, in seconds")
+	}
+}
+
 // named yields the endpoints of the back channel that a definition gives.
 func (o *OAuth2) named() iter.Seq2[string, *Endpoint] {
 	return func(yield func(string, *Endpoint) bool) {
@@ -201,6 +213,8 @@ func (c *check) sends(path string, sends []Send) {
 func (c *check) browser(b *Browser) {
 	need(c, "browser.login_url", b.LoginURL)
 	need(c, "browser.usage", b.Usage)
+	c.seconds("browser.assume_ttl", b.AssumeTTL)
+	c.seconds("browser.probe_s", b.ProbeS)
 	if len(b.Domains) == 0 {
 		c.failf("browser.domains", "is missing")
 	}

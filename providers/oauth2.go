@@ -144,7 +144,8 @@ type Endpoint struct {
 	Auth string `json:"auth,omitempty" enum:"basic|post|none|private_key_jwt|bearer"`
 	// Params are added to the request.
 	Params map[string]string `json:"params,omitempty" is:"template"`
-	// Names renames protocol parameters, here only. A name mapped to "" is left out.
+	// Names renames protocol parameters, here only. A name mapped to "" is left out. The token
+	// that a revocation, introspection or exchange is about is called token.
 	Names map[string]string `json:"names,omitempty"`
 	// Headers are added to the request.
 	Headers map[string]string `json:"headers,omitempty" is:"template"`

@@ -196,6 +196,8 @@ func TestParseRefuses(t *testing.T) {
 		{"browser.success.any", list(obj("url", "acme")), "browser.success.any[0].url: must begin with ^"},
 		{"browser.domains", nil, "browser.domains: is missing"},
 		{"browser.login_url", "file:///etc/passwd", "browser.login_url: must be https"},
+		{"browser.probe_s", -1, "browser.probe_s: must be from 0 to ten years"},
+		{"oauth2.refresh.life_s", 1 << 40, "oauth2.refresh.life_s: must be from 0 to ten years"},
 		{"browser.probe.ok", list(700), "browser.probe.ok[0]: must be a status"},
 
 		// Path rules.

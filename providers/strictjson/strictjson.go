@@ -148,11 +148,11 @@ func (w *walker) object(path string, t reflect.Type, depth int) error {
 		}
 		key := tok.(string)
 		at := strings.TrimPrefix(path+"."+printable(key), ".")
-		if folded := fold(key); seen[folded] {
+		folded := fold(key)
+		if seen[folded] {
 			return &Error{at, "given twice"}
-		} else {
-			seen[folded] = true
 		}
+		seen[folded] = true
 		elem, err := w.member(at, key, t)
 		if err != nil {
 			return err
