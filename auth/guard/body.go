@@ -1,0 +1,58 @@
+package guard
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+)
+
+const defaultMaxBody = 1 << 20
+
+// body reads the body before the handler runs, so that one that is too long, too slow, cut off or badly framed executes
+// nothing. A length that is announced over the bound is refused unread.
+func (g *guard) body(w http.ResponseWriter, r *http.Request, class Class) *refusal {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return &refusal{http.StatusBadRequest, "unexpected_body", "This method takes no body. Send it without one."}
+	}
+	limit := class.MaxBody
+	if limit == 0 {
+		limit = defaultMaxBody
+	}
+	if r.ContentLength > limit {
+		return hangUp(w, tooLarge)
+	}
+	control := http.NewResponseController(w)
+	control.SetReadDeadline(time.Now().Add(g.opt.BodyTimeout)) // not every writer can; Server's can
+	var b bytes.Buffer
+	_, err := b.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
+	control.SetReadDeadline(time.Time{})
+	if _, over := errors.AsType[*http.MaxBytesError](err); over {
+		return hangUp(w, tooLarge)
+	}
+	if err != nil {
+		return hangUp(w, &refusal{http.StatusBadRequest, "broken_body", "The body did not arrive whole. Send the request again."})
+	}
+	r.Body, r.ContentLength = io.NopCloser(&b), int64(b.Len())
+	return nil
+}
+
+var tooLarge = &refusal{http.StatusRequestEntityTooLarge, "too_large", "The body is too large. Send less."}
+
+// hangUp refuses and lets the server close the connection instead of reading on.
+func hangUp(w http.ResponseWriter, no *refusal) *refusal {
+	w.Header().Set("Connection", "close")
+	return no
+}
+
+// closeAmbiguous ends the connection after a request with a Transfer-Encoding. With a Content-Length beside it, which
+// net/http drops silently, two parties can disagree where the next request begins (RFC 9112 section 6.3).
+func closeAmbiguous(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+		w.Header().Set("Connection", "close")
+	}
+}

@@ -1,0 +1,60 @@
+package guard
+
+import "net/http"
+
+// defaults stand on every answer, errors included, unless the handler set the field itself. A handler loosens the
+// content policy by CSP.Set only.
+var defaults = [][2]string{
+	{"Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
+	{"X-Frame-Options", "DENY"},
+	{"X-Content-Type-Options", "nosniff"},
+	{"Referrer-Policy", "no-referrer"},
+	{"Cache-Control", "no-store"},
+	{"Cross-Origin-Opener-Policy", "same-origin"},
+	{"Cross-Origin-Resource-Policy", "same-origin"},
+	{"Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=(), usb=(), browsing-topics=()"},
+}
+
+// answer adds the defaults at the last moment, and remembers whether that has passed.
+type answer struct {
+	http.ResponseWriter
+	tls   bool
+	begun bool
+}
+
+func (a *answer) WriteHeader(status int) {
+	if status >= 200 || status == http.StatusSwitchingProtocols {
+		a.begin()
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	a.begin()
+	return a.ResponseWriter.Write(b)
+}
+
+// Flush is here because handlers that stream look for http.Flusher.
+func (a *answer) Flush() {
+	a.begin()
+	http.NewResponseController(a.ResponseWriter).Flush()
+}
+
+// Unwrap lets http.ResponseController reach deadlines and Hijack.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+func (a *answer) begin() {
+	if a.begun {
+		return
+	}
+	a.begun = true
+	h := a.Header()
+	for _, d := range defaults {
+		if _, set := h[d[0]]; !set {
+			h.Set(d[0], d[1])
+		}
+	}
+	if a.tls {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
+}
