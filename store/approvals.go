@@ -1,0 +1,128 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+// AddApproval adds a, or makes a the equal one that waits already: same client,
+// connection, kind and digest.
+func (db *DB) AddApproval(ctx context.Context, a *auth.Approval, limit int) (existing bool, err error) {
+	var equal *auth.Approval
+	err = db.write(ctx, func(ctx context.Context, q querier) error {
+		equal = nil
+		waiting, err := approvals(ctx, q, a.Owner, auth.Waiting, a.CreatedAt)
+		if err != nil {
+			return err
+		}
+		for _, w := range waiting {
+			if w.Client == a.Client && w.Connection == a.Connection && w.Kind == a.Kind && bytes.Equal(w.Digest, a.Digest) {
+				equal = &w
+				return nil
+			}
+		}
+		if len(waiting) >= limit {
+			return auth.ErrLimit
+		}
+		_, err = q.ExecContext(ctx, `INSERT INTO approvals (org, user_id, id, client, verified, connection, provider, account, kind, digest, method, url,
+			preview, body_digest, why, state, once, created_at, expires_at, decided_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)`,
+			a.Owner.Org, a.Owner.User, a.ID, a.Client, a.Verified, a.Connection, a.Provider, a.Account, a.Kind, a.Digest, a.Method, a.URL,
+			a.Preview, a.BodyDigest, a.Why, a.State, a.Once, ms(a.CreatedAt), ms(a.ExpiresAt), ms(a.DecidedAt))
+		if isTaken(err) {
+			return auth.ErrConflict
+		}
+		return err
+	})
+	if err == nil && equal != nil {
+		*a = *equal
+		return true, nil
+	}
+	return false, err
+}
+
+// Approval by id.
+func (db *DB) Approval(ctx context.Context, o auth.Owner, id string) (a *auth.Approval, err error) {
+	err = db.read(ctx, func(ctx context.Context, q querier) error {
+		a, err = approval(ctx, q, o, id)
+		return err
+	})
+	return a, err
+}
+
+func approval(ctx context.Context, q querier, o auth.Owner, id string) (*auth.Approval, error) {
+	return first(ctx, q, scanApproval, `SELECT org, user_id, id, client, verified, connection, provider, account, kind, digest, method, url,
+		preview, body_digest, why, state, once, created_at, expires_at, decided_at
+		FROM approvals WHERE org = $1 AND user_id = $2 AND id = $3`, o.Org, o.User, id)
+}
+
+// Approvals in one state, those that wait only until they expire, newest first.
+func (db *DB) Approvals(ctx context.Context, o auth.Owner, s auth.ApprovalState, now time.Time) (all []auth.Approval, err error) {
+	err = db.read(ctx, func(ctx context.Context, q querier) (err error) {
+		all, err = approvals(ctx, q, o, s, now)
+		return err
+	})
+	return all, err
+}
+
+func approvals(ctx context.Context, q querier, o auth.Owner, s auth.ApprovalState, now time.Time) ([]auth.Approval, error) {
+	return collect(ctx, q, scanApproval, `SELECT org, user_id, id, client, verified, connection, provider, account, kind, digest, method, url,
+		preview, body_digest, why, state, once, created_at, expires_at, decided_at
+		FROM approvals WHERE org = $1 AND user_id = $2 AND state = $3 AND (state <> 'waiting' OR expires_at > $4)
+		ORDER BY created_at DESC, id`, o.Org, o.User, s, ms(now))
+}
+
+func scanApproval(s scanner) (a auth.Approval, err error) {
+	var created, expires, decided int64
+	err = s.Scan(&a.Owner.Org, &a.Owner.User, &a.ID, &a.Client, &a.Verified, &a.Connection, &a.Provider, &a.Account, &a.Kind, &a.Digest, &a.Method, &a.URL,
+		&a.Preview, &a.BodyDigest, &a.Why, &a.State, &a.Once, &created, &expires, &decided)
+	a.CreatedAt, a.ExpiresAt, a.DecidedAt = at(created), at(expires), at(decided)
+	return a, err
+}
+
+// Decide moves a waiting approval to s. auth.ErrExpired when it is too late,
+// auth.ErrNotFound when the connection of g is gone.
+func (db *DB) Decide(ctx context.Context, o auth.Owner, id string, s auth.ApprovalState, once bool, g *auth.Grant, now time.Time) error {
+	return db.write(ctx, func(ctx context.Context, q querier) error {
+		err := change(ctx, q, errNone, `UPDATE approvals SET state = $4, once = $5, decided_at = $6
+			WHERE org = $1 AND user_id = $2 AND id = $3 AND state = 'waiting' AND expires_at > $6`, o.Org, o.User, id, s, once, ms(now))
+		if err == errNone {
+			a, err := approval(ctx, q, o, id)
+			if err != nil {
+				return err
+			}
+			if a.State == auth.Waiting {
+				return auth.ErrExpired
+			}
+			return auth.ErrUsed
+		}
+		if err != nil || g == nil {
+			return err
+		}
+		if g.Owner != o {
+			return errors.New("a grant goes with its own owner's approval")
+		}
+		return insertGrant(ctx, q, *g)
+	})
+}
+
+// Spend takes an approval that was given for one call, in its time.
+func (db *DB) Spend(ctx context.Context, o auth.Owner, client, connection string, digest []byte, now time.Time) (id string, err error) {
+	err = db.write(ctx, func(ctx context.Context, q querier) error {
+		spent, err := first(ctx, q, func(s scanner) (id string, err error) { return id, s.Scan(&id) },
+			`UPDATE approvals SET state = 'spent'
+			WHERE org = $1 AND user_id = $2 AND state = 'approved' AND id = (SELECT id FROM approvals
+				WHERE org = $1 AND user_id = $2 AND client = $3 AND connection = $4 AND digest = $5
+				AND state = 'approved' AND once AND expires_at > $6 ORDER BY created_at, id LIMIT 1)
+			RETURNING id`, o.Org, o.User, client, connection, digest, ms(now))
+		if err == nil {
+			id = *spent
+		}
+		return err
+	})
+	return id, err
+}

@@ -1,0 +1,83 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Backup writes a consistent copy to path, which must not be there yet, while
+// others read and write. The copy is mode 0600 and holds no master key. With
+// PostgreSQL it refuses: pg_dump does that.
+func (db *DB) Backup(ctx context.Context, path string) error {
+	if db.pg != nil {
+		return errors.New("backup is for a SQLite store; with PostgreSQL use pg_dump")
+	}
+	if db.file.keeper == nil {
+		return ErrReadOnly
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is there already; name a new file", path)
+	}
+	unfinished := path + ".new"
+	f, err := os.OpenFile(unfinished, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	err = f.Close()
+	if err == nil {
+		err = db.copyTo(ctx, unfinished)
+	}
+	if err == nil {
+		err = os.Rename(unfinished, path)
+	}
+	if err != nil {
+		os.Remove(unfinished)
+		return fmt.Errorf("backup: %w", db.file.explain(err))
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func (db *DB) copyTo(ctx context.Context, path string) error {
+	// Not the writer's connection: VACUUM INTO only reads, the writer goes on.
+	if _, err := db.file.keeper.ExecContext(ctx, `VACUUM INTO $1`, path); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	if err := firstError(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	pool, err := sqlitePool(path, "mode=ro&immutable=1", 1, withoutChecks)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	return quickCheck(ctx, pool)
+}
+
+// Check reads the whole store and says what is damaged; for doctor. What is inside
+// sealed values only opening them shows.
+func (db *DB) Check(ctx context.Context) error {
+	if db.pg != nil {
+		return db.pool.PingContext(ctx)
+	}
+	return db.file.explain(quickCheck(ctx, db.pool))
+}
+
+func quickCheck(ctx context.Context, pool *sql.DB) error {
+	faults, err := collect(ctx, pool, func(s scanner) (fault string, err error) { return fault, s.Scan(&fault) }, `PRAGMA quick_check(1)`)
+	if err != nil {
+		return err
+	}
+	if len(faults) == 1 && faults[0] == "ok" {
+		return nil
+	}
+	return fmt.Errorf("%w (%v)", ErrDamaged, faults)
+}

@@ -1,0 +1,178 @@
+package store
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+// Connections of an owner, ordered by provider and account.
+func (db *DB) Connections(ctx context.Context, o auth.Owner, provider, account string) (all []auth.Connection, err error) {
+	err = db.read(ctx, func(ctx context.Context, q querier) (err error) {
+		if provider == "" {
+			all, err = collect(ctx, q, scanConnection, `SELECT org, user_id, id, provider, account, account_id, method, state, cause, scopes, hosts, vars, bind,
+				salt, sealed, version, expires_at, refresh_expires_at, issued_at, created_at, updated_at, last_used_at,
+				lease_holder, lease_until, fence, dead_version, attempted_at, attempts, answer, failures, next_try_at
+				FROM connections WHERE org = $1 AND user_id = $2 AND ($3 = '' OR account = $3) AND state <> 'revoked'
+				ORDER BY provider, account`, o.Org, o.User, account)
+			return err
+		}
+		all, err = collect(ctx, q, scanConnection, `SELECT org, user_id, id, provider, account, account_id, method, state, cause, scopes, hosts, vars, bind,
+			salt, sealed, version, expires_at, refresh_expires_at, issued_at, created_at, updated_at, last_used_at,
+			lease_holder, lease_until, fence, dead_version, attempted_at, attempts, answer, failures, next_try_at
+			FROM connections WHERE org = $1 AND user_id = $2 AND provider = $3 AND ($4 = '' OR account = $4) AND state <> 'revoked'
+			ORDER BY account`, o.Org, o.User, provider, account)
+		return err
+	})
+	return all, err
+}
+
+// Connection by id, revoked ones too.
+func (db *DB) Connection(ctx context.Context, o auth.Owner, id string) (c *auth.Connection, err error) {
+	err = db.read(ctx, func(ctx context.Context, q querier) error {
+		c, err = connection(ctx, q, o, id)
+		return err
+	})
+	return c, err
+}
+
+func connection(ctx context.Context, q querier, o auth.Owner, id string) (*auth.Connection, error) {
+	return first(ctx, q, scanConnection, `SELECT org, user_id, id, provider, account, account_id, method, state, cause, scopes, hosts, vars, bind,
+		salt, sealed, version, expires_at, refresh_expires_at, issued_at, created_at, updated_at, last_used_at,
+		lease_holder, lease_until, fence, dead_version, attempted_at, attempts, answer, failures, next_try_at
+		FROM connections WHERE org = $1 AND user_id = $2 AND id = $3`, o.Org, o.User, id)
+}
+
+func scanConnection(s scanner) (c auth.Connection, err error) {
+	var scopes, hosts, vars string
+	var expires, refreshExpires, issued, created, updated, used, until, attempted, next int64
+	r := &c.Refresh
+	err = s.Scan(&c.Owner.Org, &c.Owner.User, &c.ID, &c.Provider, &c.Account, &c.AccountID, &c.Method, &c.State, &c.Cause, &scopes, &hosts, &vars, &c.Bind,
+		&c.Salt, &c.Sealed, &c.Version, &expires, &refreshExpires, &issued, &created, &updated, &used,
+		&r.Holder, &until, &r.Fence, &r.DeadVersion, &attempted, &r.Attempts, &r.Answer, &r.Failures, &next)
+	if err != nil {
+		return c, err
+	}
+	c.ExpiresAt, c.RefreshExpiresAt, c.IssuedAt = at(expires), at(refreshExpires), at(issued)
+	c.CreatedAt, c.UpdatedAt, c.LastUsedAt = at(created), at(updated), at(used)
+	r.Until, r.AttemptedAt, r.NextTryAt = at(until), at(attempted), at(next)
+	if c.Scopes, err = unlist(scopes); err != nil {
+		return c, err
+	}
+	if c.Hosts, err = unlist(hosts); err != nil {
+		return c, err
+	}
+	c.Vars, err = undict(vars)
+	return c, err
+}
+
+// insertConnection adds a first generation; auth.ErrConflict when the id or the label is taken.
+func insertConnection(ctx context.Context, q querier, c *auth.Connection) error {
+	_, err := q.ExecContext(ctx, `INSERT INTO connections (org, user_id, id, provider, account, account_id, method, state, cause, scopes, hosts, vars, bind,
+		salt, sealed, version, expires_at, refresh_expires_at, issued_at, created_at, updated_at, last_used_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`,
+		c.Owner.Org, c.Owner.User, c.ID, c.Provider, c.Account, c.AccountID, c.Method, c.State, c.Cause, list(c.Scopes), list(c.Hosts), dict(c.Vars), c.Bind,
+		c.Salt, c.Sealed, c.Version, ms(c.ExpiresAt), ms(c.RefreshExpiresAt), ms(c.IssuedAt), ms(c.CreatedAt), ms(c.UpdatedAt), ms(c.LastUsedAt))
+	if isTaken(err) {
+		return auth.ErrConflict
+	}
+	return err
+}
+
+// replaceConnection writes c over the generation before it and clears what the refresh
+// protocol kept; auth.ErrConflict when another generation stands there, when it is
+// revoked, or when the label is taken.
+func replaceConnection(ctx context.Context, q querier, c *auth.Connection) error {
+	err := change(ctx, q, auth.ErrConflict, `UPDATE connections SET account = $4, account_id = $5, method = $6, state = $7, cause = $8,
+		scopes = $9, hosts = $10, vars = $11, bind = $12, salt = $13, sealed = $14, version = $15,
+		expires_at = $16, refresh_expires_at = $17, issued_at = $18, updated_at = $19,
+		lease_holder = '', lease_until = 0, attempted_at = 0, attempts = 0, answer = NULL, failures = 0, next_try_at = 0
+		WHERE org = $1 AND user_id = $2 AND id = $3 AND version = $15 - 1 AND state <> 'revoked'`,
+		c.Owner.Org, c.Owner.User, c.ID, c.Account, c.AccountID, c.Method, c.State, c.Cause,
+		list(c.Scopes), list(c.Hosts), dict(c.Vars), c.Bind, c.Salt, c.Sealed, c.Version,
+		ms(c.ExpiresAt), ms(c.RefreshExpiresAt), ms(c.IssuedAt), ms(c.UpdatedAt))
+	if isTaken(err) {
+		return auth.ErrConflict
+	}
+	return err
+}
+
+// SetState changes state and cause. A revoked connection stays revoked: auth.ErrConflict.
+func (db *DB) SetState(ctx context.Context, o auth.Owner, id string, version int64, s auth.State, cause string) error {
+	return db.write(ctx, func(ctx context.Context, q querier) error {
+		err := change(ctx, q, errNone, `UPDATE connections SET state = $5, cause = $6, updated_at = $7
+			WHERE org = $1 AND user_id = $2 AND id = $3 AND version = $4 AND state <> 'revoked'`,
+			o.Org, o.User, id, version, s, cause, ms(db.now()))
+		return whyNone(ctx, q, err, o, id)
+	})
+}
+
+// SaveSealed replaces Sealed and ExpiresAt and counts c.Version up, in the row and in c.
+// Seal for c.Version+1.
+func (db *DB) SaveSealed(ctx context.Context, c *auth.Connection) error {
+	err := db.write(ctx, func(ctx context.Context, q querier) error {
+		err := change(ctx, q, errNone, `UPDATE connections SET sealed = $5, expires_at = $6, version = version + 1, updated_at = $7
+			WHERE org = $1 AND user_id = $2 AND id = $3 AND version = $4 AND state <> 'revoked'`,
+			c.Owner.Org, c.Owner.User, c.ID, c.Version, c.Sealed, ms(c.ExpiresAt), ms(db.now()))
+		return whyNone(ctx, q, err, c.Owner, c.ID)
+	})
+	if err == nil {
+		c.Version++
+	}
+	return err
+}
+
+// errNone is turned into what it means by whyNone.
+var errNone = auth.ErrConflict.Say("no row")
+
+// whyNone tells a connection that moved on from one that is not there.
+func whyNone(ctx context.Context, q querier, err error, o auth.Owner, id string) error {
+	if err != errNone {
+		return err
+	}
+	if _, err := connection(ctx, q, o, id); err != nil {
+		return err
+	}
+	return auth.ErrConflict
+}
+
+// touched remembers which connections were noted in the current minute.
+type touched struct {
+	mu     sync.Mutex
+	minute time.Time
+	ids    map[touchedID]bool
+}
+
+type touchedID struct {
+	owner auth.Owner
+	id    string
+}
+
+func (t *touched) first(o auth.Owner, id string, minute time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.minute.Equal(minute) {
+		t.minute, t.ids = minute, map[touchedID]bool{}
+	}
+	if t.ids[touchedID{o, id}] {
+		return false
+	}
+	t.ids[touchedID{o, id}] = true
+	return true
+}
+
+// Touch notes the minute of use, once a minute for each connection, and does not
+// wait for the disk. A connection that is not there is no error.
+func (db *DB) Touch(ctx context.Context, o auth.Owner, id string, at time.Time) error {
+	minute := at.Truncate(time.Minute)
+	if db.group == nil || !db.touch.first(o, id, minute) {
+		return nil
+	}
+	return db.group.send(ctx, &job{run: func(ctx context.Context, q querier) error {
+		_, err := q.ExecContext(ctx, `UPDATE connections SET last_used_at = $4
+			WHERE org = $1 AND user_id = $2 AND id = $3 AND last_used_at < $4`, o.Org, o.User, id, ms(minute))
+		return err
+	}})
+}

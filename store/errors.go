@@ -1,0 +1,42 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+var (
+	// ErrFull says that the disk is full. Nothing is written; rows can still be read.
+	ErrFull = errors.New("the disk is full: make room on it, or run latchpost doctor --release-ballast, then try again")
+	// ErrDamaged says that the file is not, or not any more, a sound store. It is left as it is.
+	ErrDamaged = errors.New("the file is damaged or no database: keep a copy of it, then restore a backup with latchpost restore")
+	// ErrReadOnly says that the file or its directory cannot be written.
+	ErrReadOnly = errors.New("the store is read-only: nothing can be released, granted or connected until its directory can be written")
+	// ErrForeign says that the file is another program's.
+	ErrForeign = errors.New("this is another program's database: name another file with --store")
+	// ErrBroken says that a write failed on the way to the disk; nothing is written any more.
+	ErrBroken = errors.New("the disk failed during a write: check it, then start latchpost again")
+)
+
+// explain puts a sentence for people before what SQLite says.
+func (f *sqliteFile) explain(err error) error {
+	code := sqliteCode(err)
+	if code == 0 {
+		return err
+	}
+	switch {
+	case isFull(err):
+		return fmt.Errorf("%w (%w)", ErrFull, err)
+	case isNotADatabase(err) || code&0xff == sqlite3.SQLITE_CORRUPT:
+		return fmt.Errorf("%w (%w)", ErrDamaged, err)
+	case code&0xff == sqlite3.SQLITE_READONLY || code&0xff == sqlite3.SQLITE_CANTOPEN:
+		return fmt.Errorf("%w (%w)", ErrReadOnly, err)
+	case code&0xff == sqlite3.SQLITE_IOERR:
+		return fmt.Errorf("%w (%w)", ErrBroken, err)
+	}
+	return err
+}
+
+func explainOpen(err error) error { return (*sqliteFile)(nil).explain(err) }

@@ -1,0 +1,75 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+// Grants that have not ended, oldest first. Empty client or connection match all.
+func (db *DB) Grants(ctx context.Context, o auth.Owner, client, connection string, now time.Time) (all []auth.Grant, err error) {
+	err = db.read(ctx, func(ctx context.Context, q querier) (err error) {
+		if connection == "" {
+			all, err = collect(ctx, q, scanGrant, `SELECT org, user_id, id, client, connection, kind, access, methods, paths, hosts, until, created_at, origin
+				FROM grants WHERE org = $1 AND user_id = $2 AND ($3 = '' OR client = $3) AND (until = 0 OR until > $4)
+				ORDER BY created_at, id`, o.Org, o.User, client, ms(now))
+			return err
+		}
+		all, err = collect(ctx, q, scanGrant, `SELECT org, user_id, id, client, connection, kind, access, methods, paths, hosts, until, created_at, origin
+			FROM grants WHERE org = $1 AND user_id = $2 AND connection = $3 AND ($4 = '' OR client = $4) AND (until = 0 OR until > $5)
+			ORDER BY created_at, id`, o.Org, o.User, connection, client, ms(now))
+		return err
+	})
+	return all, err
+}
+
+func scanGrant(s scanner) (g auth.Grant, err error) {
+	var methods, paths, hosts string
+	var until, created int64
+	err = s.Scan(&g.Owner.Org, &g.Owner.User, &g.ID, &g.Client, &g.Connection, &g.Kind, &g.Access, &methods, &paths, &hosts, &until, &created, &g.Origin)
+	if err != nil {
+		return g, err
+	}
+	g.Until, g.CreatedAt = at(until), at(created)
+	if g.Methods, err = unlist(methods); err != nil {
+		return g, err
+	}
+	if g.Paths, err = unlist(paths); err != nil {
+		return g, err
+	}
+	g.Hosts, err = unlist(hosts)
+	return g, err
+}
+
+// AddGrant adds g; auth.ErrNotFound when the owner has no such connection or it is
+// revoked, auth.ErrConflict when the id is taken.
+func (db *DB) AddGrant(ctx context.Context, g auth.Grant) error {
+	return db.write(ctx, func(ctx context.Context, q querier) error {
+		return insertGrant(ctx, q, g)
+	})
+}
+
+func insertGrant(ctx context.Context, q querier, g auth.Grant) error {
+	c, err := connection(ctx, q, g.Owner, g.Connection)
+	if err != nil {
+		return err
+	}
+	if c.State == auth.Revoked {
+		return auth.ErrNotFound
+	}
+	_, err = q.ExecContext(ctx, `INSERT INTO grants (org, user_id, id, client, connection, kind, access, methods, paths, hosts, until, created_at, origin)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+		g.Owner.Org, g.Owner.User, g.ID, g.Client, g.Connection, g.Kind, g.Access, list(g.Methods), list(g.Paths), list(g.Hosts), ms(g.Until), ms(g.CreatedAt), g.Origin)
+	if isTaken(err) {
+		return auth.ErrConflict
+	}
+	return err
+}
+
+// EndGrant deletes a grant.
+func (db *DB) EndGrant(ctx context.Context, o auth.Owner, id string) error {
+	return db.mustWrite(ctx, func(ctx context.Context, q querier) error {
+		return change(ctx, q, auth.ErrNotFound, `DELETE FROM grants WHERE org = $1 AND user_id = $2 AND id = $3`, o.Org, o.User, id)
+	})
+}

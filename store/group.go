@@ -1,0 +1,227 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	groupQueue = 1024 // writes that may wait; the next one blocks
+	groupSize  = 256  // writes in one transaction
+)
+
+var errClosed = errors.New("the store is closed")
+
+// group commits writes together: whatever waits while one transaction goes to disk
+// becomes the next one, so sixteen callers share one fsync. One goroutine, one
+// connection, hence no two writers that starve each other. A write that fails
+// undoes itself and no other.
+type group struct {
+	begin func(ctx context.Context) (transaction, error)
+	fatal func(error) bool // after such an error of Commit the handle is not trusted any more
+
+	queue   chan *job
+	done    chan struct{}
+	mu      sync.RWMutex // closed against senders
+	closed  bool
+	commits atomic.Int64
+	broken  error // of the goroutine alone
+}
+
+// transaction is one that has begun.
+type transaction interface {
+	querier
+	Commit() error
+	Rollback() error
+}
+
+// job is one write: run, or events for a log.
+type job struct {
+	run    func(ctx context.Context, q querier) error
+	log    *Log
+	events []entry
+
+	state  atomic.Int32 // waiting, started or abandoned
+	result chan error   // nil: nobody waits
+	err    error
+}
+
+const (
+	waiting = iota
+	started
+	abandoned
+)
+
+func newGroup(begin func(context.Context) (transaction, error), fatal func(error) bool) *group {
+	g := &group{begin: begin, fatal: fatal, queue: make(chan *job, groupQueue), done: make(chan struct{})}
+	go g.loop()
+	return g
+}
+
+// do waits until j is on disk. When ctx ends before j has started it is dropped.
+func (g *group) do(ctx context.Context, j *job) error {
+	j.result = make(chan error, 1)
+	if err := g.send(ctx, j); err != nil {
+		return err
+	}
+	select {
+	case err := <-j.result:
+		return err
+	case <-ctx.Done():
+		if j.state.CompareAndSwap(waiting, abandoned) {
+			return ctx.Err()
+		}
+		return <-j.result
+	}
+}
+
+// send queues j.
+func (g *group) send(ctx context.Context, j *job) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.closed {
+		return errClosed
+	}
+	select {
+	case g.queue <- j:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// close writes what is queued and ends the goroutine.
+func (g *group) close() {
+	g.mu.Lock()
+	if !g.closed {
+		g.closed = true
+		close(g.queue)
+	}
+	g.mu.Unlock()
+	<-g.done
+}
+
+func (g *group) loop() {
+	defer close(g.done)
+	var batch []*job
+	for j := range g.queue {
+		// Whoever can run now may still join; alone, this returns at once.
+		runtime.Gosched()
+		batch = g.gather(append(batch[:0], j))
+		g.commit(batch)
+		clear(batch)
+	}
+}
+
+func (g *group) gather(batch []*job) []*job {
+	for len(batch) < groupSize {
+		select {
+		case j, ok := <-g.queue:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, j)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+func (g *group) commit(batch []*job) {
+	live := batch[:0]
+	for _, j := range batch {
+		if j.state.CompareAndSwap(waiting, started) {
+			live = append(live, j)
+		}
+	}
+	if len(live) == 0 {
+		return
+	}
+	if err := g.try(live); err != nil {
+		for _, j := range live {
+			j.err = err
+			// The transaction was lost as a whole. Alone, what can be written still is.
+			if len(live) > 1 && g.broken == nil {
+				j.err = g.try([]*job{j})
+			}
+		}
+	}
+	for _, j := range live {
+		if j.result != nil {
+			j.result <- j.err
+		} else if j.err != nil && j.log != nil {
+			j.log.lost(len(j.events), j.err)
+		}
+	}
+}
+
+// try runs batch in one transaction. A job's own failure stands in its err
+// afterwards; the error is of the transaction, and then none of the batch is written.
+func (g *group) try(batch []*job) (err error) {
+	if g.broken != nil {
+		return g.broken
+	}
+	ctx := context.Background()
+	tx, err := g.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			tx.Rollback()
+		}
+	}()
+	alone := len(batch) == 1
+	for _, j := range batch {
+		if j.run == nil {
+			continue
+		}
+		if err := within(ctx, tx, alone, func() error { j.err = j.run(ctx, tx); return j.err }); err != nil {
+			return err
+		}
+	}
+	logs := gatherLogs(batch)
+	for _, part := range logs {
+		err := within(ctx, tx, alone, func() error { return part.write(ctx, tx) })
+		if err != nil {
+			return err
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		if g.fatal(err) {
+			g.broken = err
+		}
+		return err
+	}
+	g.commits.Add(1)
+	for _, part := range logs {
+		part.written()
+	}
+	return nil
+}
+
+// within undoes fn alone when it fails, by a savepoint; a job that has the
+// transaction for itself (alone) fails it instead.
+func within(ctx context.Context, tx transaction, alone bool, fn func() error) error {
+	if alone {
+		return fn()
+	}
+	if _, err := tx.ExecContext(ctx, `SAVEPOINT job`); err != nil {
+		return err
+	}
+	if fn() != nil {
+		// Fails when the database has rolled the whole transaction back itself.
+		if _, err := tx.ExecContext(ctx, `ROLLBACK TO SAVEPOINT job`); err != nil {
+			return err
+		}
+	}
+	_, err := tx.ExecContext(ctx, `RELEASE SAVEPOINT job`)
+	return err
+}

@@ -1,0 +1,50 @@
+package store
+
+import (
+	"context"
+)
+
+// idleSeconds without a write before the WAL is cut to nothing.
+const idleSeconds = 5
+
+// keeper does, once a second, what would otherwise slow a write down: it moves
+// the WAL into the file, writes the anchor of the audit log and restores the ballast.
+type keeper struct {
+	commits int64 // of the group when the WAL was last folded in
+	idle    int   // seconds since
+	seconds int
+}
+
+func (k *keeper) tick(ctx context.Context, db *DB) {
+	k.seconds++
+	for _, l := range db.audits() {
+		if err := l.dropAnchor(); err != nil {
+			db.log().Warn("audit anchor not written", "error", err)
+		}
+	}
+	if db.file == nil {
+		return
+	}
+	if err := k.checkpoint(ctx, db); err != nil && ctx.Err() == nil {
+		db.log().Warn("checkpoint", "error", err)
+	}
+	if k.seconds%60 == 1 {
+		if err := db.layBallast(); err != nil {
+			db.log().Warn("no ballast for a full disk", "error", err)
+		}
+	}
+}
+
+func (k *keeper) checkpoint(ctx context.Context, db *DB) error {
+	if now := db.group.commits.Load(); now != k.commits {
+		k.commits, k.idle = now, 0
+		// Waits for nobody: what readers still need stays in the WAL.
+		_, err := db.file.keeper.ExecContext(ctx, `PRAGMA wal_checkpoint(PASSIVE)`)
+		return err
+	}
+	if k.idle++; k.idle != idleSeconds {
+		return nil
+	}
+	_, err := db.file.keeper.ExecContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`)
+	return err
+}

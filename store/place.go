@@ -1,0 +1,160 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// preparePlace makes the directories and the file when they are not there, and
+// refuses places that others could read or have prepared: looser modes, symlinks.
+func (db *DB) preparePlace(ctx context.Context, path string) error {
+	if db.dir == "" {
+		db.dir = filepath.Dir(path)
+	}
+	if err := privateDir(db.dir, db.opt.ReadOnly); err != nil {
+		return err
+	}
+	if err := privateDir(filepath.Dir(path), db.opt.ReadOnly); err != nil {
+		return err
+	}
+	if err := privateFiles(path, db.opt.ReadOnly); !errors.Is(err, fs.ErrNotExist) || db.opt.ReadOnly {
+		return err
+	}
+	// Two processes may start at once: one makes the file, the other finds it.
+	lock, err := lockFile(filepath.Join(db.dir, "create.lock"))
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := privateFiles(path, false); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return createFile(ctx, path)
+}
+
+// privateDir makes dir, or checks that it belongs to nobody else. An empty one
+// is taken over; one with files in it was perhaps meant for something else.
+func privateDir(dir string, readOnly bool) error {
+	info, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) && !readOnly {
+		return os.MkdirAll(dir, 0o700)
+	}
+	switch {
+	case err != nil:
+		return err
+	case info.Mode()&fs.ModeSymlink != 0:
+		return fmt.Errorf("%s is a symbolic link; name the directory itself", dir)
+	case !info.IsDir():
+		return fmt.Errorf("%s is not a directory", dir)
+	case !looser(info, 0o700):
+		return nil
+	}
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) == 0 && !readOnly {
+		return os.Chmod(dir, 0o700)
+	}
+	return fmt.Errorf("others may enter %s (mode %04o); if it holds nothing else, run: chmod 700 %s", dir, info.Mode().Perm(), dir)
+}
+
+// privateFiles checks the database and the files beside it; fs.ErrNotExist when
+// there is no database. A looser mode is corrected.
+func privateFiles(path string, readOnly bool) error {
+	for _, suffix := range []string{"-wal", "-shm", ""} {
+		info, err := os.Lstat(path + suffix)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && suffix != "":
+			continue
+		case err != nil:
+			return err
+		case !info.Mode().IsRegular():
+			return fmt.Errorf("%s is not a regular file; name the file itself, not a link to it", path+suffix)
+		case suffix == "" && info.Size() == 0:
+			return ErrDamaged
+		case looser(info, 0o600) && !readOnly:
+			if err := os.Chmod(path+suffix, 0o600); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// createFile makes an empty store. It gets its name only when it is whole, so a
+// file that is found later and is not whole has been damaged. SQLite gives the
+// files beside it the same mode.
+func createFile(ctx context.Context, path string) error {
+	unfinished := path + ".new"
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(unfinished + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	f, err := os.OpenFile(unfinished, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return readOnlyDir(err)
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	pool, err := sqlitePool(unfinished, writerDSN, 1, withChecks)
+	if err != nil {
+		return err
+	}
+	_, err = pool.ExecContext(ctx, fmt.Sprintf(`PRAGMA application_id = %d`, applicationID))
+	if err := firstError(err, pool.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(unfinished, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// checkOurs reads the mark in the file's header, without a lock or a file beside it.
+func checkOurs(ctx context.Context, path string) error {
+	pool, err := sqlitePool(path, "mode=ro&immutable=1", 1, withoutChecks)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	var id int64
+	err = pool.QueryRowContext(ctx, `PRAGMA application_id`).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return ErrDamaged
+	}
+	if err == nil && id != applicationID {
+		return ErrForeign
+	}
+	return err
+}
+
+// readOnlyDir turns the errors of a directory that cannot be written into ErrReadOnly.
+func readOnlyDir(err error) error {
+	if errors.Is(err, fs.ErrPermission) || isReadOnlyFS(err) {
+		return fmt.Errorf("%w (%w)", ErrReadOnly, err)
+	}
+	if isNoSpace(err) {
+		return fmt.Errorf("%w (%w)", ErrFull, err)
+	}
+	return err
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return firstError(d.Sync(), d.Close())
+}
+
+func size(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}

@@ -1,0 +1,157 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// postgres is the PostgreSQL side of a DB. Every write is one SERIALIZABLE
+// transaction that is tried again when another one was in its way: so a method is
+// right when it is right alone, as with SQLite's one writer.
+type postgres struct{ pool *sql.DB }
+
+const (
+	postgresConns = 8 // 4 serve nine tenths of what 16 do (perf.md 1.7)
+	postgresTries = 20
+)
+
+func (db *DB) openPostgres(ctx context.Context) error {
+	config, err := pgx.ParseConfig(db.opt.URL)
+	if err != nil {
+		return errors.New("store URL: not a PostgreSQL URL; use postgres://user@host/database?sslmode=verify-full") // the cause may show the password
+	}
+	if db.opt.ReadOnly {
+		return errors.New("store: read-only is for a SQLite file; with PostgreSQL use a server that can be written")
+	}
+	if !db.opt.UnsafePlaintext {
+		if err := refusePlaintext(config); err != nil {
+			return err
+		}
+	}
+	if db.dir != "" {
+		if err := privateDir(db.dir, false); err != nil {
+			return err
+		}
+	}
+	pool := stdlib.OpenDB(*config)
+	pool.SetMaxOpenConns(postgresConns)
+	pool.SetMaxIdleConns(postgresConns)
+	db.pool, db.rows, db.pg = pool, pool, &postgres{pool}
+	if err := pool.PingContext(ctx); err != nil {
+		pool.Close()
+		return fmt.Errorf("store: PostgreSQL on %s does not answer: %w", config.Host, err)
+	}
+	db.group = newGroup(db.pg.begin, func(error) bool { return false })
+	if err := firstError(db.migrate(ctx), db.enroll(ctx)); err != nil {
+		db.group.close()
+		pool.Close()
+		return fmt.Errorf("store: %w", err)
+	}
+	db.keep()
+	return nil
+}
+
+// refusePlaintext refuses to send the store's rows over a network unencrypted, also
+// where the URL only lets it happen (sslmode=prefer falls back).
+func refusePlaintext(config *pgx.ConnConfig) error {
+	plain := config.TLSConfig == nil && remote(config.Host)
+	for _, f := range config.Fallbacks {
+		plain = plain || f.TLSConfig == nil && remote(f.Host)
+	}
+	if plain {
+		return fmt.Errorf("store: the connection to PostgreSQL on %s may be unencrypted; add sslmode=verify-full to the URL", config.Host)
+	}
+	return nil
+}
+
+func remote(host string) bool {
+	if strings.HasPrefix(host, "/") || host == "localhost" {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return ip == nil || !ip.IsLoopback()
+}
+
+// read runs fn outside a transaction, again when the connection was lost.
+func (p *postgres) read(ctx context.Context, fn func(ctx context.Context, q querier) error) error {
+	return p.again(ctx, func() (retry bool, err error) {
+		err = fn(ctx, p.pool)
+		return passing(err), err
+	})
+}
+
+// write runs fn in a transaction, again when it was certainly not committed.
+func (p *postgres) write(ctx context.Context, fn func(ctx context.Context, q querier) error) error {
+	return p.again(ctx, func() (retry bool, err error) {
+		tx, err := p.pool.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable})
+		if err != nil {
+			return passing(err), err
+		}
+		defer tx.Rollback()
+		if err := fn(ctx, tx); err != nil {
+			return passing(err), err
+		}
+		err = tx.Commit()
+		return clashed(err), err
+	})
+}
+
+func (p *postgres) again(ctx context.Context, once func() (retry bool, err error)) error {
+	for try := 1; ; try++ {
+		retry, err := once()
+		if err == nil || !retry || try == postgresTries {
+			return err
+		}
+		wait := time.NewTimer(rand.N(time.Duration(min(try, 10)) * 4 * time.Millisecond))
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+// begin is for the group, which writes the audit log.
+func (p *postgres) begin(ctx context.Context) (tx transaction, err error) {
+	err = p.again(ctx, func() (bool, error) {
+		tx, err = p.pool.BeginTx(ctx, nil)
+		return passing(err), err
+	})
+	return tx, err
+}
+
+func pgCode(err error) string {
+	var e *pgconn.PgError
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}
+
+// clashed: another transaction was in the way, this one is undone.
+func clashed(err error) bool {
+	code := pgCode(err)
+	return code == "40001" || code == "40P01"
+}
+
+// passing: the same may work on another connection in a moment.
+func passing(err error) bool {
+	code := pgCode(err)
+	var network net.Error
+	return clashed(err) || strings.HasPrefix(code, "57P0") || strings.HasPrefix(code, "08") || code == "53300" ||
+		errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) ||
+		errors.As(err, &network) && !errors.Is(err, context.DeadlineExceeded) || pgconn.SafeToRetry(err)
+}

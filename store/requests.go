@@ -1,0 +1,235 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+// CreateRequest adds r, or makes r the equal request that is open already.
+func (db *DB) CreateRequest(ctx context.Context, r *auth.Request, limit int) (existing bool, err error) {
+	var equal *auth.Request
+	err = db.write(ctx, func(ctx context.Context, q querier) error {
+		equal = nil
+		open, err := openRequests(ctx, q, r.Owner)
+		if err != nil {
+			return err
+		}
+		open = slices.DeleteFunc(open, func(o auth.Request) bool { return !o.ExpiresAt.After(r.CreatedAt) })
+		for _, o := range open {
+			if sameWish(o, *r) {
+				equal = &o
+				return nil
+			}
+		}
+		if len(open) >= limit {
+			return auth.ErrLimit
+		}
+		return insertRequest(ctx, q, r)
+	})
+	if err == nil && equal != nil {
+		*r = *equal
+		return true, nil
+	}
+	return false, err
+}
+
+func sameWish(a, b auth.Request) bool {
+	return a.Client == b.Client && a.Provider == b.Provider && a.Method == b.Method && a.Account == b.Account &&
+		slices.Equal(slices.Sorted(slices.Values(a.Scopes)), slices.Sorted(slices.Values(b.Scopes)))
+}
+
+func insertRequest(ctx context.Context, q querier, r *auth.Request) error {
+	_, err := q.ExecContext(ctx, `INSERT INTO requests (org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
+		state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)`,
+		r.Owner.Org, r.Owner.User, r.ID, r.Client, r.Verified, r.Provider, r.Method, r.Account, list(r.Scopes), r.Reason, r.MatchCode, r.Renews,
+		r.State, r.Cause, r.Browser, r.StateHash, r.Access, dict(r.Vars), r.Private, r.UserCode, r.VerifyURL, ms(r.NextPollAt), r.Connection,
+		ms(r.CreatedAt), ms(r.UpdatedAt), ms(r.ExpiresAt))
+	if isTaken(err) {
+		return auth.ErrConflict
+	}
+	return err
+}
+
+// Request by id alone.
+func (db *DB) Request(ctx context.Context, id string) (r *auth.Request, err error) {
+	err = db.read(ctx, func(ctx context.Context, q querier) error {
+		r, err = first(ctx, q, scanRequest, `SELECT org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
+			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at
+			FROM requests WHERE id = $1`, id)
+		return err
+	})
+	return r, err
+}
+
+// RequestByState finds a request by the hash of its OAuth state.
+func (db *DB) RequestByState(ctx context.Context, stateHash []byte) (r *auth.Request, err error) {
+	if len(stateHash) == 0 {
+		return nil, auth.ErrNotFound
+	}
+	err = db.read(ctx, func(ctx context.Context, q querier) error {
+		r, err = first(ctx, q, scanRequest, `SELECT org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
+			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at
+			FROM requests WHERE state_hash = $1`, stateHash)
+		return err
+	})
+	return r, err
+}
+
+func scanRequest(s scanner) (r auth.Request, err error) {
+	var scopes, vars string
+	var poll, created, updated, expires int64
+	err = s.Scan(&r.Owner.Org, &r.Owner.User, &r.ID, &r.Client, &r.Verified, &r.Provider, &r.Method, &r.Account, &scopes, &r.Reason, &r.MatchCode, &r.Renews,
+		&r.State, &r.Cause, &r.Browser, &r.StateHash, &r.Access, &vars, &r.Private, &r.UserCode, &r.VerifyURL, &poll, &r.Connection, &created, &updated, &expires)
+	if err != nil {
+		return r, err
+	}
+	r.NextPollAt, r.CreatedAt, r.UpdatedAt, r.ExpiresAt = at(poll), at(created), at(updated), at(expires)
+	if r.Scopes, err = unlist(scopes); err != nil {
+		return r, err
+	}
+	r.Vars, err = undict(vars)
+	return r, err
+}
+
+// MoveRequest writes r whole if its row stands in one of from (at most five).
+func (db *DB) MoveRequest(ctx context.Context, r *auth.Request, from ...auth.RequestState) error {
+	write := db.write
+	if r.State.Over() { // ending a request has to work on a full disk
+		write = db.mustWrite
+	}
+	return write(ctx, func(ctx context.Context, q querier) error {
+		return moveRequest(ctx, q, r, from...)
+	})
+}
+
+func moveRequest(ctx context.Context, q querier, r *auth.Request, from ...auth.RequestState) error {
+	if len(from) == 0 || len(from) > 5 {
+		return errors.New("a request moves from one to five states")
+	}
+	var in [5]auth.RequestState
+	for i := range in {
+		in[i] = from[min(i, len(from)-1)]
+	}
+	err := change(ctx, q, errNone, `UPDATE requests SET client = $4, verified = $5, provider = $6, method = $7, account = $8, scopes = $9, reason = $10,
+		match_code = $11, renews = $12, state = $13, cause = $14, browser = $15, state_hash = $16, access = $17, vars = $18, private = $19,
+		user_code = $20, verify_url = $21, next_poll_at = $22, connection = $23, updated_at = $24, expires_at = $25
+		WHERE org = $1 AND user_id = $2 AND id = $3 AND state IN ($26, $27, $28, $29, $30)`,
+		r.Owner.Org, r.Owner.User, r.ID, r.Client, r.Verified, r.Provider, r.Method, r.Account, list(r.Scopes), r.Reason,
+		r.MatchCode, r.Renews, r.State, r.Cause, r.Browser, r.StateHash, r.Access, dict(r.Vars), r.Private,
+		r.UserCode, r.VerifyURL, ms(r.NextPollAt), r.Connection, ms(r.UpdatedAt), ms(r.ExpiresAt),
+		in[0], in[1], in[2], in[3], in[4])
+	if err != errNone {
+		if isTaken(err) {
+			return auth.ErrConflict
+		}
+		return err
+	}
+	_, err = first(ctx, q, func(s scanner) (n int, err error) { return n, s.Scan(&n) },
+		`SELECT 1 FROM requests WHERE org = $1 AND user_id = $2 AND id = $3`, r.Owner.Org, r.Owner.User, r.ID)
+	if err != nil {
+		return err
+	}
+	return auth.ErrConflict
+}
+
+// CompleteRequest stores what a sign-in brought. It moves r, which may stand in any
+// open state, to Stored; auth.ErrConflict when r is over.
+func (db *DB) CompleteRequest(ctx context.Context, r *auth.Request, c *auth.Connection, g []auth.Grant) error {
+	stored := *r
+	stored.State, stored.Connection, stored.Private = auth.Stored, c.ID, nil
+	err := db.write(ctx, func(ctx context.Context, q querier) error {
+		if err := moveRequest(ctx, q, &stored, auth.Claimed, auth.Held, auth.Redirected, auth.Confirmed, auth.Created); err != nil {
+			return err
+		}
+		if c.Version == 1 {
+			if err := insertConnection(ctx, q, c); err != nil {
+				return err
+			}
+		} else if err := replaceConnection(ctx, q, c); err != nil {
+			return err
+		}
+		for _, one := range g {
+			if err := insertGrant(ctx, q, one); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		*r = stored
+	}
+	return err
+}
+
+// OpenRequests of an owner, newest first.
+func (db *DB) OpenRequests(ctx context.Context, o auth.Owner) (open []auth.Request, err error) {
+	err = db.read(ctx, func(ctx context.Context, q querier) (err error) {
+		open, err = openRequests(ctx, q, o)
+		return err
+	})
+	return open, err
+}
+
+func openRequests(ctx context.Context, q querier, o auth.Owner) ([]auth.Request, error) {
+	return collect(ctx, q, scanRequest, `SELECT org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
+		state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at
+		FROM requests WHERE org = $1 AND user_id = $2 AND state IN ('created', 'confirmed', 'redirected', 'claimed', 'held')
+		ORDER BY created_at DESC, id`, o.Org, o.User)
+}
+
+// DuePolls gives requests to poll, each to one caller only.
+func (db *DB) DuePolls(ctx context.Context, now time.Time, hold time.Duration, limit int) (due []auth.Request, err error) {
+	err = db.write(ctx, func(ctx context.Context, q querier) error {
+		due, err = collect(ctx, q, scanRequest, `UPDATE requests SET next_poll_at = $2
+			WHERE next_poll_at > 0 AND next_poll_at <= $1 AND id IN (SELECT id FROM requests
+				WHERE next_poll_at > 0 AND next_poll_at <= $1 AND expires_at > $1 AND state IN ('confirmed', 'redirected') ORDER BY next_poll_at LIMIT $3)
+			RETURNING org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
+			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at`,
+			ms(now), ms(now.Add(hold)), limit)
+		return err
+	})
+	return due, err
+}
+
+// ExpireRequests ends what nobody will end any more and forgets what ended long ago.
+func (db *DB) ExpireRequests(ctx context.Context, now, stuck, old time.Time) (ended []auth.Request, err error) {
+	err = db.write(ctx, func(ctx context.Context, q querier) error {
+		late, err := collect(ctx, q, scanRequest, `UPDATE requests SET state = 'expired', private = NULL, next_poll_at = 0, updated_at = $1
+			WHERE expires_at <= $1 AND state IN ('created', 'confirmed', 'redirected', 'held')
+			RETURNING org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
+			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at`, ms(now))
+		if err != nil {
+			return err
+		}
+		lost, err := collect(ctx, q, scanRequest, `UPDATE requests SET state = 'failed', cause = 'unknown_outcome', private = NULL, next_poll_at = 0, updated_at = $1
+			WHERE state = 'claimed' AND updated_at < $2
+			RETURNING org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
+			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at`, ms(now), ms(stuck))
+		if err != nil {
+			return err
+		}
+		ended = append(late, lost...)
+		_, err = q.ExecContext(ctx, `DELETE FROM requests WHERE updated_at < $1 AND state IN ('stored', 'failed', 'declined', 'expired')`, ms(old))
+		return err
+	})
+	return ended, err
+}
+
+// DueRefreshes gives connections to refresh ahead, the most urgent first.
+func (db *DB) DueRefreshes(ctx context.Context, now, soon, usedAfter time.Time, limit int) (due []auth.Connection, err error) {
+	err = db.read(ctx, func(ctx context.Context, q querier) (err error) {
+		due, err = collect(ctx, q, scanConnection, `SELECT org, user_id, id, provider, account, account_id, method, state, cause, scopes, hosts, vars, bind,
+			salt, sealed, version, expires_at, refresh_expires_at, issued_at, created_at, updated_at, last_used_at,
+			lease_holder, lease_until, fence, dead_version, attempted_at, attempts, answer, failures, next_try_at
+			FROM connections WHERE state IN ('active', 'expiring', 'provider_down') AND dead_version <> version AND next_try_at <= $1 AND lease_until <= $1
+			AND (expires_at > 0 AND expires_at < $2 AND last_used_at > $3 OR refresh_expires_at > 0 AND refresh_expires_at < $2)
+			ORDER BY expires_at LIMIT $4`, ms(now), ms(soon), ms(usedAfter), limit)
+		return err
+	})
+	return due, err
+}

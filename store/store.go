@@ -1,0 +1,198 @@
+// Package store keeps everything Latchpost has to remember, in one SQLite file or
+// in PostgreSQL, with one SQL text for both. Start at Open; *DB then implements
+// every store interface of package auth and seal.KeyStore. A method reads through
+// db.read, or changes rows in one transaction through db.write, with its whole SQL
+// in sight. Writes to SQLite are committed in groups (group.go): one fsync for all
+// that wait. Nothing here knows a key: what is secret comes sealed.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/auth/seal"
+)
+
+// Options say where the store is.
+type Options struct {
+	// URL is sqlite:/path/latchpost.db (made when it is not there) or postgres://...
+	URL string
+	// Dir is the data directory: made 0700 when it is not there. It holds the lock files of the
+	// processes, the ballast and the anchor of the audit log. "" with SQLite: where the file is;
+	// "" with PostgreSQL: no anchor.
+	Dir string
+	// ReadOnly opens a SQLite file that cannot be written, on a read-only disk too; every write fails with ErrReadOnly.
+	ReadOnly bool
+	// UnsafePlaintext allows PostgreSQL on another host without TLS.
+	UnsafePlaintext bool
+	// Ballast is the size of the file that is kept to be deleted when the disk is full (SQLite only).
+	// 0 = 16 MiB, negative = none.
+	Ballast int64
+	Now     func() time.Time // nil: time.Now, and for leases in PostgreSQL its own clock
+	Log     *slog.Logger     // nil discards
+}
+
+// DB is the store. Safe for concurrent use.
+type DB struct {
+	opt    Options
+	dir    string
+	id     string      // of this process in this store
+	pool   *sql.DB     // SQLite: the readers; PostgreSQL: all
+	rows   querier     // prepared reads over pool
+	file   *sqliteFile // nil with PostgreSQL
+	pg     *postgres   // nil with SQLite
+	group  *group      // nil when read-only
+	lock   *os.File    // locked as long as this process lives; SQLite only
+	touch  touched
+	stop   context.CancelFunc
+	tasks  sync.WaitGroup
+	logsMu sync.Mutex
+	logs   []*Log
+}
+
+var (
+	_ auth.ConnectionStore = (*DB)(nil)
+	_ auth.RefreshStore    = (*DB)(nil)
+	_ auth.RequestStore    = (*DB)(nil)
+	_ auth.PendingStore    = (*DB)(nil)
+	_ auth.GrantStore      = (*DB)(nil)
+	_ auth.ApprovalStore   = (*DB)(nil)
+	_ auth.AppStore        = (*DB)(nil)
+	_ auth.RevocationStore = (*DB)(nil)
+	_ seal.KeyStore        = (*DB)(nil)
+	_ auth.AuditLog        = (*Log)(nil)
+)
+
+// Open opens the store, makes it when it is not there, and migrates it. What is
+// damaged, newer than this program or another program's is refused and left as it is.
+func Open(ctx context.Context, opt Options) (*DB, error) {
+	u, err := url.Parse(opt.URL)
+	if err != nil {
+		return nil, fmt.Errorf("store URL: not a URL; use sqlite:/path/latchpost.db or postgres://user@host/database")
+	}
+	db := &DB{opt: opt, dir: opt.Dir}
+	switch u.Scheme {
+	case "sqlite":
+		path := strings.TrimPrefix(opt.URL, "sqlite:")
+		if path == "" {
+			return nil, fmt.Errorf("store URL: no path; use sqlite:/path/latchpost.db")
+		}
+		if path, err = filepath.Abs(path); err != nil {
+			return nil, err
+		}
+		err = db.openSQLite(ctx, path)
+	case "postgres", "postgresql":
+		err = db.openPostgres(ctx)
+	default:
+		return nil, fmt.Errorf("store URL: scheme %q is not known; use sqlite:/path/latchpost.db or postgres://user@host/database", u.Scheme)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return db, nil
+}
+
+// Close writes what is queued and ends. Leases of this process are free afterwards.
+func (db *DB) Close() error {
+	if db.stop != nil {
+		db.stop()
+		db.tasks.Wait()
+	}
+	if db.group != nil {
+		db.release(context.Background())
+		db.group.close()
+	}
+	err := db.pool.Close()
+	if db.file != nil {
+		err = firstError(err, db.file.close())
+	}
+	if db.lock != nil {
+		err = firstError(err, db.lock.Close())
+	}
+	return err
+}
+
+// release gives up what this process holds, so that others need not wait for it.
+func (db *DB) release(ctx context.Context) {
+	for _, l := range db.audits() {
+		if err := l.release(ctx); err != nil {
+			db.log().Warn("audit log not released", "error", err)
+		}
+	}
+	if err := db.bury(ctx, db.id); err != nil {
+		db.log().Warn("leases not released", "error", err)
+	}
+}
+
+// Holder names this process in leases and in table processes.
+func (db *DB) Holder() string { return db.id }
+
+func (db *DB) now() time.Time {
+	if db.opt.Now != nil {
+		return db.opt.Now()
+	}
+	return time.Now()
+}
+
+func (db *DB) log() *slog.Logger {
+	if db.opt.Log != nil {
+		return db.opt.Log
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
+// read runs fn on committed rows. fn may run twice.
+func (db *DB) read(ctx context.Context, fn func(ctx context.Context, q querier) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if db.pg != nil {
+		return db.pg.read(ctx, fn)
+	}
+	// A cancellable context costs SQLite a goroutine for each statement, more than
+	// most of these reads take.
+	return db.file.explain(fn(context.WithoutCancel(ctx), db.rows))
+}
+
+// write runs fn in one transaction; it is on disk when write returns nil. fn may run
+// more than once, and sees the rows as if it were alone. ctx counts until fn starts.
+func (db *DB) write(ctx context.Context, fn func(ctx context.Context, q querier) error) error {
+	if db.group == nil {
+		return ErrReadOnly
+	}
+	if db.pg != nil {
+		return db.pg.write(ctx, fn)
+	}
+	if db.file.spent.Load() {
+		return ErrFull
+	}
+	return db.file.explain(db.group.do(ctx, &job{run: fn}))
+}
+
+// mustWrite is write for what cannot wait: taking rights away, and keeping a token that
+// was rotated. It works on a full disk too, on the room that the ballast kept.
+func (db *DB) mustWrite(ctx context.Context, fn func(ctx context.Context, q querier) error) error {
+	err := db.write(ctx, fn)
+	if db.file != nil && isFull(err) && (db.file.spent.Load() || db.spendBallast()) {
+		return db.file.explain(db.group.do(ctx, &job{run: fn}))
+	}
+	return err
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,64 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+// Token is a bearer token that we issued. Only its hash is here.
+type Token struct {
+	Hash      []byte
+	Owner     auth.Owner
+	Client    string
+	Scopes    []string // nil = all
+	CreatedAt time.Time
+	ExpiresAt time.Time // zero = never
+}
+
+// AddToken keeps a token by its hash; auth.ErrConflict when it is there already.
+func (db *DB) AddToken(ctx context.Context, hash []byte, o auth.Owner, client string, scopes []string, expires time.Time) error {
+	return db.write(ctx, func(ctx context.Context, q querier) error {
+		return change(ctx, q, auth.ErrConflict, `INSERT INTO tokens (hash, org, user_id, client, scopes, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+			ON CONFLICT (hash) DO NOTHING`, hash, o.Org, o.User, client, list(scopes), ms(db.now()), ms(expires))
+	})
+}
+
+// Token gives the living token with this hash; auth.ErrNotFound when there is none.
+func (db *DB) Token(ctx context.Context, hash []byte) (t *Token, err error) {
+	err = db.read(ctx, func(ctx context.Context, q querier) error {
+		t, err = first(ctx, q, scanToken, `SELECT hash, org, user_id, client, scopes, created_at, expires_at
+			FROM tokens WHERE hash = $1 AND (expires_at = 0 OR expires_at > $2)`, hash, ms(db.now()))
+		return err
+	})
+	return t, err
+}
+
+// ListTokens gives the tokens of an owner, expired ones too, the newest first.
+func (db *DB) ListTokens(ctx context.Context, o auth.Owner) (all []Token, err error) {
+	err = db.read(ctx, func(ctx context.Context, q querier) (err error) {
+		all, err = collect(ctx, q, scanToken, `SELECT hash, org, user_id, client, scopes, created_at, expires_at
+			FROM tokens WHERE org = $1 AND user_id = $2 ORDER BY created_at DESC, hash`, o.Org, o.User)
+		return err
+	})
+	return all, err
+}
+
+func scanToken(s scanner) (t Token, err error) {
+	var scopes string
+	var created, expires int64
+	if err = s.Scan(&t.Hash, &t.Owner.Org, &t.Owner.User, &t.Client, &scopes, &created, &expires); err != nil {
+		return t, err
+	}
+	t.CreatedAt, t.ExpiresAt = at(created), at(expires)
+	t.Scopes, err = unlist(scopes)
+	return t, err
+}
+
+// DeleteToken deletes an owner's token; auth.ErrNotFound when there is none.
+func (db *DB) DeleteToken(ctx context.Context, o auth.Owner, hash []byte) error {
+	return db.mustWrite(ctx, func(ctx context.Context, q querier) error {
+		return change(ctx, q, auth.ErrNotFound, `DELETE FROM tokens WHERE org = $1 AND user_id = $2 AND hash = $3`, o.Org, o.User, hash)
+	})
+}

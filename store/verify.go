@@ -1,0 +1,231 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+// Report is what Verify found.
+type Report struct {
+	Events  int64
+	Writers int
+	Faults  []Fault // none: nothing was changed, removed, moved or added
+}
+
+// Fault is a place where the log is not as it was written.
+type Fault struct {
+	Writer string
+	Seq    int64 // where; 0 = the writer as a whole
+	What   string
+}
+
+func (f Fault) String() string { return fmt.Sprintf("%s/%d: %s", f.Writer, f.Seq, f.What) }
+
+// Verify reads the whole log and checks every chain against its MACs, its head and
+// the anchor. The error says that it could not be read; faults are in the report.
+func (l *Log) Verify(ctx context.Context) (report Report, err error) {
+	// The anchor is read first: what it says was in the database before.
+	anchor, anchorErr := l.readAnchor()
+	err = l.db.snapshot(ctx, func(q querier) error {
+		report = Report{}
+		if anchorErr != nil {
+			report.Faults = append(report.Faults, Fault{What: anchorErr.Error()})
+		}
+		return l.verify(ctx, q, &report, anchor)
+	})
+	return report, err
+}
+
+func (l *Log) verify(ctx context.Context, q querier, report *Report, anchor map[string]chain) error {
+	all, err := heads(ctx, q, `ORDER BY writer`)
+	if err != nil {
+		return err
+	}
+	report.Writers = len(all)
+	open := make(map[string]*walk, len(all))
+	for _, h := range all {
+		w := &walk{log: l, report: report, head: h, at: h.base}
+		if a, ok := anchor[h.writer]; ok {
+			w.anchor = &a
+		}
+		if !l.genuine(h) {
+			w.fault(0, "its head was changed")
+		}
+		open[h.writer] = w
+	}
+	for _, writer := range slices.Sorted(maps.Keys(anchor)) {
+		if open[writer] == nil {
+			report.Faults = append(report.Faults, Fault{Writer: writer, Seq: anchor[writer].seq, What: "all events of this writer are gone; the anchor remembers them"})
+		}
+	}
+	err = eachEvent(ctx, q, func(e auth.Event, detail string) error {
+		report.Events++
+		w := open[e.Writer]
+		if w == nil {
+			w = &walk{log: l, report: report, at: chain{writer: e.Writer, mac: []byte{}}}
+			w.fault(0, "this writer has events and no head")
+			open[e.Writer] = w
+		}
+		w.step(e, detail)
+		return nil
+	})
+	for _, writer := range slices.Sorted(maps.Keys(open)) {
+		open[writer].end()
+	}
+	return err
+}
+
+// walk goes along one chain.
+type walk struct {
+	log    *Log
+	report *Report
+	head   head
+	anchor *chain
+	at     chain
+}
+
+func (w *walk) fault(seq int64, format string, args ...any) {
+	w.report.Faults = append(w.report.Faults, Fault{Writer: w.at.writer, Seq: seq, What: fmt.Sprintf(format, args...)})
+}
+
+func (w *walk) step(e auth.Event, detail string) {
+	switch {
+	case e.Seq <= w.at.seq:
+		w.fault(e.Seq, "an event stands before the beginning of the chain")
+		return
+	case e.Seq > w.at.seq+1:
+		w.fault(w.at.seq+1, "%d events are missing", e.Seq-w.at.seq-1)
+		w.at.seq = e.Seq - 1
+	case !hmac.Equal(e.MAC, w.log.next(w.at, fields(e, detail))):
+		w.fault(e.Seq, "the event, or the one before it, was changed, moved or added")
+	}
+	w.at.seq, w.at.mac = e.Seq, e.MAC
+	if w.anchor != nil && w.anchor.seq == e.Seq && !bytes.Equal(w.anchor.mac, e.MAC) {
+		w.fault(e.Seq, "the anchor remembers another event here")
+	}
+}
+
+func (w *walk) end() {
+	switch {
+	case w.at.seq < w.head.seq:
+		w.fault(w.at.seq+1, "the last %d events are missing", w.head.seq-w.at.seq)
+	case w.at.seq > w.head.seq && w.head.writer != "":
+		w.fault(w.head.seq+1, "%d events stand behind the end of the chain", w.at.seq-w.head.seq)
+	case w.head.writer != "" && !bytes.Equal(w.at.mac, w.head.mac):
+		w.fault(w.at.seq, "the last event is not the one that was written last")
+	}
+	if w.anchor != nil && w.anchor.seq > w.at.seq {
+		w.fault(w.at.seq+1, "the last %d events are missing; the anchor remembers them", w.anchor.seq-w.at.seq)
+	}
+}
+
+// eachEvent streams the whole log, chain after chain.
+func eachEvent(ctx context.Context, q querier, visit func(e auth.Event, detail string) error) error {
+	rows, err := q.QueryContext(ctx, `SELECT writer, seq, id, of, at, org, user_id, client, kind, provider, connection, request, decision, detail, mac
+		FROM audit_events ORDER BY writer, seq`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var e auth.Event
+		var when int64
+		var detail string
+		if err := rows.Scan(&e.Writer, &e.Seq, &e.ID, &e.Of, &when, &e.Owner.Org, &e.Owner.User, &e.Client, &e.Kind, &e.Provider, &e.Connection, &e.Request, &e.Decision, &detail, &e.MAC); err != nil {
+			return err
+		}
+		e.At = at(when)
+		if err := visit(e, detail); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// exported is an event as a line of Export.
+type exported struct {
+	At         time.Time         `json:"at"`
+	ID         string            `json:"id"`
+	Of         string            `json:"of,omitempty"`
+	Org        string            `json:"org,omitempty"`
+	User       string            `json:"user"`
+	Client     string            `json:"client,omitempty"`
+	Kind       string            `json:"kind"`
+	Provider   string            `json:"provider,omitempty"`
+	Connection string            `json:"connection,omitempty"`
+	Request    string            `json:"request,omitempty"`
+	Decision   string            `json:"decision,omitempty"`
+	Detail     map[string]string `json:"detail,omitempty"`
+	Writer     string            `json:"writer"`
+	Seq        int64             `json:"seq"`
+	MAC        []byte            `json:"mac"` // base64
+}
+
+// Export writes every event of every owner as one line of JSON, chain after chain.
+func (l *Log) Export(ctx context.Context, w io.Writer) error {
+	enc := json.NewEncoder(w)
+	return l.db.snapshot(ctx, func(q querier) error {
+		return eachEvent(ctx, q, func(e auth.Event, detail string) error {
+			words, err := undict(detail)
+			if err != nil {
+				words = map[string]string{"damaged": detail}
+			}
+			return enc.Encode(exported{e.At, e.ID, e.Of, e.Owner.Org, e.Owner.User, e.Client, e.Kind, e.Provider, e.Connection, e.Request, e.Decision, words, e.Writer, e.Seq, e.MAC})
+		})
+	})
+}
+
+// Trim removes the events from before a time, from the beginning of each chain up to the
+// first that is younger, and gives their number. What is left still verifies.
+func (l *Log) Trim(ctx context.Context, before time.Time) (removed int64, err error) {
+	err = l.db.write(ctx, func(ctx context.Context, q querier) error {
+		removed = 0
+		all, err := heads(ctx, q, `ORDER BY writer`)
+		if err != nil {
+			return err
+		}
+		for _, h := range all {
+			if !l.genuine(h) {
+				return fmt.Errorf("the head of %s was changed; run latchpost audit verify before removing anything", h.writer)
+			}
+			n, err := l.trimChain(ctx, q, h, before)
+			if err != nil {
+				return err
+			}
+			removed += n
+		}
+		return nil
+	})
+	return removed, err
+}
+
+func (l *Log) trimChain(ctx context.Context, q querier, h head, before time.Time) (int64, error) {
+	last, err := first(ctx, q, func(s scanner) (c chain, err error) { return c, s.Scan(&c.seq, &c.mac) },
+		`SELECT seq, mac FROM audit_events WHERE writer = $1 AND seq < (SELECT COALESCE(MIN(seq), $3) FROM audit_events WHERE writer = $1 AND at >= $2)
+			ORDER BY seq DESC LIMIT 1`, h.writer, ms(before), h.seq+1)
+	if err == auth.ErrNotFound {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	_, err = q.ExecContext(ctx, `UPDATE audit_heads SET base_seq = $2, base_mac = $3, base_proof = $4 WHERE writer = $1`,
+		h.writer, last.seq, last.mac, l.proof("base", h.writer, last.seq, last.mac))
+	if err != nil {
+		return 0, err
+	}
+	result, err := q.ExecContext(ctx, `DELETE FROM audit_events WHERE writer = $1 AND seq <= $2`, h.writer, last.seq)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
