@@ -132,7 +132,7 @@ func TestPracticeNeedsLoopback(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := p.Resolve(map[string]string{"port": "8099"})
+	r, err := p.Resolve(map[string]string{"port": "8099", "api_port": "8099"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,7 @@ func walk(data []byte, t reflect.Type, lim Limits) error {
 	case !utf8.Valid(data):
 		return &Error{"", "not valid UTF-8"}
 	}
-	w := walker{json.NewDecoder(bytes.NewReader(data)), lim}
+	w := walker{json.NewDecoder(bytes.NewReader(data)), lim, map[reflect.Type]map[string]member{}}
 	w.dec.UseNumber()
 	if err := w.value("", t, 0); err != nil {
 		return err
@@ -92,8 +92,9 @@ func walk(data []byte, t reflect.Type, lim Limits) error {
 }
 
 type walker struct {
-	dec *json.Decoder
-	lim Limits
+	dec     *json.Decoder
+	lim     Limits
+	members map[reflect.Type]map[string]member
 }
 
 // value reads one value; t is the type that will take it, or nil.
@@ -174,6 +175,29 @@ func (w *walker) member(at, key string, t reflect.Type) (reflect.Type, error) {
 	case t.Kind() != reflect.Struct:
 		return nil, nil
 	}
+	m, known := w.membersOf(t)[fold(key)]
+	switch {
+	case known && m.name == key:
+		return m.t, nil
+	case known:
+		return nil, &Error{at, "must be written " + m.name}
+	case w.lim.Unknown:
+		return nil, nil
+	}
+	return nil, &Error{at, "unknown field"}
+}
+
+type member struct {
+	name string
+	t    reflect.Type
+}
+
+// membersOf lists the fields of a struct that JSON can set, by their folded names.
+func (w *walker) membersOf(t reflect.Type) map[string]member {
+	if have, ok := w.members[t]; ok {
+		return have
+	}
+	out := map[string]member{}
 	for _, f := range reflect.VisibleFields(t) {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if f.Anonymous || !f.IsExported() || name == "-" {
@@ -182,17 +206,10 @@ func (w *walker) member(at, key string, t reflect.Type) (reflect.Type, error) {
 		if name == "" {
 			name = f.Name
 		}
-		if name == key {
-			return f.Type, nil
-		}
-		if fold(name) == fold(key) {
-			return nil, &Error{at, "must be written " + name}
-		}
+		out[fold(name)] = member{name, f.Type}
 	}
-	if w.lim.Unknown {
-		return nil, nil
-	}
-	return nil, &Error{at, "unknown field"}
+	w.members[t] = out
+	return out
 }
 
 func syntax(path string, err error) error {
