@@ -86,12 +86,12 @@ func (f *fake) List(_ context.Context, c auth.Caller, _ string) ([]auth.Info, er
 	return f.has, nil
 }
 
-func (f *fake) Revoke(_ context.Context, c auth.Caller, u auth.Unwanted) (*auth.Revoked, error) {
+func (f *fake) Revoke(_ context.Context, c auth.Caller, u auth.Unwanted) (*auth.Ended, error) {
 	f.note(c)
 	f.mu.Lock()
 	f.revoked = append(f.revoked, u)
 	f.mu.Unlock()
-	return &auth.Revoked{Connections: []auth.RevokedConnection{{Provider: u.Provider, Account: "ada", AtProvider: auth.AtProviderRevoked}}}, nil
+	return &auth.Ended{Connections: []auth.EndedConnection{{Provider: u.Provider, Account: "ada", AtProvider: auth.AtProviderRevoked}}}, nil
 }
 
 // link is a sign-in that waits for the user.

@@ -16,6 +16,7 @@ var requestAuth = tool{
 		`"method":{"type":"string","enum":["oauth_code","device_code","client_credentials","api_key","browser"],"description":"How to sign in; the provider's first way when absent"},` + waitArg + `}}`,
 	output:  connectionOutput,
 	repeats: true,
+	card:    true,
 	run:     (*Server).requestAuth,
 }
 
@@ -53,7 +54,7 @@ func (s *Server) requestAuth(ctx context.Context, c call) (any, error) {
 		return nil, err
 	}
 	info, err := s.broker.Request(ctx, c.Caller, auth.Wish{Provider: args.Provider, Scopes: args.Scopes, Account: args.Account, Method: args.Method})
-	if link, ok := errors.AsType[*auth.AuthRequired](err); ok && wait > 0 {
+	if link, ok := errors.AsType[*auth.AuthRequired](err); ok && wait > 0 && !c.elicits {
 		status, waitErr := s.wait(ctx, c, link.RequestID, wait)
 		if waitErr != nil {
 			return nil, waitErr

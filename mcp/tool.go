@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,6 +32,7 @@ type tool struct {
 	input, output            string // JSON Schema; output without the parts that every answer may have
 	reads, destroys, repeats bool   // annotations; openWorld is !local
 	local                    bool
+	card, hidden             bool // shown with the card of card.html; called by the card only
 	run                      func(*Server, context.Context, call) (any, error)
 }
 
@@ -39,30 +41,31 @@ type call struct {
 	auth.Caller
 	args     json.RawMessage
 	progress func(message string)
+	elicits  bool // the client can ask the user to open a link, and has not done so in this call
 }
 
 // maxWait bounds wait_seconds: hosts give up on a tool after 60 seconds.
 const maxWait = 25
 
 func catalogue() []tool {
-	return []tool{listProviders, requestAuth, waitForAuth, getCredential, callAPI, listConnections, revoke}
+	return []tool{listProviders, requestAuth, waitForAuth, getCredential, callAPI, listConnections, revoke, authStatusForCard}
 }
 
 func (t tool) definition() protocol.Tool {
 	open := !t.local
 	return protocol.Tool{
+		Meta: t.appMeta(),
 		Name: t.name, Title: t.title, Description: t.description,
 		RawInputSchema:  json.RawMessage(t.input),
 		RawOutputSchema: json.RawMessage(outputSchema(t.output)),
-		Icons:           []protocol.Icon{ourIcon()},
 		Annotations: protocol.ToolAnnotation{
 			Title: t.title, ReadOnlyHint: &t.reads, DestructiveHint: &t.destroys, IdempotentHint: &t.repeats, OpenWorldHint: &open,
 		},
 	}
 }
 
-// run wraps a tool for mcp-go: who asks, panics, progress, and one place that turns
-// answers and errors into results.
+// run wraps a tool for mcp-go: who asks, how much at once, panics, progress, questions to the
+// user, and one place that turns answers and errors into results.
 func (s *Server) run(t tool) server.ToolHandlerFunc {
 	return func(ctx context.Context, req protocol.CallToolRequest) (res *protocol.CallToolResult, err error) {
 		defer func() {
@@ -70,33 +73,38 @@ func (s *Server) run(t tool) server.ToolHandlerFunc {
 				res, err = s.panicked(ctx, t.name), nil
 			}
 		}()
-		c := call{Caller: callerFrom(ctx)}
-		if t.scope != "" && !holds(c.Caller, t.scope) {
+		ctx, cancel := untilStreamEnds(ctx)
+		defer cancel()
+		caller := callerFrom(ctx)
+		if t.scope != "" && !holds(caller, t.scope) {
 			return s.failed(ctx, t.name, auth.ErrDenied.Say("this token lacks the scope %s; sign in to Latchpost again with it", t.scope)), nil
 		}
-		if c.args, err = arguments(req); err != nil {
+		if !s.calls.take(principal(caller)) {
+			return s.failed(ctx, t.name, auth.ErrLimit.After(1)), nil
+		}
+		defer s.calls.give(principal(caller))
+		args, err := arguments(req)
+		if err != nil {
 			return s.failed(ctx, t.name, err), nil
 		}
 		progress := newProgress(s, ctx, req)
 		defer progress.settle()
-		c.progress = progress.send
-		answer, err := t.run(s, ctx, c)
-		if err != nil {
-			return s.failed(ctx, t.name, err), nil
-		}
-		return result(answer, false), nil
+		return s.converse(ctx, t, call{Caller: caller, args: args, progress: progress.send}, req.Params.MultiRoundTripParams)
 	}
 }
 
 // result carries an answer twice, because hosts show the model either the one or the other.
 func result(answer any, isError bool) *protocol.CallToolResult {
-	text, err := json.Marshal(answer)
-	if err != nil {
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false) // the model reads this as it stands
+	if err := enc.Encode(answer); err != nil {
 		panic("mcp: an answer that is not JSON: " + err.Error())
 	}
+	line := bytes.TrimSpace(text.Bytes())
 	return &protocol.CallToolResult{
-		Content:           []protocol.Content{protocol.NewTextContent(string(text))},
-		StructuredContent: json.RawMessage(text),
+		Content:           []protocol.Content{protocol.NewTextContent(string(line))},
+		StructuredContent: json.RawMessage(line),
 		IsError:           isError,
 	}
 }

@@ -1,0 +1,73 @@
+package mcp
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/mark3labs/mcp-go/server"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+// Bearer makes HTTPOptions.Identify from a token verifier. The token must come in exactly one
+// Authorization header (RFC 6750 section 2.1), never in the query or the body.
+func Bearer(verify func(ctx context.Context, token string) (auth.Caller, error)) func(*http.Request) (auth.Caller, error) {
+	return func(r *http.Request) (auth.Caller, error) {
+		headers := r.Header.Values("Authorization")
+		if len(headers) != 1 {
+			return auth.Caller{}, auth.ErrDenied.Say("one Authorization header is needed")
+		}
+		scheme, token, _ := strings.Cut(headers[0], " ")
+		if !strings.EqualFold(scheme, "Bearer") || token == "" || strings.ContainsAny(token, " \t,") {
+			return auth.Caller{}, auth.ErrDenied.Say("the Authorization header must be: Bearer TOKEN")
+		}
+		return verify(r.Context(), token)
+	}
+}
+
+// firstScopes are what a client without a token is told to ask for.
+var firstScopes = []string{ScopeConnect, ScopeUse}
+
+// challenge answers 401 as RFC 6750 section 3 and RFC 9728 section 5.1 say.
+func (e *edge) challenge(w http.ResponseWriter, r *http.Request) {
+	var parts []string
+	if r.Header.Get("Authorization") != "" {
+		parts = append(parts, `error="invalid_token"`)
+	}
+	e.deny(w, http.StatusUnauthorized, parts, firstScopes, "a valid bearer token is needed")
+}
+
+// stepUp answers 403 with every scope that a new token should have: what this call needs
+// and what the old token had, so that nothing is lost.
+func (e *edge) stepUp(w http.ResponseWriter, caller auth.Caller, scope string) {
+	all := append(slices.Clone(caller.Scopes), scope)
+	all = slices.DeleteFunc(all, func(s string) bool { return !slices.Contains(allScopes, s) })
+	e.deny(w, http.StatusForbidden, []string{`error="insufficient_scope"`}, all, "the token lacks the scope "+scope)
+}
+
+func (e *edge) deny(w http.ResponseWriter, status int, parts, scopes []string, text string) {
+	parts = append(parts, `scope="`+strings.Join(scopes, " ")+`"`)
+	if e.opts.Metadata != "" {
+		parts = append(parts, `resource_metadata="`+e.opts.Metadata+`"`)
+	}
+	w.Header().Set("WWW-Authenticate", "Bearer "+strings.Join(parts, ", "))
+	refuse(w, status, &rejection{nil, codeDenied, text})
+}
+
+const codeDenied = -31001 // ours, beside codeBusy
+
+var allScopes = []string{ScopeConnect, ScopeUse, ScopeRelease, ScopeRevoke}
+
+// Metadata serves the RFC 9728 document that tells clients where to get tokens for
+// resource, which is the full URL of /mcp. Mount it at MetadataPath(resource).
+func Metadata(resource string, issuers ...string) http.Handler {
+	return server.NewProtectedResourceMetadataHandler(server.ProtectedResourceMetadataConfig{
+		Resource: resource, AuthorizationServers: issuers, ScopesSupported: allScopes,
+		BearerMethodsSupported: []string{"header"}, ResourceName: "Latchpost",
+	})
+}
+
+// MetadataPath is where the document for a resource is looked for (RFC 9728 section 3.1).
+func MetadataPath(resource string) string { return server.ProtectedResourceMetadataPath(resource) }

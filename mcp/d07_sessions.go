@@ -1,0 +1,136 @@
+package mcp
+
+import (
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	protocol "github.com/mark3labs/mcp-go/mcp"
+	"github.com/mark3labs/mcp-go/server"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+// mcp-go v1.2.1 has three session managers: one takes any id of the right form (D7), one forgets what
+// clients declared (D6), one never shrinks (D12); none knows whose a session is, a GET is not checked
+// at all, and a missing id is a 404 (D13). sessions is bounded, ends what is idle, and gives a
+// session to the caller who started it only. Nothing of the broker is kept in one: a lost session
+// costs a client one more initialize.
+type sessions struct {
+	now   func() time.Time
+	ttl   time.Duration
+	most  int // per caller
+	mu    sync.Mutex
+	known map[string]*session
+}
+
+type session struct {
+	owner string
+	used  time.Time
+}
+
+func newSessions(now func() time.Time, ttl time.Duration, most int) *sessions {
+	return &sessions{now: now, ttl: ttl, most: most, known: map[string]*session{}}
+}
+
+// principal names a caller, without room for two to share a name.
+func principal(c auth.Caller) string {
+	text := ""
+	for _, part := range []string{c.Org, c.User, c.Client} {
+		text += string(binaryLength(part)) + part
+	}
+	return text
+}
+
+func binaryLength(s string) []byte {
+	n := len(s)
+	return []byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}
+}
+
+// open starts a session.
+func (s *sessions) open(owner string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, count, oldest := s.now(), 0, ""
+	for id, one := range s.known {
+		switch {
+		case now.Sub(one.used) > s.ttl:
+			delete(s.known, id)
+		case one.owner == owner:
+			count++
+			if oldest == "" || one.used.Before(s.known[oldest].used) {
+				oldest = id
+			}
+		}
+	}
+	if count >= s.most {
+		delete(s.known, oldest)
+	}
+	id := rand.Text()
+	s.known[id] = &session{owner, now}
+	return id
+}
+
+// use reports whether id is a live session of owner, and keeps it alive.
+func (s *sessions) use(id, owner string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one := s.known[id]
+	if one == nil || one.owner != owner || s.now().Sub(one.used) > s.ttl {
+		return false
+	}
+	one.used = s.now()
+	return true
+}
+
+func (s *sessions) end(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.known, id)
+}
+
+// admit checks the session of a request before mcp-go sees it: 400 without one, 404 when it is
+// unknown, over, or somebody else's.
+func (s *sessions) admit(w http.ResponseWriter, r *http.Request, caller auth.Caller) bool {
+	ids := r.Header.Values(server.HeaderKeySessionID)
+	switch {
+	case len(ids) != 1 || ids[0] == "":
+		refuse(w, http.StatusBadRequest, &rejection{nil, protocol.INVALID_REQUEST, "the Mcp-Session-Id header is missing; call initialize first"})
+	case !s.use(ids[0], principal(caller)):
+		refuse(w, http.StatusNotFound, &rejection{nil, protocol.INVALID_REQUEST, "no such session; call initialize again"})
+	default:
+		return true
+	}
+	return false
+}
+
+// ResolveSessionIdManager gives mcp-go the sessions of the request's caller; without a request,
+// which is its sweeper, of nobody: enough to end one.
+func (s *sessions) ResolveSessionIdManager(r *http.Request) server.SessionIdManager {
+	if r == nil {
+		return callersSessions{s, ""}
+	}
+	return callersSessions{s, principal(callerFrom(r.Context()))}
+}
+
+// callersSessions implements server.SessionIdManager for one caller.
+type callersSessions struct {
+	all   *sessions
+	owner string
+}
+
+func (c callersSessions) Generate() string { return c.all.open(c.owner) }
+
+func (c callersSessions) Validate(id string) (terminated bool, err error) {
+	if !c.all.use(id, c.owner) {
+		return false, errors.New("no such session")
+	}
+	return false, nil
+}
+
+func (c callersSessions) Terminate(id string) (notAllowed bool, err error) {
+	c.all.end(id)
+	return false, nil
+}

@@ -1,0 +1,141 @@
+package mcp
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	protocol "github.com/mark3labs/mcp-go/mcp"
+	"github.com/mark3labs/mcp-go/server"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+// HTTPOptions say who may come in over HTTP.
+type HTTPOptions struct {
+	// Identify says who sent a request; it is asked for every one. Bearer makes one from a
+	// token verifier. An error is a 401; auth.ErrUnavailable is a 503.
+	Identify func(*http.Request) (auth.Caller, error)
+	// Metadata is the address of our RFC 9728 document, which challenges name; "" leaves it out.
+	Metadata string
+	// HostChecked means that a handler in front has checked Host. Otherwise a request over loopback
+	// must name a loopback host.
+	HostChecked bool
+	// IdleTTL ends sessions of the protocols before 2026-07-28 that were not used for so long; 0 = 30 minutes.
+	IdleTTL time.Duration
+	// Sessions that one caller may have at once; the least recently used makes room. 0 = 64.
+	Sessions int
+}
+
+// HTTP serves Streamable HTTP, for /mcp: 2026-07-28 without sessions, older protocols with.
+// Host, Origin, content type and time limits are the matter of the handlers in front.
+func (s *Server) HTTP(opts HTTPOptions) http.Handler {
+	e := s.edge(opts)
+	inner := server.NewStreamableHTTPServer(s.core,
+		server.WithSessionIdManagerResolver(e.sessions),
+		server.WithSessionIdleTTL(e.sessions.ttl),
+		server.WithDisableLocalhostProtection(opts.HostChecked),
+		server.WithStreamableHTTPLogger(slog.New(slog.DiscardHandler)), // it logs session ids and panics
+	)
+	s.atClose(inner.Shutdown)
+	return e.enter(func(w http.ResponseWriter, r *http.Request, caller auth.Caller) {
+		modern := protocol.IsModernProtocol(r.Header.Get(protocol.HeaderProtocolVersion))
+		starts := false
+		switch r.Method {
+		case http.MethodGet, http.MethodDelete:
+		case http.MethodPost:
+			m, ok := e.message(w, r, caller)
+			if !ok {
+				return
+			}
+			modern = modern || m.modern()
+			if modern && d02(w, m) {
+				return
+			}
+			starts = m.Method == string(protocol.MethodInitialize)
+		default:
+			w.Header().Set("Allow", "POST, GET, DELETE")
+			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+			return
+		}
+		if !modern && !starts && !e.sessions.admit(w, r, caller) {
+			return
+		}
+		inner.ServeHTTP(w, r)
+	})
+}
+
+// edge is what stands in front of mcp-go's HTTP handlers.
+type edge struct {
+	s        *Server
+	opts     HTTPOptions
+	sessions *sessions
+}
+
+func (s *Server) edge(opts HTTPOptions) *edge {
+	if opts.Identify == nil {
+		panic("mcp: HTTPOptions.Identify is not set: nobody may come in unknown")
+	}
+	if opts.IdleTTL == 0 {
+		opts.IdleTTL = 30 * time.Minute
+	}
+	if opts.Sessions == 0 {
+		opts.Sessions = 64
+	}
+	return &edge{s: s, opts: opts, sessions: newSessions(s.now, opts.IdleTTL, opts.Sessions)}
+}
+
+// enter identifies the caller and puts them into the context, for this request alone.
+func (e *edge) enter(next func(http.ResponseWriter, *http.Request, auth.Caller)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Accel-Buffering", "no") // or nginx holds back what is streamed
+		caller, err := e.opts.Identify(r)
+		if errors.Is(err, auth.ErrUnavailable) {
+			http.Error(w, "tokens cannot be checked right now; try again", http.StatusServiceUnavailable)
+			return
+		}
+		if err != nil {
+			e.challenge(w, r)
+			return
+		}
+		next(w, r.WithContext(WithCaller(r.Context(), caller)), caller)
+	})
+}
+
+// message reads and checks the body, and that the caller's token and quota allow what it asks.
+// When it gives false, it has answered.
+func (e *edge) message(w http.ResponseWriter, r *http.Request, caller auth.Caller) (*message, bool) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxMessage))
+	if err != nil {
+		status := http.StatusBadRequest
+		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+			status = http.StatusRequestEntityTooLarge
+		}
+		refuse(w, status, &rejection{nil, protocol.INVALID_REQUEST, "the body cannot be read, or is larger than 4 MiB"})
+		return nil, false
+	}
+	m, bad := parse(body)
+	if bad != nil {
+		refuse(w, http.StatusBadRequest, bad)
+		return nil, false
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	r.ContentLength = int64(len(body))
+	if m.Method == string(protocol.MethodToolsCall) {
+		if t, known := e.s.tools[m.Params.Name]; known && t.scope != "" && !holds(caller, t.scope) {
+			e.stepUp(w, caller, t.scope)
+			return nil, false
+		}
+	}
+	return m, true
+}
+
+// refuse answers with a JSON-RPC error and an HTTP status.
+func refuse(w http.ResponseWriter, status int, r *rejection) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(r.answer())
+}

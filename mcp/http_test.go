@@ -1,0 +1,443 @@
+package mcp
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+// users is a token verifier for tests: token T belongs to user T, with scopes after a colon.
+type users struct {
+	mu      sync.Mutex
+	revoked map[string]bool
+}
+
+func (u *users) verify(_ context.Context, token string) (auth.Caller, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !strings.HasPrefix(token, "T") || u.revoked[token] {
+		return auth.Caller{}, auth.ErrDenied
+	}
+	user, scopes, limited := strings.Cut(token, ".")
+	c := auth.Caller{Owner: auth.Owner{User: user}, Client: "agent", Verified: true, Scopes: allScopes}
+	if limited {
+		c.Scopes = []string{"latchpost:" + scopes}
+	}
+	return c, nil
+}
+
+// site serves s over every HTTP transport.
+type site struct {
+	t     *testing.T
+	s     *Server
+	users *users
+	*httptest.Server
+}
+
+func serve(t *testing.T, s *Server) *site {
+	t.Helper()
+	u := &users{revoked: map[string]bool{}}
+	opts := HTTPOptions{Identify: Bearer(u.verify), Metadata: "https://post.example/.well-known/oauth-protected-resource/mcp"}
+	mux := http.NewServeMux()
+	mux.Handle("/mcp", s.HTTP(opts))
+	stream, post := s.SSE(opts)
+	mux.Handle("/sse", stream)
+	mux.Handle("/message", post)
+	mux.Handle(MetadataPath("https://post.example/mcp"), Metadata("https://post.example/mcp", "https://issuer.example"))
+	w := &site{t, s, u, httptest.NewServer(mux)}
+	t.Cleanup(func() {
+		_ = s.Close(context.Background())
+		w.CloseClientConnections()
+		w.Close()
+	})
+	return w
+}
+
+func (w *site) do(method, path, token, body string, headers ...string) *http.Response {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.t.Context(), method, w.URL+path, strings.NewReader(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json, text/event-stream")
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	res, err := w.Client().Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { res.Body.Close() })
+	return res
+}
+
+func (w *site) text(res *http.Response) string {
+	w.t.Helper()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(text)
+}
+
+const hello = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":%s,"clientInfo":{"name":"host","version":"1"}}}`
+
+// session initializes and gives the session id.
+func (w *site) session(token, capabilities string) string {
+	w.t.Helper()
+	res := w.do("POST", "/mcp", token, fmt.Sprintf(hello, capabilities))
+	id := res.Header.Get("Mcp-Session-Id")
+	if res.StatusCode != 200 || id == "" {
+		w.t.Fatalf("initialize: %d %s", res.StatusCode, w.text(res))
+	}
+	return id
+}
+
+// modernCall is a tools/call of 2026-07-28; extra goes into params.
+func modernCall(tool, args, capabilities, extra string) string {
+	return fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":%q,"arguments":%s%s,"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"host","version":"1"},"io.modelcontextprotocol/clientCapabilities":%s}}}`, tool, args, extra, capabilities)
+}
+
+func (w *site) modern(token, tool, args, capabilities, extra string) *http.Response {
+	return w.do("POST", "/mcp", token, modernCall(tool, args, capabilities, extra),
+		"MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", tool)
+}
+
+func legacyCall(tool, args string) string {
+	return fmt.Sprintf(`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":%q,"arguments":%s}}`, tool, args)
+}
+
+// MC-011: without a token nothing runs, on no endpoint, not even initialize or discover.
+func TestNobodyComesInUnknown(t *testing.T) {
+	broker := &fake{}
+	w := serve(t, New(broker, Options{}))
+	for _, req := range []struct{ method, path, body string }{
+		{"POST", "/mcp", fmt.Sprintf(hello, "{}")},
+		{"POST", "/mcp", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`},
+		{"POST", "/mcp", `{"jsonrpc":"2.0","id":1,"method":"server/discover"}`},
+		{"POST", "/mcp", legacyCall("list_connections", "{}")},
+		{"GET", "/mcp", ""}, {"DELETE", "/mcp", ""}, {"GET", "/sse", ""}, {"POST", "/message?sessionId=x", "{}"},
+	} {
+		for _, header := range []string{"", "Bearer bad", "Bearer", "Basic VDE6", "Bearer T1 T2", "Bearer T1, Bearer T2"} {
+			res := w.do(req.method, req.path, "", req.body, "Authorization", header)
+			challenge := res.Header.Get("WWW-Authenticate")
+			if res.StatusCode != 401 || !strings.Contains(challenge, `resource_metadata="https://post.example/.well-known/oauth-protected-resource/mcp"`) ||
+				!strings.Contains(challenge, `scope="latchpost:connect latchpost:use"`) || strings.Contains(challenge, "invalid_token") != (header != "") {
+				t.Errorf("%s %s with %q: %d, %s", req.method, req.path, header, res.StatusCode, challenge)
+			}
+		}
+	}
+	res := w.do("POST", "/mcp?access_token=T1", "", fmt.Sprintf(hello, "{}"))
+	if res.StatusCode != 401 {
+		t.Errorf("a token in the query: %d", res.StatusCode)
+	}
+	if len(broker.callers) > 0 {
+		t.Error("something ran")
+	}
+}
+
+// MC-025: the token is checked with every call, not once per session.
+func TestRevokedTokenStopsItsSession(t *testing.T) {
+	w := serve(t, New(&fake{}, Options{}))
+	id := w.session("T1", "{}")
+	if res := w.do("POST", "/mcp", "T1", legacyCall("list_connections", "{}"), "Mcp-Session-Id", id); res.StatusCode != 200 {
+		t.Fatalf("first call: %d %s", res.StatusCode, w.text(res))
+	}
+	w.users.mu.Lock()
+	w.users.revoked["T1"] = true
+	w.users.mu.Unlock()
+	if res := w.do("POST", "/mcp", "T1", legacyCall("list_connections", "{}"), "Mcp-Session-Id", id); res.StatusCode != 401 {
+		t.Errorf("after the token is revoked: %d", res.StatusCode)
+	}
+}
+
+// MC-019 and MC-021: a session is its caller's alone, for calls, streams and the end of it; ids cannot be made up,
+// and there is no session to fall back to.
+func TestSessionsBelongToTheirCaller(t *testing.T) {
+	w := serve(t, New(&fake{}, Options{}))
+	id := w.session("T1", "{}")
+	for _, tt := range []struct {
+		name, method, token, session, body string
+		want                               int
+	}{
+		{"another's session", "POST", "T2", id, legacyCall("list_connections", "{}"), 404},
+		{"another's stream", "GET", "T2", id, "", 404},
+		{"the end of another's session", "DELETE", "T2", id, "", 404},
+		{"a made-up session", "POST", "T1", "mcp-session-0b0c0d0e-0000-4000-8000-000000000000", legacyCall("list_connections", "{}"), 404},
+		{"a made-up stream", "GET", "T1", "mcp-session-0b0c0d0e-0000-4000-8000-000000000000", "", 404},
+		{"no session", "POST", "T1", "", legacyCall("list_connections", "{}"), 400},
+		{"no session for a stream", "GET", "T1", "", "", 400},
+		{"no session to end", "DELETE", "T1", "", "", 400},
+		{"the answer to another's question", "POST", "T2", id, `{"jsonrpc":"2.0","id":1,"result":{"action":"accept"}}`, 404},
+		{"own session", "POST", "T1", id, legacyCall("list_connections", "{}"), 200},
+		{"the end of it", "DELETE", "T1", id, "", 200},
+		{"after the end", "POST", "T1", id, legacyCall("list_connections", "{}"), 404},
+	} {
+		if res := w.do(tt.method, "/mcp", tt.token, tt.body, "Mcp-Session-Id", tt.session); res.StatusCode != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, res.StatusCode, tt.want)
+		}
+	}
+	if other := w.session("T1", "{}"); len(other) < 26 || other[:4] == id[:4] {
+		t.Errorf("session ids %s and %s look alike", id, other)
+	}
+}
+
+// Sessions end when they idle, and the least recently used makes room for a new one.
+func TestSessionsAreBounded(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	all := newSessions(func() time.Time { return now }, time.Minute, 2)
+	first, foreign := all.open("a"), all.open("b")
+	now = now.Add(time.Second)
+	second := all.open("a")
+	now = now.Add(time.Second)
+	third := all.open("a")
+	if all.use(first, "a") || !all.use(second, "a") || !all.use(third, "a") || !all.use(foreign, "b") {
+		t.Error("the third session must push out the first, and no other caller's")
+	}
+	if all.use(third, "b") {
+		t.Error("b used a session of a")
+	}
+	now = now.Add(2 * time.Minute)
+	if all.use(third, "a") {
+		t.Error("a session outlived its time")
+	}
+	all.open("c")
+	if len(all.known) != 1 {
+		t.Errorf("%d sessions kept, want the new one only", len(all.known))
+	}
+}
+
+// MC-002 over HTTP; MC-001: garbage is a 4xx and runs nothing.
+func TestHTTPRefusesWhatIsNotInOrder(t *testing.T) {
+	broker := &fake{}
+	w := serve(t, New(broker, Options{}))
+	call := modernCall("list_connections", "{}", "{}", "")
+	for name, body := range map[string]string{
+		"case variant":   strings.Replace(call, `"params":{"name":"list_connections"`, `"params":{"name":"list_connections","NAME":"revoke"`, 1),
+		"METHOD":         strings.Replace(call, `"method"`, `"METHOD"`, 1),
+		"escaped twin":   strings.Replace(call, `"params":{"name":"list_connections"`, `"params":{"name":"list_connections","\u006eame":"revoke"`, 1),
+		"twin":           strings.Replace(call, `"params":{"name":"list_connections"`, `"params":{"name":"list_connections","name":"revoke"`, 1),
+		"batch":          "[" + call + "]",
+		"null id":        strings.Replace(call, `"id":1`, `"id":null`, 1),
+		"huge id":        strings.Replace(call, `"id":1`, `"id":1e400`, 1),
+		"deep":           strings.Repeat(`{"a":`, 20000) + "1" + strings.Repeat("}", 20000),
+		"not UTF-8":      strings.Replace(call, "host", "h\xffst", 1),
+		"two values":     call + call,
+		"nothing":        "",
+		"5 MiB":          `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":"` + strings.Repeat("x", 5<<20) + `"}}`,
+		"cancel, modern": `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1,"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`,
+	} {
+		res := w.do("POST", "/mcp", "T1", body, "MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "list_connections")
+		text := w.text(res)
+		if res.StatusCode < 400 || res.StatusCode >= 500 || !json.Valid([]byte(text)) {
+			t.Errorf("%s: %d %.200s", name, res.StatusCode, text)
+		}
+	}
+	if len(broker.callers) > 0 {
+		t.Error("something ran")
+	}
+}
+
+// MC-003: what the headers say must be what the body says.
+func TestHeadersMustMatchTheBody(t *testing.T) {
+	broker := &fake{}
+	w := serve(t, New(broker, Options{}))
+	for _, h := range [][]string{
+		{"MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/list", "Mcp-Name", "list_connections"},
+		{"MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "revoke"},
+		{"MCP-Protocol-Version", "2025-11-25", "Mcp-Method", "tools/call", "Mcp-Name", "list_connections"},
+		{"MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call"},
+	} {
+		res := w.do("POST", "/mcp", "T1", modernCall("list_connections", "{}", "{}", ""), h...)
+		if text := w.text(res); res.StatusCode != 400 || !strings.Contains(text, "-32020") {
+			t.Errorf("%v: %d %s", h, res.StatusCode, text)
+		}
+	}
+	if len(broker.callers) > 0 {
+		t.Error("something ran")
+	}
+}
+
+// A token without a tool's scope is told which to get, without losing what it has.
+func TestStepUp(t *testing.T) {
+	broker := &fake{}
+	w := serve(t, New(broker, Options{}))
+	res := w.modern("T1.use", "revoke", `{"provider":"p"}`, "{}", "")
+	challenge := res.Header.Get("WWW-Authenticate")
+	if res.StatusCode != 403 || !strings.Contains(challenge, `error="insufficient_scope"`) || !strings.Contains(challenge, `scope="latchpost:use latchpost:revoke"`) ||
+		!strings.Contains(challenge, "resource_metadata=") {
+		t.Errorf("%d %s", res.StatusCode, challenge)
+	}
+	if len(broker.callers) > 0 {
+		t.Error("revoke ran")
+	}
+	if res := w.modern("T1.use", "list_connections", `{}`, "{}", ""); res.StatusCode != 200 {
+		t.Errorf("with the scope: %d %s", res.StatusCode, w.text(res))
+	}
+}
+
+// ID-022: who asks is in the token and nowhere else.
+func TestIdentityComesFromTheTokenOnly(t *testing.T) {
+	broker := &fake{}
+	w := serve(t, New(broker, Options{}))
+	res := w.do("POST", "/mcp", "T1", modernCall("list_connections", "{}", "{}", ""), "MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call",
+		"Mcp-Name", "list_connections", "X-User", "bob", "X-Tenant", "t2", "X-Forwarded-User", "bob", "Forwarded", "for=bob")
+	if res.StatusCode != 200 {
+		t.Fatalf("%d %s", res.StatusCode, w.text(res))
+	}
+	if c := broker.lastCaller(); c.User != "T1" || c.Org != "" || c.Client != "agent" || !c.Verified {
+		t.Errorf("caller %+v", c)
+	}
+	for _, args := range []string{`{"user":"bob"}`, `{"tenant":"t2"}`, `{"owner":{"User":"bob"}}`} {
+		if text := w.text(w.modern("T1", "list_connections", args, "{}", "")); !strings.Contains(text, "unknown argument") {
+			t.Errorf("%s: %s", args, text)
+		}
+	}
+}
+
+// MC-028: when the client closes the stream, the work stops.
+func TestClosingTheStreamStopsTheCall(t *testing.T) {
+	started, stopped := make(chan struct{}), make(chan struct{})
+	broker := &fake{call: func(ctx context.Context, _ auth.Caller, _ auth.Call) (*auth.Response, error) {
+		close(started)
+		<-ctx.Done()
+		close(stopped)
+		return nil, ctx.Err()
+	}}
+	w := serve(t, New(broker, Options{}))
+	ctx, cancel := context.WithCancel(t.Context())
+	req, _ := http.NewRequestWithContext(ctx, "POST", w.URL+"/mcp", strings.NewReader(modernCall("call_api", `{"provider":"p","path":"/"}`, "{}", "")))
+	for name, value := range map[string]string{"Authorization": "Bearer T1", "Content-Type": "application/json", "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": "call_api"} {
+		req.Header.Set(name, value)
+	}
+	go func() {
+		<-started
+		cancel()
+	}()
+	if res, err := w.Client().Do(req); err == nil {
+		res.Body.Close()
+		t.Error("the call was answered")
+	}
+	select {
+	case <-stopped:
+	case <-time.After(5 * time.Second):
+		t.Error("the call goes on without its client")
+	}
+}
+
+// MC-028: notifications/cancelled ends a call of the same session, and of no other (MC-020).
+func TestCancelledReachesItsOwnSessionOnly(t *testing.T) {
+	started, release := make(chan string, 2), make(chan struct{})
+	broker := &fake{call: func(ctx context.Context, c auth.Caller, _ auth.Call) (*auth.Response, error) {
+		started <- c.User
+		select {
+		case <-release:
+			return &auth.Response{Status: 200, Text: true, Body: []byte(c.User)}, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}}
+	w := serve(t, New(broker, Options{}))
+	ids := map[string]string{"T1": w.session("T1", "{}"), "T2": w.session("T2", "{}")}
+	answers := map[string]chan string{"T1": make(chan string, 1), "T2": make(chan string, 1)}
+	for user := range ids {
+		go func() {
+			answers[user] <- w.text(w.do("POST", "/mcp", user, legacyCall("call_api", `{"provider":"p","path":"/"}`), "Mcp-Session-Id", ids[user]))
+		}()
+	}
+	<-started
+	<-started
+	w.do("POST", "/mcp", "T2", `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":2}}`, "Mcp-Session-Id", ids["T2"])
+	if text := <-answers["T2"]; !strings.Contains(text, "cancelled") {
+		t.Errorf("T2 was answered %s", text)
+	}
+	close(release)
+	if text := <-answers["T1"]; !strings.Contains(text, "T1") {
+		t.Errorf("T1 was answered %s", text)
+	}
+}
+
+func TestResourceMetadata(t *testing.T) {
+	w := serve(t, New(&fake{}, Options{}))
+	res := w.do("GET", "/.well-known/oauth-protected-resource/mcp", "", "")
+	var doc map[string]any
+	if err := json.Unmarshal([]byte(w.text(res)), &doc); err != nil || doc["resource"] != "https://post.example/mcp" ||
+		fmt.Sprint(doc["authorization_servers"]) != "[https://issuer.example]" || fmt.Sprint(doc["bearer_methods_supported"]) != "[header]" {
+		t.Errorf("%v", doc)
+	}
+}
+
+// MC-020: clients with equal JSON-RPC ids, at once, some of which hang up: everybody gets their own answers.
+func TestNoForeignAnswers(t *testing.T) {
+	const clients = 100
+	calls := 1000
+	if testing.Short() {
+		calls = 50
+	}
+	broker := &fake{call: func(ctx context.Context, c auth.Caller, call auth.Call) (*auth.Response, error) {
+		return &auth.Response{Status: 200, Text: true, Body: []byte("(" + c.User + call.Path + ")")}, ctx.Err()
+	}}
+	s := New(discard{broker}, Options{})
+	handler := s.HTTP(HTTPOptions{Identify: Bearer((&users{}).verify)})
+	t.Cleanup(func() { _ = s.Close(context.Background()) })
+	ask := func(ctx context.Context, token, body string, headers ...string) *httptest.ResponseRecorder {
+		req := httptest.NewRequestWithContext(ctx, "POST", "http://127.0.0.1/mcp", strings.NewReader(body))
+		req.Header.Set("Authorization", "Bearer "+token)
+		req.Header.Set("Content-Type", "application/json")
+		for i := 0; i < len(headers); i += 2 {
+			req.Header.Set(headers[i], headers[i+1])
+		}
+		rec := httptest.NewRecorder()
+		handler.ServeHTTP(rec, req)
+		return rec
+	}
+	var wg sync.WaitGroup
+	for n := range clients {
+		wg.Go(func() {
+			token := fmt.Sprintf("T%d", n)
+			session := ask(t.Context(), token, fmt.Sprintf(hello, "{}")).Header().Get("Mcp-Session-Id")
+			for i := range calls {
+				path := fmt.Sprintf("/%d", i)
+				args := fmt.Sprintf(`{"provider":"p","path":%q}`, path)
+				ctx, cancel := context.WithCancel(t.Context())
+				if i%17 == 0 {
+					cancel() // it hangs up
+				}
+				var rec *httptest.ResponseRecorder
+				if n%2 == 0 {
+					rec = ask(ctx, token, modernCall("call_api", args, "{}", ""), "MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "call_api")
+				} else {
+					rec = ask(ctx, token, legacyCall("call_api", args), "Mcp-Session-Id", session)
+				}
+				cancel()
+				want := []byte("(" + token + path + ")")
+				if body := rec.Body.Bytes(); i%17 != 0 && bytes.Count(body, want) == 0 || bytes.Count(body, []byte("(T")) != bytes.Count(body, want) {
+					t.Errorf("%s call %d was answered %d %.300s", token, i, rec.Code, body)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// discard is a fake that does not remember, for load.
+type discard struct{ *fake }
+
+func (d discard) Call(ctx context.Context, c auth.Caller, call auth.Call) (*auth.Response, error) {
+	return d.fake.call(ctx, c, call)
+}

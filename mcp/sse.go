@@ -1,0 +1,56 @@
+package mcp
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	protocol "github.com/mark3labs/mcp-go/mcp"
+	"github.com/mark3labs/mcp-go/server"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+// SSE serves the transport of 2024-11-05 for old clients: stream goes to /sse, post to /message.
+func (s *Server) SSE(opts HTTPOptions) (stream, post http.Handler) {
+	e := s.edge(opts)
+	live := &streams{sessions: e.sessions, ends: map[string]context.Context{}}
+	inner := server.NewSSEServer(s.core,
+		server.WithSessionIDGenerator(live.open),
+		server.WithSSEContextFunc(d04),
+		server.WithUseFullURLForMessageEndpoint(false),
+		server.WithKeepAliveInterval(30*time.Second),
+		server.WithSSEDisableLocalhostProtection(opts.HostChecked),
+		d01(),
+	)
+	s.atClose(func(context.Context) error { inner.CloseSessions(); return nil })
+	open := quota{max: e.opts.Sessions}
+	stream = e.enter(func(w http.ResponseWriter, r *http.Request, caller auth.Caller) {
+		if !open.take(principal(caller)) {
+			refuse(w, http.StatusTooManyRequests, &rejection{nil, codeBusy, "too many streams; close one"})
+			return
+		}
+		defer open.give(principal(caller))
+		r, done := live.enter(r)
+		defer done()
+		inner.SSEHandler().ServeHTTP(w, r)
+	})
+	post = e.enter(func(w http.ResponseWriter, r *http.Request, caller auth.Caller) {
+		m, ok := e.message(w, r, caller)
+		if !ok {
+			return
+		}
+		if m.modern() {
+			refuse(w, http.StatusBadRequest, &rejection{m.ID, protocol.INVALID_REQUEST, "this transport serves the protocols before 2026-07-28; use /mcp"})
+			return
+		}
+		id := r.URL.Query().Get("sessionId")
+		end, ok := live.of(id, principal(caller))
+		if !ok {
+			refuse(w, http.StatusNotFound, &rejection{nil, protocol.INVALID_REQUEST, "no such session; open /sse again"})
+			return
+		}
+		inner.MessageHandler().ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), streamKey{}, end)))
+	})
+	return stream, post
+}

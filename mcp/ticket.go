@@ -1,0 +1,128 @@
+package mcp
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+// Sealer encrypts and authenticates. Open fails unless sealed comes from Seal with an
+// equal bound, which is authenticated but not contained.
+type Sealer interface {
+	Seal(plain, bound []byte) (sealed []byte, err error)
+	Open(sealed, bound []byte) (plain []byte, err error)
+}
+
+// ticketTime is how long a client may keep a requestState.
+const ticketTime = 10 * time.Minute
+
+// tickets makes and takes back the requestState of an elicitation: sealed, for one caller, one tool with the same
+// arguments, ten minutes, and one time. The client carries it, so it is believed only after all of that.
+type tickets struct {
+	seal  Sealer
+	now   func() time.Time
+	mu    sync.Mutex
+	spent map[string]time.Time // when it stops to matter, by serial number
+}
+
+type ticket struct {
+	Serial  string `json:"s"`
+	Request string `json:"r"`
+	Expires int64  `json:"x"` // unix seconds
+}
+
+// errTicket says nothing about what was wrong: whoever changes a state needs no advice.
+var errTicket = errors.New("requestState is not valid for this call; call again without it")
+
+func (t *tickets) issue(requestID string, c auth.Caller, tool string, args json.RawMessage) (string, error) {
+	plain, err := json.Marshal(ticket{rand.Text(), requestID, t.now().Add(ticketTime).Unix()})
+	if err != nil {
+		return "", err
+	}
+	sealed, err := t.seal.Seal(plain, bound(c, tool, args))
+	if err != nil {
+		return "", errors.New("the link cannot be sealed")
+	}
+	return base64.RawURLEncoding.EncodeToString(sealed), nil
+}
+
+// redeem gives the request that a state stands for, once.
+func (t *tickets) redeem(state string, c auth.Caller, tool string, args json.RawMessage) (requestID string, err error) {
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(state)
+	if err != nil {
+		return "", errTicket
+	}
+	plain, err := t.seal.Open(sealed, bound(c, tool, args))
+	if err != nil {
+		return "", errTicket
+	}
+	var one ticket
+	if json.Unmarshal(plain, &one) != nil || !t.spend(one) {
+		return "", errTicket
+	}
+	return one.Request, nil
+}
+
+// spend reports whether a ticket is good and new.
+func (t *tickets) spend(one ticket) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.now()
+	for serial, until := range t.spent {
+		if now.After(until) {
+			delete(t.spent, serial)
+		}
+	}
+	expires := time.Unix(one.Expires, 0)
+	if _, used := t.spent[one.Serial]; used || !now.Before(expires) {
+		return false
+	}
+	t.spent[one.Serial] = expires
+	return true
+}
+
+// bound ties a ticket to its caller, tool and arguments. The client may write the arguments in another order.
+func bound(c auth.Caller, tool string, args json.RawMessage) []byte {
+	var value any
+	dec := json.NewDecoder(strings.NewReader(string(args)))
+	dec.UseNumber()
+	if err := dec.Decode(&value); err != nil {
+		value = string(args)
+	}
+	same, _ := json.Marshal(value) // sorts the keys
+	digest := sha256.Sum256(same)
+	text := principal(c) + string(binaryLength(tool)) + tool + string(digest[:])
+	return []byte(text)
+}
+
+// gcm is a Sealer with a key that nobody else has.
+type gcm struct{ cipher.AEAD }
+
+func newSeal() Sealer {
+	key := make([]byte, 32)
+	rand.Read(key)
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		panic(err) // the key has the right length
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		panic(err)
+	}
+	return gcm{aead}
+}
+
+func (g gcm) Seal(plain, bound []byte) ([]byte, error) {
+	return g.AEAD.Seal(nil, nil, plain, bound), nil
+}
+
+func (g gcm) Open(sealed, bound []byte) ([]byte, error) { return g.AEAD.Open(nil, nil, sealed, bound) }
