@@ -1,0 +1,149 @@
+package web
+
+import (
+	"bytes"
+	"embed"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+)
+
+//go:embed pages/*.html
+var pageFiles embed.FS
+
+//go:embed static
+var staticFiles embed.FS
+
+// templates has one set for each page: the layout, the shared parts, and the page.
+var templates = func() map[string]*template.Template {
+	base := template.Must(template.New("").Funcs(funcs).ParseFS(pageFiles, "pages/layout.html", "pages/parts.html"))
+	names, err := fs.Glob(pageFiles, "pages/*.html")
+	if err != nil {
+		panic(err)
+	}
+	sets := map[string]*template.Template{}
+	for _, name := range names {
+		key := strings.TrimSuffix(path.Base(name), ".html")
+		sets[key] = template.Must(template.Must(base.Clone()).ParseFS(pageFiles, name))
+	}
+	return sets
+}()
+
+var funcs = template.FuncMap{
+	"clean": clean, "clock": clock, "ago": ago, "until": until, "method": methodName, "initial": initial,
+	"state": stateName, "cause": causeText, "rule": ruleText,
+}
+
+// layout is what the frame of every page needs.
+type layout struct {
+	Title   string
+	Owner   string // who is signed in; "" = nobody, and no navigation
+	Here    string // path of the navigation entry that is this page
+	Waiting int    // approvals, shown in the navigation
+	Version string
+	Now     time.Time
+	Page    any
+}
+
+// show writes a page. A page that cannot be made is an internal error, never half a page.
+func (s *Site) show(w http.ResponseWriter, r *http.Request, status int, name, title string, page any) error {
+	data := layout{Title: title, Version: s.Version, Now: s.Now(), Page: page}
+	if strings.HasPrefix(name, "desk_") {
+		if owner, ok := s.owner(r); ok {
+			data.Owner, data.Here = owner.String(), "/"+strings.TrimPrefix(name, "desk_")
+			if waiting, err := s.vault.Desk(*owner).Approvals(r.Context()); err == nil {
+				data.Waiting = len(waiting)
+			}
+		}
+	}
+	var b bytes.Buffer
+	if err := templates[name].ExecuteTemplate(&b, "layout", data); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, err := w.Write(b.Bytes())
+	_ = err // the person went away
+	return nil
+}
+
+// page makes a handler of h: what fetches without a person gets an inert answer,
+// a frame is refused, a form is bounded, and an error becomes a page.
+func (s *Site) page(h func(http.ResponseWriter, *http.Request) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Add("Vary", "Sec-Purpose, Sec-Fetch-Dest")
+		if r.Method == http.MethodHead || prefetch(r) {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		if dest := r.Header.Get("Sec-Fetch-Dest"); dest != "" && dest != "document" {
+			s.fail(w, r, errFramed)
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		if r.Method == http.MethodPost {
+			if err := readForm(r); err != nil {
+				s.fail(w, r, err)
+				return
+			}
+		}
+		if err := h(w, r); err != nil {
+			s.fail(w, r, err)
+		}
+	})
+}
+
+// maxForm bounds a posted form, in bytes. The largest thing that people paste is a private key.
+const maxForm = 64 << 10
+
+func readForm(r *http.Request) error {
+	if err := r.ParseForm(); err != nil {
+		return errForm.Because(err)
+	}
+	for _, values := range r.PostForm {
+		if len(values) > 50 {
+			return errForm
+		}
+	}
+	return nil
+}
+
+// prefetch reports a browser or scanner that looks ahead of the person.
+func prefetch(r *http.Request) bool {
+	for _, name := range []string{"Sec-Purpose", "Purpose", "X-Moz", "X-Purpose"} {
+		if v := strings.ToLower(r.Header.Get(name)); strings.Contains(v, "prefetch") || strings.Contains(v, "prerender") || strings.Contains(v, "preview") {
+			return true
+		}
+	}
+	return false
+}
+
+// plainPath reports a path that can be taken in one way only.
+func plainPath(u *url.URL) bool {
+	if strings.ContainsAny(u.Path, "\\\x00") {
+		return false
+	}
+	clean := path.Clean("/" + u.Path)
+	return u.Path == clean || u.Path == clean+"/"
+}
+
+// static serves the embedded files, which have no directory listing.
+func static(w http.ResponseWriter, r *http.Request) {
+	data, err := staticFiles.ReadFile(strings.TrimPrefix(r.URL.Path, "/"))
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Cache-Control", "public, max-age=3600")
+	http.ServeContent(w, r, r.URL.Path, time.Time{}, bytes.NewReader(data))
+}
+
+// see sends the browser on with a GET. The target is a path that we made.
+func see(w http.ResponseWriter, r *http.Request, target string) error {
+	http.Redirect(w, r, target, http.StatusSeeOther)
+	return nil
+}
