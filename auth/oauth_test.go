@@ -186,3 +186,5 @@ func TestSignIn(t *testing.T) {
 		})
 	}
 }
+
+func asError(err error, target **auth.Error) bool { return errors.As(err, target) }
