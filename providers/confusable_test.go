@@ -147,6 +147,30 @@ func TestPracticeNeedsLoopback(t *testing.T) {
 	}
 }
 
+// Answers given beforehand obey the same patterns as a person's.
+func TestDefaults(t *testing.T) {
+	c, err := Load("", Options{Defaults: map[string]map[string]string{"gitlab": {"host": "git.acme.com"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := c.Get("gitlab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := p.Resolve(nil); err != nil || r.OAuth2.Token.URL != "https://git.acme.com/oauth/token" {
+		t.Errorf("got %v, %v", r, err)
+	}
+	for name, bad := range map[string]map[string]map[string]string{
+		"no such provider": {"gitlap": {"host": "git.acme.com"}},
+		"no such variable": {"gitlab": {"hots": "git.acme.com"}},
+		"outside pattern":  {"gitlab": {"host": "evil.com/"}},
+	} {
+		if _, err := Load("", Options{Defaults: bad}); err == nil {
+			t.Errorf("%s passed", name)
+		}
+	}
+}
+
 func TestSearch(t *testing.T) {
 	c, err := Load("", Options{})
 	if err != nil {
