@@ -6,6 +6,9 @@ import (
 	"time"
 
 	protocol "github.com/mark3labs/mcp-go/mcp"
+	"github.com/mark3labs/mcp-go/server"
+
+	"github.com/latchpost/latchpost/auth"
 )
 
 // mcp-go v1.2.1 loses a notification that a handler sends right before it returns: the goroutine
@@ -13,38 +16,47 @@ import (
 // least 1 ms lies between). So a tool that sent some waits a moment.
 const settleTime = 3 * time.Millisecond
 
-// progress sends notifications/progress for one call, when the client asked for them.
-type progress struct {
+// notices are what a call tells its client before the answer.
+type notices struct {
 	s     *Server
 	ctx   context.Context
-	token protocol.ProgressToken
+	token protocol.ProgressToken // nil when the client did not ask for progress
 	sent  atomic.Int64
 }
 
-func newProgress(s *Server, ctx context.Context, req protocol.CallToolRequest) *progress {
-	p := &progress{s: s, ctx: ctx}
+func newNotices(s *Server, ctx context.Context, req protocol.CallToolRequest) *notices {
+	n := &notices{s: s, ctx: ctx}
 	if req.Params.Meta != nil {
-		p.token = req.Params.Meta.ProgressToken
+		n.token = req.Params.Meta.ProgressToken
 	}
-	return p
+	return n
 }
 
-// send tells the client how far things are. A notification that cannot be sent is no reason to fail.
-func (p *progress) send(message string) {
-	if p.token == nil {
+// progress tells how far things are. A notice that cannot be sent is no reason to fail.
+func (n *notices) progress(message string) {
+	if n.token == nil {
 		return
 	}
-	_ = p.s.core.SendNotificationToClient(p.ctx, string(protocol.MethodNotificationProgress), map[string]any{
-		"progressToken": p.token, "progress": p.sent.Add(1), "message": message,
+	_ = n.s.core.SendNotificationToClient(n.ctx, string(protocol.MethodNotificationProgress), map[string]any{
+		"progressToken": n.token, "progress": n.sent.Add(1), "message": message,
 	})
 }
 
-func (p *progress) settle() {
-	if p.sent.Load() == 0 {
+// complete tells a client before 2026-07-28 that what it was asked to open is done.
+func (n *notices) complete(status *auth.Status) {
+	if status.Status == auth.StatusPending || server.IsModernRequest(n.ctx) || !opensLinks(n.ctx) {
+		return
+	}
+	n.sent.Add(1)
+	_ = n.s.core.SendElicitationComplete(n.ctx, server.ClientSessionFromContext(n.ctx), status.RequestID)
+}
+
+func (n *notices) settle() {
+	if n.sent.Load() == 0 {
 		return
 	}
 	select {
 	case <-time.After(settleTime):
-	case <-p.ctx.Done():
+	case <-n.ctx.Done():
 	}
 }

@@ -139,7 +139,7 @@ func (s *Server) said(ctx context.Context, c call, requestID string, action prot
 	case protocol.ElicitationResponseActionAccept:
 		status, err := s.wait(ctx, c, requestID, signTime)
 		if err == nil {
-			s.complete(ctx, status)
+			c.complete(status)
 		}
 	case protocol.ElicitationResponseActionDecline:
 		// The request is the caller's own, or this fails. There may be nothing left to cancel.
@@ -147,12 +147,4 @@ func (s *Server) said(ctx context.Context, c call, requestID string, action prot
 		return s.failed(ctx, "", auth.ErrDeclined.Say("the user declined to open the link; do not ask again unless the user tells you to"))
 	}
 	return nil
-}
-
-// complete tells a client before 2026-07-28 that what it was asked to open is done.
-func (s *Server) complete(ctx context.Context, status *auth.Status) {
-	if status.Status == auth.StatusPending || server.IsModernRequest(ctx) || !opensLinks(ctx) {
-		return
-	}
-	_ = s.core.SendElicitationComplete(ctx, server.ClientSessionFromContext(ctx), status.RequestID)
 }

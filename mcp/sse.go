@@ -36,12 +36,7 @@ func (s *Server) SSE(opts HTTPOptions) (stream, post http.Handler) {
 		inner.SSEHandler().ServeHTTP(w, r)
 	})
 	post = e.enter(func(w http.ResponseWriter, r *http.Request, caller auth.Caller) {
-		m, ok := e.message(w, r, caller)
-		if !ok {
-			return
-		}
-		if m.modern() {
-			refuse(w, http.StatusBadRequest, &rejection{m.ID, protocol.INVALID_REQUEST, "this transport serves the protocols before 2026-07-28; use /mcp"})
+		if _, ok := e.message(w, r, caller); !ok {
 			return
 		}
 		id := r.URL.Query().Get("sessionId")

@@ -39,9 +39,9 @@ type tool struct {
 // call is a tool call that has passed the checks in front of the tools.
 type call struct {
 	auth.Caller
-	args     json.RawMessage
-	progress func(message string)
-	elicits  bool // the client can ask the user to open a link, and has not done so in this call
+	*notices
+	args    json.RawMessage
+	elicits bool // the client can ask the user to open a link, and has not done so in this call
 }
 
 // maxWait bounds wait_seconds: hosts give up on a tool after 60 seconds.
@@ -87,9 +87,9 @@ func (s *Server) run(t tool) server.ToolHandlerFunc {
 		if err != nil {
 			return s.failed(ctx, t.name, err), nil
 		}
-		progress := newProgress(s, ctx, req)
-		defer progress.settle()
-		return s.converse(ctx, t, call{Caller: caller, args: args, progress: progress.send}, req.Params.MultiRoundTripParams)
+		told := newNotices(s, ctx, req)
+		defer told.settle()
+		return s.converse(ctx, t, call{Caller: caller, notices: told, args: args}, req.Params.MultiRoundTripParams)
 	}
 }
 

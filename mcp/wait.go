@@ -50,7 +50,7 @@ func (s *Server) waitForAuth(ctx context.Context, c call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.complete(ctx, status)
+	c.complete(status)
 	return waited(status), nil
 }
 

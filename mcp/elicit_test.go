@@ -1,0 +1,243 @@
+package mcp
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+const opens = `{"elicitation":{"url":{}}}`
+
+// person is a broker whose user signs in when somebody waits for it.
+func person() *fake {
+	f := &fake{}
+	signedIn := false
+	f.request = func(_ auth.Caller, w auth.Wish) (*auth.Info, error) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if !signedIn {
+			return nil, link(w.Provider)
+		}
+		return &auth.Info{Provider: w.Provider, Account: "ada", State: auth.Active}, nil
+	}
+	f.wait = func(_ context.Context, id string, d time.Duration, progress func(auth.Status)) (*auth.Status, error) {
+		if d > 0 {
+			progress(auth.Status{RequestID: id, Status: auth.StatusPending})
+			f.mu.Lock()
+			signedIn = true
+			f.mu.Unlock()
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if !signedIn {
+			return &auth.Status{RequestID: id, Status: auth.StatusPending}, nil
+		}
+		return &auth.Status{RequestID: id, Status: auth.StatusConnected}, nil
+	}
+	return f
+}
+
+// Without URL elicitation the link comes in an ordinary answer, in every generation; an empty
+// elicitation capability means forms only.
+func TestWithoutElicitationTheLinkIsAnOrdinaryAnswer(t *testing.T) {
+	for _, capabilities := range []string{"{}", `{"elicitation":{}}`, `{"elicitation":{"form":{}}}`} {
+		h := plug(t, New(person(), Options{}))
+		h.initialize(capabilities)
+		if got := h.call("request_auth", `{"provider":"practice"}`); got["type"] != "auth_required" || got["url"] != "http://127.0.0.1:7823/c/REQpractice" {
+			t.Errorf("%s: %v", capabilities, got)
+		}
+		h.in.Close()
+		<-h.done
+		w := serve(t, New(person(), Options{}))
+		if text := w.text(w.modern("T1", "request_auth", `{"provider":"practice"}`, capabilities, "")); !strings.Contains(text, `"type":"auth_required"`) {
+			t.Errorf("%s: %s", capabilities, text)
+		}
+	}
+}
+
+// A 2025-11-25 client is asked by elicitation/create, waited for, and told that it is done.
+func TestElicitationOf2025(t *testing.T) {
+	for action, want := range map[string]string{"accept": "connected", "decline": "error", "cancel": "auth_required"} {
+		broker := person()
+		h := plug(t, New(broker, Options{}))
+		h.initialize(opens)
+		h.send(`{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"request_auth","arguments":{"provider":"practice"}}}`)
+		ask := h.next()
+		params, _ := ask["params"].(map[string]any)
+		if ask["method"] != "elicitation/create" || params["mode"] != "url" || params["elicitationId"] != "REQpractice" ||
+			params["url"] != "http://127.0.0.1:7823/c/REQpractice" || !strings.Contains(params["message"].(string), "BLUE-42") {
+			t.Fatalf("%s: asked %v", action, ask)
+		}
+		h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%v,"result":{"action":%q}}`, ask["id"], action))
+		m := h.next()
+		if action == "accept" {
+			if params, _ := m["params"].(map[string]any); m["method"] == "notifications/elicitation/complete" && params["elicitationId"] == "REQpractice" {
+				m = h.next()
+			} else {
+				t.Errorf("no completion before %v", m)
+			}
+		}
+		got := m["result"].(map[string]any)["structuredContent"].(map[string]any)
+		if got["type"] != want {
+			t.Errorf("%s: %v", action, got)
+		}
+		if cancelled := len(broker.revoked) == 1 && broker.revoked[0].RequestID == "REQpractice"; cancelled != (action == "decline") {
+			t.Errorf("%s: revoked %v", action, broker.revoked)
+		}
+		h.in.Close()
+		<-h.done
+	}
+}
+
+// A client that answers with an error gets the link as an ordinary answer.
+func TestElicitationThatFails(t *testing.T) {
+	h := plug(t, New(person(), Options{}))
+	h.initialize(opens)
+	h.send(`{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"request_auth","arguments":{"provider":"practice"}}}`)
+	ask := h.next()
+	h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%v,"error":{"code":-32602,"message":"no url mode"}}`, ask["id"]))
+	if got := h.answer(); got["type"] != "auth_required" {
+		t.Errorf("%v", got)
+	}
+}
+
+// inputRequired is the first half of an elicitation of 2026-07-28.
+type inputRequired struct {
+	Result struct {
+		ResultType    string
+		RequestState  string
+		InputRequests map[string]struct {
+			Method string
+			Params map[string]any
+		}
+	}
+	Error *struct {
+		Code    int
+		Message string
+	}
+}
+
+func (w *site) ask(token, tool, args string) inputRequired {
+	w.t.Helper()
+	var got inputRequired
+	text := w.text(w.modern(token, tool, args, opens, ""))
+	if err := json.Unmarshal([]byte(text), &got); err != nil || got.Result.ResultType != "input_required" || got.Result.RequestState == "" {
+		w.t.Fatalf("asked %s", text)
+	}
+	return got
+}
+
+func said(state, action string) string {
+	return fmt.Sprintf(`,"requestState":%q,"inputResponses":{"open_link":{"action":%q}}`, state, action)
+}
+
+func TestElicitationOf2026(t *testing.T) {
+	for action, want := range map[string]string{"accept": `"type":"connected"`, "decline": `"code":"declined"`, "cancel": `"type":"auth_required"`} {
+		w := serve(t, New(person(), Options{}))
+		got := w.ask("T1", "request_auth", `{"provider":"practice","scopes":["read"]}`)
+		ask := got.Result.InputRequests["open_link"]
+		if ask.Method != "elicitation/create" || ask.Params["mode"] != "url" || ask.Params["url"] != "http://127.0.0.1:7823/c/REQpractice" || ask.Params["elicitationId"] != nil {
+			t.Errorf("asked %v", ask)
+		}
+		// The client may write the same arguments in another order.
+		text := w.text(w.modern("T1", "request_auth", `{"scopes":["read"], "provider":"practice"}`, opens, said(got.Result.RequestState, action)))
+		if !strings.Contains(text, want) {
+			t.Errorf("%s: %s", action, text)
+		}
+	}
+}
+
+// A client that brings the state back without an answer is asked again.
+func TestMissingAnswerIsAskedAgain(t *testing.T) {
+	w := serve(t, New(person(), Options{}))
+	state := w.ask("T1", "request_auth", `{"provider":"practice"}`).Result.RequestState
+	text := w.text(w.modern("T1", "request_auth", `{"provider":"practice"}`, opens, fmt.Sprintf(`,"requestState":%q,"inputResponses":{}`, state)))
+	if !strings.Contains(text, "input_required") {
+		t.Errorf("%s", text)
+	}
+}
+
+// MC-022: a state that was changed, is late, is used twice, or comes from another caller, tool or arguments
+// is a protocol error, and nothing runs.
+func TestRequestStateIsForOneCallOnly(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	broker := person()
+	w := serve(t, New(broker, Options{Now: func() time.Time { return now }}))
+	const args = `{"provider":"practice"}`
+	fresh := func() string { return w.ask("T1", "request_auth", args).Result.RequestState }
+	refused := func(name, token, tool, args, state string) {
+		t.Helper()
+		broker.mu.Lock()
+		before := len(broker.callers)
+		broker.mu.Unlock()
+		var got inputRequired
+		text := w.text(w.modern(token, tool, args, opens, said(state, "accept")))
+		if err := json.Unmarshal([]byte(text), &got); err != nil || got.Error == nil {
+			t.Errorf("%s: %s", name, text)
+		}
+		broker.mu.Lock()
+		defer broker.mu.Unlock()
+		if len(broker.callers) != before {
+			t.Errorf("%s: something ran", name)
+		}
+	}
+	state := fresh()
+	for i := range state {
+		changed := []byte(state)
+		if changed[i]++; changed[i] == '{' || changed[i] == '[' || changed[i] == ':' || changed[i] == '.' || changed[i] == '`' {
+			changed[i] = 'A'
+		}
+		if string(changed) != state {
+			refused(fmt.Sprintf("character %d changed", i), "T1", "request_auth", args, string(changed))
+		}
+	}
+	refused("cut", "T1", "request_auth", args, state[:len(state)-4])
+	refused("empty object", "T1", "request_auth", args, "e30")
+	refused("another caller", "T2", "request_auth", args, state)
+	refused("other arguments", "T1", "request_auth", `{"provider":"practice","scopes":["all"]}`, state)
+	refused("another tool", "T1", "get_credential", args, state)
+
+	now = now.Add(ticketTime)
+	refused("late", "T1", "request_auth", args, state)
+	now = now.Add(-ticketTime)
+	state = fresh()
+	if text := w.text(w.modern("T1", "request_auth", args, opens, said(state, "accept"))); !strings.Contains(text, `"type":"connected"`) {
+		t.Errorf("the good state: %s", text)
+	}
+	refused("used", "T1", "request_auth", args, state)
+}
+
+// Over SSE mcp-go cannot ask, so the old error carries the link.
+func TestElicitationOverSSE(t *testing.T) {
+	w := serve(t, New(person(), Options{}))
+	s := w.stream("T1")
+	w.do("POST", s.post, "T1", fmt.Sprintf(hello, opens))
+	w.next(s)
+	w.do("POST", s.post, "T1", legacyCall("request_auth", `{"provider":"practice"}`))
+	text := w.next(s)
+	if !strings.Contains(text, `"code":-32042`) || !strings.Contains(text, `"elicitationId":"REQpractice"`) || !strings.Contains(text, "/c/REQpractice") {
+		t.Errorf("%s", text)
+	}
+	w.do("POST", s.post, "T1", legacyCall("wait_for_auth", `{"request_id":"REQpractice","wait_seconds":1}`))
+	if text := w.next(s); !strings.Contains(text, "notifications/elicitation/complete") {
+		t.Errorf("no completion but %s", text)
+	}
+}
+
+// Progress reaches a client that asked for it, before the answer, every time (D3).
+func TestProgressComesBeforeTheAnswer(t *testing.T) {
+	w := serve(t, New(person(), Options{}))
+	call := strings.Replace(modernCall("wait_for_auth", `{"request_id":"R","wait_seconds":1}`, "{}", ""), `"_meta":{`, `"_meta":{"progressToken":"p",`, 1)
+	for range 50 {
+		text := w.text(w.do("POST", "/mcp", "T1", call, "MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "wait_for_auth"))
+		first, last := strings.Index(text, `"progress":1`), strings.Index(text, `"progress":2`)
+		if answer := strings.Index(text, `"status":"connected"`); first < 0 || last < first || answer < last {
+			t.Fatalf("%s", text)
+		}
+	}
+}
