@@ -40,6 +40,7 @@ type tool struct {
 type call struct {
 	auth.Caller
 	*notices
+	request protocol.CallToolRequest
 	args    json.RawMessage
 	elicits bool // the client can ask the user to open a link, and has not done so in this call
 }
@@ -89,12 +90,16 @@ func (s *Server) run(t tool) server.ToolHandlerFunc {
 		}
 		told := newNotices(s, ctx, req)
 		defer told.settle()
-		return s.converse(ctx, t, call{Caller: caller, notices: told, args: args}, req.Params.MultiRoundTripParams)
+		return s.converse(ctx, t, call{Caller: caller, notices: told, request: req, args: args}, req.Params.MultiRoundTripParams)
 	}
 }
 
-// result carries an answer twice, because hosts show the model either the one or the other.
+// result carries an answer twice, because hosts show the model either the one or the other. What
+// an embedder's tool made stays as it is.
 func result(answer any, isError bool) *protocol.CallToolResult {
+	if made, ok := answer.(*protocol.CallToolResult); ok {
+		return made
+	}
 	var text bytes.Buffer
 	enc := json.NewEncoder(&text)
 	enc.SetEscapeHTML(false) // the model reads this as it stands
