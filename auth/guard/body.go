@@ -10,6 +10,14 @@ import (
 
 const defaultMaxBody = 1 << 20
 
+// hurry gives the client BodyTimeout for its body, also when the request is refused: net/http reads on for a while before it answers
+// or closes, and would wait for ever. body takes the limit away when all is there.
+func (g *guard) hurry(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(g.opt.BodyTimeout)) // a writer in memory cannot
+	}
+}
+
 // body reads the body before the handler runs, so that one that is too long, too slow, cut off or badly framed executes
 // nothing. A length that is announced over the bound is refused unread.
 func (g *guard) body(w http.ResponseWriter, r *http.Request, class Class) *refusal {
@@ -26,17 +34,15 @@ func (g *guard) body(w http.ResponseWriter, r *http.Request, class Class) *refus
 	if r.ContentLength > limit {
 		return hangUp(w, tooLarge)
 	}
-	control := http.NewResponseController(w)
-	control.SetReadDeadline(time.Now().Add(g.opt.BodyTimeout)) // not every writer can; Server's can
 	var b bytes.Buffer
 	_, err := b.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
-	control.SetReadDeadline(time.Time{})
 	if _, over := errors.AsType[*http.MaxBytesError](err); over {
 		return hangUp(w, tooLarge)
 	}
 	if err != nil {
 		return hangUp(w, &refusal{http.StatusBadRequest, "broken_body", "The body did not arrive whole. Send the request again."})
 	}
+	http.NewResponseController(w).SetReadDeadline(time.Time{})
 	r.Body, r.ContentLength = io.NopCloser(&b), int64(b.Len())
 	return nil
 }

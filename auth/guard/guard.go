@@ -93,6 +93,7 @@ func (g *guard) serve(plain http.ResponseWriter, r *http.Request, next http.Hand
 	class := g.opt.Class(r.URL.Path)
 	defer g.recover(w, r, class)
 	closeAmbiguous(w, r)
+	g.hurry(w, r)
 	for _, layer := range g.layers {
 		if no := layer(w, r, class); no != nil {
 			no.write(w, class)
@@ -100,4 +101,5 @@ func (g *guard) serve(plain http.ResponseWriter, r *http.Request, next http.Hand
 		}
 	}
 	next.ServeHTTP(w, r)
+	w.begin() // a handler that wrote nothing answers 200
 }

@@ -115,6 +115,14 @@ type conn struct {
 	leave func()
 }
 
+// CloseWrite is what net/http looks for, to let a refusal arrive before the connection is reset.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
 func (c *conn) Close() error {
 	c.once.Do(c.leave)
 	return c.Conn.Close()
