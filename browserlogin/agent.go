@@ -1,0 +1,144 @@
+package browserlogin
+
+import (
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"sync"
+)
+
+//go:embed agent.js
+var agentScript string
+
+// agent is our script in the frames of one page, each in an isolated world. It
+// is put there through Runtime alone: the domain Page must stay off (see CDP).
+type agent struct {
+	heard func(where world, payload string) // what a script says; must not block
+
+	mu     sync.Mutex
+	worlds map[world]bool
+	joined map[any]CDP // frames with a process of their own
+	work   sync.WaitGroup
+}
+
+// world names one JavaScript execution context.
+type world struct {
+	cdp CDP
+	id  float64
+}
+
+const worldName = "latchpost"
+
+func newAgent(heard func(world, string)) *agent {
+	return &agent{heard: heard, worlds: map[world]bool{}, joined: map[any]CDP{}}
+}
+
+// join puts the script into every frame that cdp reaches, now and after each navigation.
+func (a *agent) join(cdp CDP) {
+	cdp.On("Runtime.executionContextCreated", func(p map[string]any) {
+		c, _ := p["context"].(map[string]any)
+		aux, _ := c["auxData"].(map[string]any)
+		frame, _ := aux["frameId"].(string)
+		if main, _ := aux["isDefault"].(bool); main && frame != "" {
+			a.work.Go(func() { a.inject(cdp, frame) })
+		}
+	})
+	cdp.On("Runtime.executionContextDestroyed", func(p map[string]any) {
+		id, _ := p["executionContextId"].(float64)
+		a.mu.Lock()
+		delete(a.worlds, world{cdp, id})
+		a.mu.Unlock()
+	})
+	cdp.On("Runtime.executionContextsCleared", func(map[string]any) {
+		a.mu.Lock()
+		for w := range a.worlds {
+			if w.cdp == cdp {
+				delete(a.worlds, w)
+			}
+		}
+		a.mu.Unlock()
+	})
+	cdp.On("Runtime.bindingCalled", func(p map[string]any) {
+		id, _ := p["executionContextId"].(float64)
+		payload, _ := p["payload"].(string)
+		if p["name"] == "latchpostSay" {
+			a.heard(world{cdp, id}, payload)
+		}
+	})
+	_, _ = cdp.Send("Runtime.addBinding", map[string]any{"name": "latchpostSay", "executionContextName": worldName})
+	_, _ = cdp.Send("Runtime.enable", nil)
+}
+
+func (a *agent) inject(cdp CDP, frame string) {
+	made, err := cdp.Send("Page.createIsolatedWorld", map[string]any{"frameId": frame, "worldName": worldName})
+	if err != nil {
+		return // the frame has gone on already
+	}
+	id, _ := made["executionContextId"].(float64)
+	if _, err := cdp.Send("Runtime.evaluate", map[string]any{"expression": agentScript, "contextId": id}); err != nil {
+		return
+	}
+	a.mu.Lock()
+	a.worlds[world{cdp, id}] = true
+	a.mu.Unlock()
+}
+
+// joinFrames looks for frames that moved into a process of their own.
+func (a *agent) joinFrames(p *Page) {
+	a.mu.Lock()
+	known := make(map[any]bool, len(a.joined))
+	for f := range a.joined {
+		known[f] = true
+	}
+	a.mu.Unlock()
+	for f, cdp := range p.FrameCDPs(func(f any) bool { return known[f] }) {
+		a.mu.Lock()
+		_, twice := a.joined[f]
+		a.joined[f] = cdp
+		a.mu.Unlock()
+		if !twice {
+			a.join(cdp)
+		}
+	}
+}
+
+// call runs a function of the script in one frame; the answer is one of its few words.
+func (a *agent) call(w world, function string, args ...any) (string, error) {
+	expression := "__latchpost." + function + "("
+	for i, arg := range args {
+		if i > 0 {
+			expression += ","
+		}
+		text, err := json.Marshal(arg)
+		if err != nil {
+			return "", err
+		}
+		expression += string(text)
+	}
+	r, err := w.cdp.Send("Runtime.evaluate", map[string]any{"expression": expression + ")", "contextId": w.id, "returnByValue": true})
+	if err != nil {
+		return "", err
+	}
+	result, _ := r["result"].(map[string]any)
+	s, ok := result["value"].(string)
+	if !ok {
+		return "", errors.New("the frame has gone")
+	}
+	return s, nil
+}
+
+// everywhere runs a function in each frame until one answers with something else than the words given.
+func (a *agent) everywhere(function string, skip string, args ...any) string {
+	a.mu.Lock()
+	worlds := make([]world, 0, len(a.worlds))
+	for w := range a.worlds {
+		worlds = append(worlds, w)
+	}
+	a.mu.Unlock()
+	for _, w := range worlds {
+		if s, err := a.call(w, function, args...); err == nil && s != skip {
+			return s
+		}
+	}
+	return skip
+}

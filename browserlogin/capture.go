@@ -1,0 +1,145 @@
+package browserlogin
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Captured is a session that was taken out of the browser, put into a second one
+// and found alive there.
+type Captured struct {
+	Bundle    Bundle
+	Account   string    // label by the definition; "" when it names none
+	ExpiresAt time.Time // zero: unknown
+	Kept      []string  // hosts whose cookies and storage are kept
+	Cookies   int       // how many are kept
+	Dropped   int       // cookies of other sites, left behind
+	// Context is the browser context when the definition's usage is "session"; the receiver closes it. Else nil.
+	live *Context
+}
+
+// summary is what the person reads of a capture.
+type summary struct {
+	Account string   `json:"account"`
+	Kept    []string `json:"kept"`
+	Cookies int      `json:"cookies"`
+	Dropped int      `json:"dropped"`
+	Bound   bool     `json:"bound"`
+}
+
+const sessionStorageScript = `JSON.stringify([location.origin, (() => { try { return {...sessionStorage} } catch { return {} } })()])`
+
+// capture takes cookies, localStorage, sessionStorage and IndexedDB, and leaves
+// everything behind that does not belong to the definition's domains.
+func capture(r *rules, c *Context, pages []*Page, before []Cookie, bound bool, w, h int) (*Captured, error) {
+	raw, err := c.StorageState(true)
+	if err != nil {
+		// One store that cannot be read must not cost the whole session.
+		if raw, err = c.StorageState(false); err != nil {
+			return nil, err
+		}
+	}
+	var all storageState
+	if err := json.Unmarshal(raw, &all); err != nil {
+		return nil, fmt.Errorf("the browser's storage cannot be read")
+	}
+	in := &contents{Version: 1, At: time.Now(), Width: w, Height: h, Domains: r.site.Domains, Bound: bound, Session: map[string]map[string]string{}}
+	got := &Captured{Bundle: Bundle{in}}
+	hosts := map[string]bool{}
+	for _, k := range all.Cookies {
+		if !r.reaches(k.Domain) {
+			got.Dropped++
+			continue
+		}
+		in.State.Cookies = append(in.State.Cookies, k)
+		hosts[strings.TrimPrefix(k.Domain, ".")] = true
+	}
+	for _, o := range all.Origins {
+		if u, err := url.Parse(o.Origin); err == nil && r.ours(u.Host) {
+			in.State.Origins = append(in.State.Origins, o)
+			hosts[u.Host] = true
+		}
+	}
+	for _, p := range pages {
+		if in.UserAgent == "" {
+			if ua := p.Eval("navigator.userAgent"); len(ua) > 0 {
+				in.UserAgent = ua[0]
+			}
+		}
+		for _, s := range p.Eval(sessionStorageScript) {
+			var pair [2]json.RawMessage
+			var origin string
+			var values map[string]string
+			if json.Unmarshal([]byte(s), &pair) != nil || json.Unmarshal(pair[0], &origin) != nil || json.Unmarshal(pair[1], &values) != nil {
+				continue
+			}
+			if u, err := url.Parse(origin); err == nil && r.ours(u.Host) && len(values) > 0 {
+				in.Session[origin] = values
+				hosts[u.Host] = true
+			}
+		}
+	}
+	for h := range hosts {
+		got.Kept = append(got.Kept, h)
+	}
+	slices.Sort(got.Kept)
+	got.Cookies = len(in.State.Cookies)
+	in.Watched = watched(r, in.State.Cookies, before)
+	got.ExpiresAt = got.Bundle.ExpiresAt(time.Duration(r.site.AssumeTTL) * time.Second)
+	return got, nil
+}
+
+// watched names the cookies that make the session: those of the definition, or
+// those that the sign-in made or changed, the ones hidden from scripts first.
+// The earliest expiry of all cookies would be that of some tracker.
+func watched(r *rules, now, before []Cookie) []string {
+	if len(r.site.Cookies) > 0 {
+		return r.site.Cookies
+	}
+	old := map[string]string{}
+	for _, k := range before {
+		old[k.Domain+"\x00"+k.Path+"\x00"+k.Name] = k.Value
+	}
+	var hidden, open []string
+	for _, k := range now {
+		if v, ok := old[k.Domain+"\x00"+k.Path+"\x00"+k.Name]; ok && v == k.Value {
+			continue
+		}
+		if k.HTTPOnly {
+			hidden = append(hidden, k.Name)
+		} else {
+			open = append(open, k.Name)
+		}
+	}
+	if len(hidden) > 0 {
+		return hidden
+	}
+	return open
+}
+
+// ExpiresAt is the earliest end of the cookies that make the session. When one of
+// them ends with the browser, nothing is known: then it is assume after the
+// capture, or zero when assume is 0.
+func (b Bundle) ExpiresAt(assume time.Duration) time.Time {
+	var first time.Time
+	for _, k := range b.in.State.Cookies {
+		if !slices.Contains(b.in.Watched, k.Name) {
+			continue
+		}
+		if k.Expires <= 0 {
+			first = time.Time{}
+			break
+		}
+		if at := time.UnixMilli(int64(k.Expires * 1000)); first.IsZero() || at.Before(first) {
+			first = at
+		}
+	}
+	if first.IsZero() && assume > 0 {
+		return b.in.At.Add(assume)
+	}
+	return first
+}

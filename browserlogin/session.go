@@ -1,0 +1,321 @@
+package browserlogin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/latchpost/latchpost/providers"
+)
+
+// Login is one wish to sign in to one site.
+type Login struct {
+	Request string // id of the request; Options.Allowed gets it
+	Owner   string // whose: browsers and limits are per owner
+	Name    string // of the site, as people read it
+	Asked   string // who asks, as people read it
+	Site    *providers.Browser
+	// After is the page of ours that comes when the login is over, such as /done/{id}; may be empty.
+	After string
+	// Done is called once: with what was captured and verified, or with why nothing was. The person is
+	// told that it worked only when Done returns nil.
+	Done func(context.Context, *Captured, error) error
+}
+
+// Why a login ended without a session. Reason gives the word for each.
+var (
+	ErrCancelled     = errors.New("the sign-in was cancelled")
+	ErrTimeout       = errors.New("the sign-in took too long; ask the agent for a new link")
+	ErrBrowserExited = errors.New("the browser stopped during the sign-in; start it again")
+	errServerStops   = errors.New("the server is stopping; ask the agent for a new link")
+)
+
+// Reason is a word of a closed set for what Done got: cancelled, timeout,
+// browser_exited, unavailable.
+func Reason(err error) string {
+	switch {
+	case errors.Is(err, ErrCancelled):
+		return "cancelled"
+	case errors.Is(err, ErrTimeout):
+		return "timeout"
+	case errors.Is(err, ErrBrowserExited):
+		return "browser_exited"
+	default:
+		return "unavailable"
+	}
+}
+
+// phase is what the person is told.
+type phase string
+
+const (
+	starting  phase = "starting"
+	waiting   phase = "waiting"  // for the person
+	checking  phase = "checking" // the person seems to be signed in
+	connected phase = "connected"
+	crashed   phase = "crashed" // the browser is gone; the person can start again
+	expired   phase = "expired"
+	cancelled phase = "cancelled"
+	failed    phase = "failed"
+)
+
+// session is one Login under way.
+type session struct {
+	id    string
+	login Login
+	pool  *Pool
+	rules *rules
+	door  door
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	work   sync.WaitGroup // every goroutine of the session
+
+	wake    chan struct{} // something happened that a rule may look at
+	pressed chan struct{} // "I am signed in"
+	again   chan struct{} // "start again"
+	active  chan struct{} // the person did something
+	input   *inputs
+
+	mu      sync.Mutex
+	phase   phase
+	say     string // one sentence beside the phase
+	context *Context
+	tabs    []*tab
+	front   *tab
+	lastID  int
+	width   int
+	height  int
+	view    *viewer
+	prompt  *prompt // for a name and password by HTTP
+	result  *summary
+
+	casting sync.Mutex // one switch of the picture at a time
+}
+
+// prompt is an HTTP authentication request that waits.
+type prompt struct {
+	id  int
+	tab *tab
+	url string
+}
+
+func newSession(p *Pool, id string, l Login) *session {
+	s := &session{
+		id: id, login: l, pool: p, rules: compile(l.Site), phase: starting, width: 1280, height: 720, input: newInputs(),
+		wake: make(chan struct{}, 1), pressed: make(chan struct{}, 1), again: make(chan struct{}, 1), active: make(chan struct{}, 1),
+	}
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	return s
+}
+
+// run lives as long as the login.
+func (s *session) run() {
+	s.work.Go(func() { s.cancel(expire(s.ctx, s.pool.opt.Total, s.pool.opt.Idle, s.active, s.warn)) })
+	got, err := s.drive()
+	if err != nil && s.ctx.Err() != nil {
+		err = context.Cause(s.ctx)
+	}
+	if err != nil && Reason(err) != "cancelled" {
+		s.pool.logf("a browser sign-in ended", "site", s.login.Name, "why", err)
+	}
+	if e := s.login.Done(context.WithoutCancel(s.ctx), got, err); err == nil {
+		err = e
+	}
+	switch {
+	case err == nil:
+		s.tell(connected, "")
+	case errors.Is(err, ErrCancelled):
+		s.tell(cancelled, "")
+	case errors.Is(err, ErrTimeout):
+		s.tell(expired, "")
+	default:
+		s.tell(failed, sentence(err))
+	}
+	s.endView()
+	s.cancel(nil)
+	s.work.Wait()
+}
+
+// drive goes through as many browsers as it takes.
+func (s *session) drive() (*Captured, error) {
+	for {
+		got, err := s.attempt()
+		if !errors.Is(err, ErrNoBrowser) || s.ctx.Err() != nil {
+			return got, err
+		}
+		s.tell(crashed, "")
+		select {
+		case <-s.again:
+			s.tell(starting, "")
+		case <-time.After(s.pool.opt.Restart):
+			return nil, ErrBrowserExited
+		case <-s.ctx.Done():
+			return nil, context.Cause(s.ctx)
+		}
+	}
+}
+
+// attempt is one browser context from the login page to the captured session.
+func (s *session) attempt() (*Captured, error) {
+	b, release, err := s.pool.browser(s.ctx, s.login.Owner)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	s.mu.Lock()
+	o := ContextOptions{Width: s.width, Height: s.height, insecureTLS: s.pool.opt.insecureTLS}
+	s.mu.Unlock()
+	c, err := b.NewContext(o)
+	if err != nil {
+		return nil, err
+	}
+	defer s.forget(c)
+	watch := newWatch(s.rules)
+	c.OnPage(s.adopt)
+	c.OnResponse(func(r Response) {
+		if watch.response(r) {
+			s.poke()
+		}
+	})
+	c.OnFailed(s.navigationFailed)
+	s.mu.Lock()
+	s.context = c
+	s.mu.Unlock()
+	page, err := c.NewPage()
+	if err != nil {
+		return nil, err
+	}
+	first := s.tabOf(page)
+	if first == nil {
+		return nil, ErrNoBrowser
+	}
+	select {
+	case <-first.ready:
+	case <-s.ctx.Done():
+		return nil, context.Cause(s.ctx)
+	}
+	if first.fail != nil {
+		return nil, first.fail
+	}
+	s.work.Go(func() { s.visit(first, s.login.Site.LoginURL) })
+	s.tell(waiting, "")
+
+	attemptCtx, stop := context.WithCancel(s.ctx)
+	defer stop()
+	s.work.Go(func() { s.feed(attemptCtx) })
+	return s.observe(attemptCtx, b, c, watch)
+}
+
+// visit opens an address and says so when it cannot.
+func (s *session) visit(t *tab, url string) {
+	if err := t.page.Goto(url); err != nil && s.ctx.Err() == nil {
+		s.pool.logf("the login page does not open", "site", s.login.Name, "why", err)
+	}
+	t.cast.nudge()
+}
+
+// forget closes a context and everything that belongs to it.
+func (s *session) forget(c *Context) {
+	s.mu.Lock()
+	tabs := s.tabs
+	s.tabs, s.front, s.context, s.prompt = nil, nil, nil, nil
+	s.mu.Unlock()
+	_ = c.Close()
+	for _, t := range tabs {
+		t.close()
+	}
+	s.input.clear()
+}
+
+// feed sends the person's input to the page in front, one after the other.
+func (s *session) feed(ctx context.Context) {
+	for {
+		m, ok := s.input.take(ctx)
+		if !ok {
+			return
+		}
+		s.mu.Lock()
+		t := s.front
+		s.mu.Unlock()
+		if t != nil && t.openDialog() == nil {
+			t.apply(m)
+		}
+	}
+}
+
+// tell moves to another phase and lets the viewer know.
+func (s *session) tell(p phase, sentence string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.phase, s.say = p, sentence
+	s.send(s.stateMessage())
+}
+
+// note is one sentence for the person, without a change of phase.
+func (s *session) note(sentence string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.send(map[string]any{"t": "note", "s": sentence})
+}
+
+func (s *session) warn(left time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.send(map[string]any{"t": "idle", "seconds": int(left.Seconds())})
+}
+
+func (s *session) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// expire returns when a login has to end: after total, or after idle without a
+// sign of the person on active. warn is called when little of idle is left.
+func expire(ctx context.Context, total, idle time.Duration, active <-chan struct{}, warn func(left time.Duration)) error {
+	left := min(30*time.Second, idle/4)
+	end := time.NewTimer(total)
+	defer end.Stop()
+	quiet := time.NewTimer(idle - left)
+	defer quiet.Stop()
+	warned := false
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-end.C:
+			return ErrTimeout
+		case <-active:
+			if warned {
+				warn(0)
+			}
+			warned = false
+			quiet.Reset(idle - left)
+		case <-quiet.C:
+			if warned {
+				return ErrTimeout
+			}
+			warned = true
+			warn(left)
+			quiet.Reset(left)
+		}
+	}
+}
+
+// sentence is what a person may read of an error.
+func sentence(err error) string {
+	for _, known := range []error{ErrNoSandbox, ErrBrowserExited, ErrBusy, errServerStops, ErrClosed} {
+		if errors.Is(err, known) {
+			return fmt.Sprint(known)
+		}
+	}
+	var own interface{ Public() string }
+	if errors.As(err, &own) {
+		return own.Public()
+	}
+	return "The browser could not be used. Ask the agent for a new link, or ask whoever runs this server to run latchpost browser check."
+}

@@ -1,0 +1,84 @@
+package browserlogin
+
+import (
+	"net/url"
+	"sync"
+)
+
+// tab is one page of a login: the first, or a popup.
+type tab struct {
+	id    int
+	page  *Page
+	cdp   CDP
+	cast  *cast
+	agent *agent
+	ready chan struct{} // closed when the page can be shown, or will never be
+	fail  error
+
+	mu      sync.Mutex
+	dialog  *Dialog // waits for its answer
+	crashed bool
+	popup   popup // the menu or picker that is drawn for it
+}
+
+// popup is a native popup that the viewer draws.
+type popup struct {
+	id    int // as the viewer knows it
+	held  int // as the page's script knows it
+	where world
+}
+
+// open makes the page ready for a viewer. It blocks on the browser.
+func (t *tab) open(emit func(frame)) {
+	defer close(t.ready)
+	if t.cdp, t.fail = t.page.CDP(); t.fail != nil {
+		return
+	}
+	t.cast = newCast(t.cdp, emit)
+	t.agent.join(t.cdp)
+	// A passkey request would open an invisible native sheet that swallows every
+	// later click. With an authenticator that holds nothing the site is told at
+	// once that there is no passkey, and offers the password.
+	_, _ = t.cdp.Send("WebAuthn.enable", map[string]any{"enableUI": false})
+	_, _ = t.cdp.Send("WebAuthn.addVirtualAuthenticator", map[string]any{"options": map[string]any{
+		"protocol": "ctap2", "transport": "usb", "hasResidentKey": false, "hasUserVerification": false, "automaticPresenceSimulation": true,
+	}})
+}
+
+func (t *tab) openDialog() *Dialog {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.dialog
+}
+
+func (t *tab) takeDialog() *Dialog {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := t.dialog
+	t.dialog = nil
+	return d
+}
+
+// address is what stands in the address line: from the browser, never from the page.
+type address struct {
+	Scheme string `json:"scheme"`
+	Host   string `json:"host"`
+	Path   string `json:"path"` // without the query, which may hold a token
+	Secure bool   `json:"secure"`
+	Away   bool   `json:"away"` // the host is none of the definition's
+}
+
+func readAddress(raw string) address {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return address{}
+	}
+	path := u.EscapedPath()
+	if len(path) > 120 {
+		path = path[:120] + "…"
+	}
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return address{Scheme: u.Scheme}
+	}
+	return address{Scheme: u.Scheme, Host: u.Host, Path: path, Secure: u.Scheme == "https"}
+}

@@ -1,0 +1,392 @@
+package browserlogin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/coder/websocket"
+	"golang.org/x/time/rate"
+)
+
+// viewer is the person's side of a session: one WebSocket. Pictures wait in a
+// mailbox of one, everything else in a short queue; a viewer that is slower than
+// that is told goodbye.
+type viewer struct {
+	cookie  string
+	conn    *websocket.Conn
+	out     chan []byte
+	acks    chan struct{}
+	frames  *mailbox
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	written chan struct{} // closed when the last word has been written
+}
+
+// goodbye ends a viewer in order: what is in out is written first.
+type goodbye struct {
+	code websocket.StatusCode
+	text string
+}
+
+func (g goodbye) Error() string { return g.text }
+
+const (
+	credits      = 2   // pictures under way to a viewer
+	perSecond    = 400 // messages from a viewer
+	writeTimeout = 10 * time.Second
+)
+
+// watch serves one WebSocket until it ends. The handshake and the ticket have been checked.
+func (s *session) watch(conn *websocket.Conn, cookie string, first *hello) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	v := &viewer{cookie: cookie, conn: conn, out: make(chan []byte, 64), acks: make(chan struct{}, 64), frames: newMailbox(), ctx: ctx, cancel: cancel, written: make(chan struct{})}
+	s.mu.Lock()
+	old := s.view
+	if old != nil && old.cookie != cookie && !first.Take {
+		ticket := s.door.ticket(cookie)
+		s.mu.Unlock()
+		say(conn, map[string]any{"t": "busy", "ticket": ticket})
+		conn.Close(websocket.StatusNormalClosure, "busy")
+		return
+	}
+	s.view = v
+	s.width, s.height = first.W, first.H
+	s.send(map[string]any{"t": "welcome", "ticket": s.door.ticket(cookie)})
+	s.send(s.stateMessage())
+	s.send(s.pageMessage())
+	s.send(s.promptMessage())
+	for _, t := range s.tabs {
+		s.send(dialogMessage(t))
+	}
+	s.mu.Unlock()
+	if old != nil {
+		old.leave(map[string]any{"t": "moved"}, goodbye{websocket.StatusNormalClosure, "moved"})
+	}
+	s.work.Go(s.refresh)
+	go v.write()
+	err := s.read(v)
+	v.cancel(err)
+	<-v.written
+	s.mu.Lock()
+	mine := s.view == v
+	if mine {
+		s.view = nil
+	}
+	s.mu.Unlock()
+	if mine && s.ctx.Err() == nil {
+		s.refresh() // nobody looks: no pictures
+	}
+}
+
+// read obeys the viewer until it breaks a rule or goes.
+func (s *session) read(v *viewer) error {
+	limit := rate.NewLimiter(perSecond, perSecond)
+	for {
+		// Not with v.ctx: its end would cut the connection before the last word is written.
+		kind, data, err := v.conn.Read(context.Background())
+		if err != nil {
+			return err
+		}
+		if !limit.Allow() {
+			return goodbye{websocket.StatusPolicyViolation, "too many messages"}
+		}
+		if kind != websocket.MessageText {
+			return goodbye{websocket.StatusPolicyViolation, "text only"}
+		}
+		m, err := decode(data)
+		if err != nil {
+			return goodbye{websocket.StatusPolicyViolation, "malformed message"}
+		}
+		if err := s.obey(v, m); err != nil {
+			return err
+		}
+	}
+}
+
+// obey does what one message asks. It never blocks on the browser.
+func (s *session) obey(v *viewer, m message) error {
+	if _, quiet := m.(*ack); !quiet {
+		select {
+		case s.active <- struct{}{}:
+		default:
+		}
+	}
+	switch m := m.(type) {
+	case *ack:
+		select {
+		case v.acks <- struct{}{}:
+		default:
+		}
+	case *mouse, *key, *text:
+		if !s.input.put(m) {
+			return goodbye{websocket.StatusPolicyViolation, "the page does not keep up"}
+		}
+	case *size:
+		s.mu.Lock()
+		same := s.width == m.W && s.height == m.H
+		s.width, s.height = m.W, m.H
+		s.mu.Unlock()
+		if !same {
+			s.work.Go(s.refresh)
+		}
+	case *tabOrder:
+		if t := s.tabByID(m.ID); t != nil && m.Kind == "show" {
+			s.work.Go(func() { s.show(t) })
+		} else if t != nil {
+			s.work.Go(t.page.Close)
+		}
+	case *answer:
+		s.answered(m)
+	case *order:
+		s.ordered(v, m.Kind)
+	default: // a second hello
+		return goodbye{websocket.StatusPolicyViolation, "out of order"}
+	}
+	return nil
+}
+
+func (s *session) answered(m *answer) {
+	switch m.T {
+	case "dialog":
+		t := s.tabByID(m.ID)
+		if t == nil {
+			return
+		}
+		if d := t.takeDialog(); d != nil {
+			s.work.Go(func() {
+				if m.OK {
+					d.Accept(m.S)
+				} else {
+					d.Dismiss()
+				}
+			})
+		}
+	case "menu", "picker":
+		s.mu.Lock()
+		t := s.front
+		s.mu.Unlock()
+		if t == nil {
+			return
+		}
+		t.mu.Lock()
+		p := t.popup
+		t.mu.Unlock()
+		switch {
+		case p.id != m.ID || !m.OK:
+		case m.T == "menu":
+			s.work.Go(func() { _, _ = t.agent.call(p.where, "pick", p.held, m.I) })
+		default:
+			s.work.Go(func() { _, _ = t.agent.call(p.where, "fill", p.held, m.S) })
+		}
+	case "login":
+		s.mu.Lock()
+		p := s.prompt
+		if p != nil && p.id == m.ID {
+			s.prompt = nil
+		}
+		s.mu.Unlock()
+		if p != nil && p.id == m.ID && m.OK {
+			s.work.Go(func() { s.logIn(p, m.User, m.S) })
+		}
+	}
+}
+
+func (s *session) ordered(v *viewer, kind string) {
+	s.mu.Lock()
+	t := s.front
+	s.mu.Unlock()
+	push := func(c chan struct{}) {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+	switch kind {
+	case "done":
+		push(s.pressed)
+	case "restart":
+		push(s.again)
+	case "cancel":
+		s.cancel(ErrCancelled)
+	case "fresh":
+		s.work.Go(s.fresh)
+	}
+	if t == nil {
+		return
+	}
+	switch kind {
+	case "back":
+		s.work.Go(t.page.Back)
+	case "forward":
+		s.work.Go(t.page.Forward)
+	case "reload":
+		t.mu.Lock()
+		crashed := t.crashed
+		t.mu.Unlock()
+		if crashed { // a crashed page takes no orders
+			s.work.Go(s.fresh)
+		} else {
+			s.work.Go(t.page.Reload)
+		}
+	case "copy":
+		s.work.Go(func() {
+			if marked := t.agent.everywhere("marked", ""); marked != "" {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				if s.view == v {
+					s.send(map[string]any{"t": "copied", "s": marked})
+				}
+			}
+		})
+	}
+}
+
+// send queues a message for the viewer, if there is one. s.mu is held.
+func (s *session) send(m any) {
+	if m, ok := m.(map[string]any); ok && m == nil || s.view == nil {
+		return
+	}
+	data, err := json.Marshal(m)
+	if err != nil {
+		return
+	}
+	select {
+	case s.view.out <- data:
+	default:
+		s.view.cancel(goodbye{websocket.StatusPolicyViolation, "too slow"})
+	}
+}
+
+// leave gives a viewer its last message.
+func (v *viewer) leave(m map[string]any, why goodbye) {
+	data, _ := json.Marshal(m)
+	select {
+	case v.out <- data:
+	default:
+	}
+	v.cancel(why)
+	<-v.written
+}
+
+// endView lets the viewer read the end of the story.
+func (s *session) endView() {
+	s.mu.Lock()
+	v := s.view
+	s.mu.Unlock()
+	if v != nil {
+		v.cancel(goodbye{websocket.StatusNormalClosure, "over"})
+		<-v.written
+	}
+}
+
+// write sends queue and pictures until the viewer is cancelled, then what is left of the queue.
+func (v *viewer) write() {
+	defer close(v.written)
+	left, number := credits, uint32(0)
+	for {
+		pictures := v.frames.ready
+		if left == 0 {
+			pictures = nil
+		}
+		select {
+		case data := <-v.out:
+			if v.put(websocket.MessageText, data) != nil {
+				v.conn.CloseNow()
+				return
+			}
+		case <-v.acks:
+			left = min(left+1, credits)
+		case <-pictures:
+			if f := v.frames.take(); f != nil {
+				number++
+				left--
+				if v.put(websocket.MessageBinary, f.message(number)) != nil {
+					v.conn.CloseNow()
+					return
+				}
+			}
+		case <-v.ctx.Done():
+			v.last()
+			return
+		}
+	}
+}
+
+func (v *viewer) put(kind websocket.MessageType, data []byte) error {
+	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+	defer cancel()
+	return v.conn.Write(ctx, kind, data)
+}
+
+func (v *viewer) last() {
+	var bye goodbye
+	if !errors.As(context.Cause(v.ctx), &bye) {
+		v.conn.CloseNow()
+		return
+	}
+	for {
+		select {
+		case data := <-v.out:
+			if v.put(websocket.MessageText, data) == nil {
+				continue
+			}
+		default:
+		}
+		break
+	}
+	v.conn.Close(bye.code, bye.text)
+}
+
+func say(conn *websocket.Conn, m map[string]any) {
+	data, _ := json.Marshal(m)
+	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+	defer cancel()
+	_ = conn.Write(ctx, websocket.MessageText, data)
+}
+
+// serveSocket checks, in this order: Origin and Host exactly, the visitor, the
+// cookie of this view, and the ticket in the first message.
+func (p *Pool) serveSocket(w http.ResponseWriter, r *http.Request) {
+	s := p.login(r.PathValue("id"))
+	origin := r.Header.Get("Origin")
+	if !slices.Contains(p.opt.Origins(), origin) || !sameHost(origin, r.Host) {
+		http.Error(w, "This page may not open a live view.", http.StatusForbidden)
+		return
+	}
+	if s == nil {
+		p.notFound(w, r)
+		return
+	}
+	if p.visitor(r, s) != nil {
+		p.notFound(w, r)
+		return
+	}
+	cookie, err := r.Cookie(viewCookie)
+	if err != nil || !s.door.knows(cookie.Value) {
+		p.notFound(w, r)
+		return
+	}
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled}) // Origin was compared above, exactly
+	if err != nil {
+		return
+	}
+	defer conn.CloseNow()
+	conn.SetReadLimit(maxMessage)
+	ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
+	defer cancel()
+	_, data, err := conn.Read(ctx)
+	if err != nil {
+		return
+	}
+	m, err := decode(data)
+	first, ok := m.(*hello)
+	if err != nil || !ok || !s.door.redeem(first.Ticket, cookie.Value) {
+		conn.Close(websocket.StatusPolicyViolation, "reload the page")
+		return
+	}
+	s.watch(conn, cookie.Value, first)
+}
