@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // catalog/ holds what we ship; catalog/loopback/ what only makes sense on one machine.
@@ -28,8 +29,11 @@ type Options struct {
 
 // Catalog is a fixed set of providers. It is safe for concurrent use; the providers
 // it hands out are shared and must not be changed (Resolve makes a copy).
+//
+// What we ship is read when it is first asked for: checking a hundred definitions
+// takes longer than the rest of a start.
 type Catalog struct {
-	byID map[string]*Provider
+	byID map[string]func() (*Provider, error)
 	ids  []string // sorted
 }
 
@@ -56,13 +60,13 @@ func (e *UnknownError) Error() string {
 // empty). Providers from dir are Custom; one whose id or name could be taken for another
 // provider's is refused. The error names every file that is wrong.
 func Load(dir string, opt Options) (*Catalog, error) {
-	c := &Catalog{byID: map[string]*Provider{}}
-	errs := c.add(embedded, "catalog", false, opt)
+	c := &Catalog{byID: map[string]func() (*Provider, error){}}
+	errs := c.ship("catalog", opt)
 	if opt.Loopback {
-		errs = append(errs, c.add(embedded, "catalog/loopback", false, opt)...)
+		errs = append(errs, c.ship("catalog/loopback", opt)...)
 	}
 	if dir != "" {
-		errs = append(errs, c.add(os.DirFS(dir), ".", true, opt)...)
+		errs = append(errs, c.add(dir, opt)...)
 	}
 	errs = append(errs, c.answer(opt.Defaults))
 	if err := errors.Join(errs...); err != nil {
@@ -94,39 +98,66 @@ func (c *Catalog) answer(defaults map[string]map[string]string) error {
 	return nil
 }
 
-func (c *Catalog) add(from fs.FS, dir string, custom bool, opt Options) []error {
-	entries, err := fs.ReadDir(from, dir)
-	if err != nil {
-		return []error{fmt.Errorf("read provider definitions: %w", err)}
+// ship enters the definitions of an embedded directory, unread.
+func (c *Catalog) ship(dir string, opt Options) []error {
+	names, err := definitions(embedded, dir)
+	for _, name := range names {
+		c.byID[strings.TrimSuffix(name, ".json")] = sync.OnceValues(func() (*Provider, error) {
+			data, err := read(embedded, dir+"/"+name)
+			if err != nil {
+				return nil, err
+			}
+			return Parse(name, data, opt)
+		})
 	}
-	var errs []error
-	for _, entry := range entries {
-		if entry.IsDir() || filepath.Ext(entry.Name()) != ".json" {
-			continue
-		}
-		name := entry.Name()
-		data, err := read(from, dir+"/"+name)
-		if err != nil {
-			errs = append(errs, &FieldError{name, "", err.Error()})
-			continue
-		}
-		p, err := Parse(name, data, opt)
-		if err == nil && custom {
-			p.Custom = true
-			err = c.original(name, p)
-		}
+	return err
+}
+
+// add enters the definitions of the owner's directory, checked.
+func (c *Catalog) add(dir string, opt Options) []error {
+	from := os.DirFS(dir)
+	names, errs := definitions(from, ".")
+	for _, name := range names {
+		p, err := c.custom(from, name, opt)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		c.byID[p.ID] = p
+		c.byID[p.ID] = func() (*Provider, error) { return p, nil }
 	}
 	return errs
 }
 
+func (c *Catalog) custom(from fs.FS, name string, opt Options) (*Provider, error) {
+	data, err := read(from, name)
+	if err != nil {
+		return nil, &FieldError{name, "", err.Error()}
+	}
+	p, err := Parse(name, data, opt)
+	if err != nil {
+		return nil, err
+	}
+	p.Custom = true
+	return p, c.original(name, p)
+}
+
+// definitions names the *.json files of a directory.
+func definitions(from fs.FS, dir string) (names []string, errs []error) {
+	entries, err := fs.ReadDir(from, dir)
+	if err != nil {
+		return nil, []error{fmt.Errorf("read provider definitions: %w", err)}
+	}
+	for _, entry := range entries {
+		if !entry.IsDir() && filepath.Ext(entry.Name()) == ".json" {
+			names = append(names, entry.Name())
+		}
+	}
+	return names, nil
+}
+
 // read takes one byte more than allowed, so that Parse can refuse the file.
 func read(from fs.FS, name string) ([]byte, error) {
-	f, err := from.Open(strings.TrimPrefix(name, "./"))
+	f, err := from.Open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +168,10 @@ func read(from fs.FS, name string) ([]byte, error) {
 // original refuses a definition that a person could take for another one.
 func (c *Catalog) original(name string, p *Provider) error {
 	for _, id := range slices.Sorted(maps.Keys(c.byID)) {
-		have := c.byID[id]
+		have, err := c.byID[id]()
+		if err != nil {
+			return err
+		}
 		switch {
 		case p.ID == have.ID:
 			return &FieldError{name, "id", "is taken by " + have.Name + "; choose another, such as " + p.ID + "-own"}
@@ -152,8 +186,8 @@ func (c *Catalog) original(name string, p *Provider) error {
 
 // Get returns the provider with exactly this id. The error is an *UnknownError.
 func (c *Catalog) Get(id string) (*Provider, error) {
-	if p, ok := c.byID[id]; ok {
-		return p, nil
+	if load, ok := c.byID[id]; ok {
+		return load()
 	}
 	return nil, &UnknownError{ID: id, Nearest: nearest(id, c.ids)}
 }
@@ -166,7 +200,10 @@ func (c *Catalog) Search(query, method string, limit int) []*Provider {
 	score := map[string]int{}
 	var found []*Provider
 	for _, id := range c.ids {
-		p := c.byID[id]
+		p, err := c.byID[id]()
+		if err != nil { // only in a file that we ship, and TestCatalog reads those
+			continue
+		}
 		if method != "" && !slices.Contains(p.Methods(), method) {
 			continue
 		}

@@ -26,7 +26,10 @@ func TestCatalog(t *testing.T) {
 	}
 	var old []string
 	for _, id := range c.ids {
-		p := c.byID[id]
+		p, err := c.Get(id)
+		if err != nil {
+			t.Fatal(err)
+		}
 		on, err := time.Parse(time.DateOnly, p.Checked.On)
 		if err != nil {
 			t.Error(err)
@@ -105,7 +108,11 @@ func TestCatalogWithoutPKCE(t *testing.T) {
 	}
 	var have []string
 	for _, id := range c.ids {
-		if o := c.byID[id].OAuth2; o != nil && o.PKCE == "none" {
+		p, err := c.Get(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o := p.OAuth2; o != nil && o.PKCE == "none" {
 			have = append(have, id)
 		}
 	}
