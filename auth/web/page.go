@@ -6,7 +6,6 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"path"
 	"strings"
 	"time"
@@ -36,6 +35,7 @@ var templates = func() map[string]*template.Template {
 var funcs = template.FuncMap{
 	"clean": clean, "clock": clock, "ago": ago, "until": until, "method": methodName, "initial": initial,
 	"state": stateName, "cause": causeText, "rule": ruleText,
+	"named": func(name string) struct{ Name string } { return struct{ Name string }{name} },
 }
 
 // layout is what the frame of every page needs.
@@ -71,11 +71,18 @@ func (s *Site) show(w http.ResponseWriter, r *http.Request, status int, name, ti
 	return nil
 }
 
-// page makes a handler of h: what fetches without a person gets an inert answer,
+// policy allows no script at all. form-action is 'self' because the provider is
+// reached by a link, not by a redirect of the form (see leave).
+const policy = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+
+// page makes a handler of serve: what fetches without a person gets an inert answer,
 // a frame is refused, a form is bounded, and an error becomes a page.
-func (s *Site) page(h func(http.ResponseWriter, *http.Request) error) http.Handler {
+func (s *Site) page(serve func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Add("Vary", "Sec-Purpose, Sec-Fetch-Dest")
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store")
 		if r.Method == http.MethodHead || prefetch(r) {
 			w.WriteHeader(http.StatusNoContent)
 			return
@@ -91,7 +98,7 @@ func (s *Site) page(h func(http.ResponseWriter, *http.Request) error) http.Handl
 				return
 			}
 		}
-		if err := h(w, r); err != nil {
+		if err := serve(w, r); err != nil {
 			s.fail(w, r, err)
 		}
 	})
@@ -120,15 +127,6 @@ func prefetch(r *http.Request) bool {
 		}
 	}
 	return false
-}
-
-// plainPath reports a path that can be taken in one way only.
-func plainPath(u *url.URL) bool {
-	if strings.ContainsAny(u.Path, "\\\x00") {
-		return false
-	}
-	clean := path.Clean("/" + u.Path)
-	return u.Path == clean || u.Path == clean+"/"
 }
 
 // static serves the embedded files, which have no directory listing.

@@ -9,7 +9,6 @@ package web
 import (
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/latchpost/latchpost/auth"
@@ -68,41 +67,25 @@ func (s *Site) Handler() http.Handler {
 	page("GET /secret/{id}", s.secret)
 	page("POST /secret/{id}", s.submitSecret)
 
+	page("GET /{$}", s.home)
+	page("GET /connections", s.connections)
+	page("POST /connections", s.changeConnections)
+	page("GET /approvals", s.approvals)
+	page("GET /approvals/{id}", s.approval)
+	page("POST /approvals/{id}", s.decide)
+	page("GET /apps", s.apps)
+	page("POST /apps", s.changeApps)
+	page("GET /activity", s.activity)
+	if s.LoginURL != "" && s.LoginURL != "/login" {
+		page("GET /login", s.login)
+	}
+
 	mux.Handle("GET /static/", http.HandlerFunc(static))
+	s.api(mux)
 	if s.Live != nil {
-		mux.Handle("/live/", s.Live)
+		mux.Handle("GET /live/", s.Live)
+		mux.Handle("POST /live/", s.Live)
 	}
 	page("GET /", s.lost)
-	return s.front(mux)
+	return mux
 }
-
-// front is what every answer has in common. Guard sets the same headers for the
-// whole listener; these hold when the pages are mounted elsewhere.
-func (s *Site) front(next http.Handler) http.Handler {
-	origin := http.NewCrossOriginProtection()
-	origin.SetDenyHandler(s.page(func(http.ResponseWriter, *http.Request) error { return errForged }))
-	next = origin.Handler(next)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/live/") { // the live view sets its own
-			next.ServeHTTP(w, r)
-			return
-		}
-		h := w.Header()
-		h.Set("Content-Security-Policy", policy)
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cache-Control", "no-store")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("X-Frame-Options", "DENY")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		if !plainPath(r.URL) { // the mux would redirect to a cleaned path
-			s.page(s.lost).ServeHTTP(w, r)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// policy allows no script at all. form-action is 'self' because the provider is
-// reached by a link, not by a redirect of the form (see leave).
-const policy = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
