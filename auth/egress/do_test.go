@@ -1,8 +1,6 @@
 package egress
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -13,12 +11,10 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"reflect"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
 // dns answers every name with its addresses and counts the questions.
@@ -229,144 +225,6 @@ func TestDoIgnoresProxyVariables(t *testing.T) {
 	c, url := newTLS(t, Options{}, func(http.ResponseWriter, *http.Request) {})
 	if _, err := get(t, c, url); err != nil || c.transport.Proxy != nil {
 		t.Fatal(err)
-	}
-}
-
-func zeros(n int64) io.Reader { return io.LimitReader(zeroReader{}, n) }
-
-type zeroReader struct{}
-
-func (zeroReader) Read(p []byte) (int, error) { clear(p); return len(p), nil }
-
-// BF-032: endless bodies, and small ones that unpack to endless ones.
-func TestDoBoundsTheBody(t *testing.T) {
-	c, url := newTLS(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
-		var to io.Writer = w
-		if r.URL.Path == "/gzip" {
-			w.Header().Set("Content-Encoding", "gzip")
-			zw := gzip.NewWriter(w)
-			defer zw.Close()
-			to = zw
-		}
-		io.Copy(to, zeros(64<<20))
-	})
-	for _, path := range []string{"/plain", "/gzip"} {
-		r := Request{Method: "GET", Target: mustParse(t, url+path), MaxBody: 100 << 10}
-		_, err := c.Do(t.Context(), r)
-		mustFail(t, err, KindTooLarge)
-		r.Truncate = true
-		res, err := c.Do(t.Context(), r)
-		if err != nil || !res.Truncated || len(res.Body) != 100<<10 {
-			t.Errorf("%s: %v", path, err)
-		}
-	}
-}
-
-// BF-032: gzip members without content never end and never grow.
-func TestDoBoundsEmptyMembers(t *testing.T) {
-	var member bytes.Buffer
-	gzip.NewWriter(&member).Close()
-	c, url := newPlain(t, Options{}, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Encoding", "gzip")
-		many := bytes.Repeat(member.Bytes(), 1000)
-		for range 10_000 {
-			if _, err := w.Write(many); err != nil {
-				return
-			}
-		}
-	})
-	if res, err := get(t, c, url); err == nil {
-		t.Fatalf("an answer of %d bytes", len(res.Body))
-	}
-}
-
-func TestDoDecodes(t *testing.T) {
-	c, url := newPlain(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Encoding", strings.TrimPrefix(r.URL.Path, "/"))
-		switch {
-		case r.URL.Query().Has("empty"):
-			w.WriteHeader(http.StatusNoContent)
-		case r.Method != "HEAD":
-			zw := gzip.NewWriter(w)
-			fmt.Fprint(zw, "hello")
-			zw.Close()
-		}
-	})
-	res, err := get(t, c, url+"/gzip")
-	if err != nil || string(res.Body) != "hello" || res.Header.Get("Content-Encoding") != "" || res.Header.Get("Content-Length") != "" {
-		t.Errorf("%+v, %v", res, err)
-	}
-	if res, err := get(t, c, url+"/gzip?empty"); err != nil || res.Status != 204 || len(res.Body) != 0 {
-		t.Errorf("%+v, %v", res, err)
-	}
-	if res, err := c.Do(t.Context(), Request{Method: "HEAD", Target: mustParse(t, url+"/gzip")}); err != nil || len(res.Body) != 0 {
-		t.Errorf("%+v, %v", res, err)
-	}
-	_, err = get(t, c, url+"/br")
-	mustFail(t, err, KindAnswer)
-}
-
-// BF-032: 10 MiB of headers, and a million of them.
-func TestDoBoundsTheHeader(t *testing.T) {
-	handler := func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/long" {
-			w.Header().Set("X-Long", strings.Repeat("a", 10<<20))
-			return
-		}
-		for i := range 100_000 {
-			w.Header().Set(fmt.Sprintf("X-%d", i), "a")
-		}
-	}
-	for _, path := range []string{"/long", "/many"} {
-		c, url := newPlain(t, Options{}, handler)
-		_, err := get(t, c, url+path)
-		if e := mustFail(t, err, KindTooLarge); !e.Sent {
-			t.Error("Sent is false")
-		}
-		// Go's HTTP/2 breaks a header off half-way and calls it a protocol error.
-		c, url = newTLS(t, Options{}, handler)
-		_, err = get(t, c, url+path)
-		mustFail(t, err, KindAnswer)
-	}
-}
-
-// BF-033: silence before the header, silence inside the body, one byte at a time; nothing is left running.
-func TestDoBoundsTime(t *testing.T) {
-	handler := func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/mute" {
-			<-r.Context().Done()
-			return
-		}
-		tick := time.NewTicker(5 * time.Millisecond)
-		defer tick.Stop()
-		for n := 0; r.Context().Err() == nil; n++ {
-			if r.URL.Path == "/half" && n > 2 {
-				<-r.Context().Done()
-			}
-			fmt.Fprint(w, "a")
-			w.(http.Flusher).Flush()
-			<-tick.C
-		}
-	}
-	for name, start := range map[string]func(*testing.T, Options, http.HandlerFunc) (*Client, string){"HTTP/1.1": newPlain, "HTTP/2": newTLS} {
-		t.Run(name, func(t *testing.T) {
-			c, url := start(t, Options{HeaderTimeout: 80 * time.Millisecond, IdleTimeout: 80 * time.Millisecond, Timeout: 300 * time.Millisecond}, handler)
-			before := runtime.NumGoroutine()
-			for _, path := range []string{"/mute", "/half", "/drip"} {
-				started := time.Now()
-				_, err := get(t, c, url+path)
-				e := mustFail(t, err, KindTimeout)
-				if !e.Sent || !errors.Is(err, context.DeadlineExceeded) || time.Since(started) > 3*time.Second {
-					t.Errorf("%s: %v after %v", path, e, time.Since(started))
-				}
-			}
-			c.CloseIdle()
-			for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; runtime.Gosched() {
-				if time.Now().After(end) {
-					t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
-				}
-			}
-		})
 	}
 }
 

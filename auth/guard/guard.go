@@ -72,7 +72,10 @@ func newGuard(opt Options) *guard {
 		opt.Class = func(string) Class { return Class{} }
 	}
 	if opt.Rate == 0 {
-		opt.Rate, opt.Burst = 5, 20
+		opt.Rate = 5
+	}
+	if opt.Burst == 0 {
+		opt.Burst = 20
 	}
 	if opt.BodyTimeout == 0 {
 		opt.BodyTimeout = 30 * time.Second

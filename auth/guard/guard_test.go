@@ -227,7 +227,7 @@ func TestPath(t *testing.T) {
 	}
 }
 
-// FuzzPath, HL-022: what passes is the same after cleaning, on any system.
+// HL-022: what passes is clean, so that no mux redirects it.
 func FuzzPath(f *testing.F) {
 	for _, s := range []string{"/a/b", "/..%2f", "//x", "/%5c", "/a/"} {
 		f.Add(s)
@@ -370,9 +370,6 @@ func TestRate(t *testing.T) {
 	now = now.Add(time.Second)
 	if got := from("192.0.2.1:5", "", "/login"); got != 200 {
 		t.Error("a second later:", got)
-	}
-	for i := range 3 * generation {
-		from(fmt.Sprintf("100.%d.%d.1:5", i>>8, i&255), "", "/login")
 	}
 	g := newGuard(opt)
 	for i := range 3 * generation {
