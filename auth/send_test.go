@@ -1,0 +1,84 @@
+package auth
+
+import (
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/latchpost/latchpost/auth/egress"
+	"github.com/latchpost/latchpost/providers"
+)
+
+// Q16, Q17: a credential goes into every place that a definition can name, once, whatever stands there already.
+func TestInject(t *testing.T) {
+	key := &Credential{Fields: map[string]Secret{"key": NewSecret("k/1?&"), "app": NewSecret("a2")}}
+	token := &Credential{AccessToken: NewSecret("t0ken"), Keep: map[string]Secret{"shop": NewSecret("s3")}}
+	tests := map[string]struct {
+		sends   []providers.Send
+		cred    *Credential
+		url     string
+		headers map[string]string
+	}{
+		"standard":    {nil, token, "https://api.example.com/v1?q=1", map[string]string{"Authorization": "Bearer t0ken"}},
+		"header":      {[]providers.Send{{In: "header", Name: "X-Auth-Token", Format: "${access_token}"}}, token, "https://api.example.com/v1?q=1", map[string]string{"X-Auth-Token": "t0ken", "Authorization": ""}},
+		"two headers": {[]providers.Send{{In: "header", Name: "X-Key", Format: "${key}"}, {In: "header", Name: "X-App", Format: "${app}"}}, key, "https://api.example.com/v1?q=1", map[string]string{"X-Key": "k/1?&", "X-App": "a2", "Authorization": ""}},
+		"query":       {[]providers.Send{{In: "query", Name: "q", Format: "${key}"}}, key, "https://api.example.com/v1?q=k%2F1%3F%26", map[string]string{"Authorization": ""}},
+		"path":        {[]providers.Send{{In: "path", Format: "/bot${key}"}}, key, "https://api.example.com/botk%2F1%3F&/v1?q=1", nil},
+		"plain path":  {[]providers.Send{{In: "path", Format: "/bot${app}"}}, key, "https://api.example.com/bota2/v1?q=1", nil},
+		"basic":       {[]providers.Send{{In: "basic", Name: "${app}", Format: "${key}"}}, key, "https://api.example.com/v1?q=1", map[string]string{"Authorization": "Basic " + base64.StdEncoding.EncodeToString([]byte("a2:k/1?&"))}},
+		"cookies":     {[]providers.Send{{In: "cookie", Name: "sid", Format: "${app}"}, {In: "cookie", Name: "u", Format: "1${app}"}}, key, "https://api.example.com/v1?q=1", map[string]string{"Cookie": "sid=a2; u=1a2"}},
+		"none":        {[]providers.Send{{In: "none"}}, token, "https://api.example.com/v1?q=1", map[string]string{"Authorization": ""}},
+		"kept":        {[]providers.Send{{In: "header", Name: "X-Shop", Format: "${shop}"}}, token, "https://api.example.com/v1?q=1", map[string]string{"X-Shop": "s3"}},
+	}
+	for name, test := range tests {
+		p := &providers.Provider{
+			OAuth2: &providers.OAuth2{Response: providers.Response{Keep: map[string]providers.Keep{"shop": {Path: "shop", Secret: true}}}},
+			API:    providers.API{Send: test.sends, Headers: map[string]string{"X-Version": "2026-01-01", "X-Tenant": "${tenant}"}},
+			APIKey: &providers.APIKey{Send: test.sends, Fields: []providers.Field{{Name: "key"}, {Name: "app"}}},
+			Vars:   map[string]providers.Var{"tenant": {Pattern: "^[a-z]+$"}},
+		}
+		method := MethodOAuthCode
+		if test.cred == key {
+			method = MethodAPIKey
+		}
+		target, err := egress.Parse("https://api.example.com/v1?q=1", egress.ParseOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		given := http.Header{"Authorization": {"Bearer mine"}, "Cookie": {"sid=mine"}, "X-Auth-Token": {"mine", "mine too"}, "X-Version": {"mine"}, "Accept": {"*/*"}}
+		got, header, err := inject(p, test.cred, method, map[string]string{"tenant": "acme"}, target, given)
+		if name == "path" { // a key that cannot be one segment is refused and not sent somewhere else
+			if err == nil {
+				t.Errorf("path: %s", got)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got.String() != test.url {
+			t.Errorf("%s: %s, want %s", name, got, test.url)
+		}
+		for field, want := range test.headers {
+			if values := header[field]; len(values) > 1 || header.Get(field) != want {
+				t.Errorf("%s: %s is %q, want %q", name, field, values, want)
+			}
+		}
+		if header.Get("X-Version") != "2026-01-01" || header.Get("X-Tenant") != "acme" || header.Get("Accept") != "*/*" || given.Get("Authorization") != "Bearer mine" {
+			t.Errorf("%s: header %v", name, header)
+		}
+	}
+}
+
+// A value that the definition needs and nobody has is an error that tells no other value.
+func TestInjectWithoutValue(t *testing.T) {
+	p := &providers.Provider{ID: "p", Name: "P", API: providers.API{Send: []providers.Send{{In: "header", Name: "X", Format: "${access_token}${refresh_token}"}}}}
+	target, _ := egress.Parse("https://api.example.com/", egress.ParseOptions{})
+	_, _, err := inject(p, &Credential{AccessToken: NewSecret("canary-token")}, MethodOAuthCode, nil, target, nil)
+	if !errors.Is(err, ErrConfig) || strings.Contains(err.Error(), "canary-token") {
+		t.Errorf("%v", err)
+	}
+}
