@@ -43,6 +43,9 @@ func (b *Browser) Cookies(address string) []*http.Cookie {
 type Visit struct {
 	Left string // the address a redirect led to on another server, or empty
 	Page string // the text of the last page, if the walk ended on one
+
+	// Links are the addresses that the last page leads to, in its order.
+	Links []string
 }
 
 // maxSteps ends a walk that goes round in circles, as with a wrong password.
@@ -87,7 +90,7 @@ func (b *Browser) Walk(ctx context.Context, start string) (Visit, error) {
 		}
 		form := first(document, "form")
 		if form == nil {
-			return Visit{Page: text(document)}, nil
+			return Visit{Page: text(document), Links: links(document, req.URL)}, nil
 		}
 		if req, err = b.submit(ctx, req.URL, form); err != nil {
 			return Visit{}, err
@@ -112,6 +115,7 @@ func (b *Browser) submit(ctx context.Context, page *url.URL, form *html.Node) (*
 			if !slices.Contains(b.Untick, value) {
 				values.Add(name, value)
 			}
+		case node.Data == "input" && attr(node, "type") == "radio" && !has(node, "checked"):
 		case node.Data == "select":
 			value = attr(first(node, "option"), "value")
 			if fill, ok := b.Fill[name]; ok {
@@ -153,6 +157,23 @@ func attr(node *html.Node, name string) string {
 		}
 	}
 	return ""
+}
+
+func has(node *html.Node, name string) bool {
+	return slices.ContainsFunc(node.Attr, func(a html.Attribute) bool { return a.Key == name })
+}
+
+func links(root *html.Node, page *url.URL) []string {
+	var found []string
+	for node := range root.Descendants() {
+		if node.Type != html.ElementNode || node.Data != "a" {
+			continue
+		}
+		if target, err := page.Parse(attr(node, "href")); err == nil {
+			found = append(found, target.String())
+		}
+	}
+	return found
 }
 
 func text(root *html.Node) string {

@@ -1,0 +1,28 @@
+# make test is all that a newcomer needs: it installs what the tests need on a Debian
+# machine with Go and Node, and runs everything.
+
+GO ?= go
+
+.PHONY: build test tools bench bench-live fuzz vuln
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o latchpost .
+
+test: tools
+	$(GO) test -race -timeout 30m ./...
+
+tools:
+	.ci/tools
+
+bench:
+	$(GO) test -run '^$$' -bench '^BenchmarkTargets$$' -benchtime 1x -timeout 30m . | grep '^{'
+
+bench-live: tools
+	$(GO) test -run '^$$' -bench '^BenchmarkLive$$' -benchtime 1x -timeout 20m ./browserlogin | grep '^{'
+
+fuzz:
+	.ci/fuzz 60s
+
+# Needs the vulnerability database, which is not reachable from everywhere.
+vuln:
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@latest ./...

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+func appFlags(fs *flag.FlagSet, s *settings) {
+	fs.StringVar(&s.clientID, "client-id", "", "`id` of the OAuth app; its secret is asked on the terminal or read from standard input")
+	jsonFlag(fs, s)
+}
+
+// app keeps OAuth apps. Secrets come from the terminal or standard input, never from a flag.
+func app(ctx context.Context, s *settings, args []string) error {
+	if len(args) == 0 || args[0] != "list" && len(args) != 2 {
+		return usagef("app takes set PROVIDER, remove PROVIDER or list")
+	}
+	h, err := open(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	desk := h.vault.Desk(auth.Local)
+	switch args[0] {
+	case "set":
+		return setApp(ctx, s, h, args[1])
+	case "remove":
+		if err := desk.RemoveApp(ctx, args[1]); err != nil {
+			return err
+		}
+		fmt.Fprintf(s.out, "The OAuth app of %s is forgotten.\n", args[1])
+		return nil
+	case "list":
+		apps, err := desk.Apps(ctx)
+		if err != nil {
+			return err
+		}
+		type app struct {
+			Provider string `json:"provider"`
+			ClientID string `json:"client_id"`
+			Secret   bool   `json:"has_secret"`
+			Set      string `json:"set_at"`
+		}
+		lines := make([]app, len(apps))
+		for i, a := range apps {
+			lines[i] = app{a.Provider, a.ClientID, a.Sealed != nil, stamp(a.CreatedAt)}
+		}
+		return show(s, lines, "PROVIDER\tCLIENT ID\tSECRET\tSET", func(a app) string {
+			return fmt.Sprintf("%s\t%s\t%t\t%s", a.Provider, a.ClientID, a.Secret, a.Set)
+		})
+	}
+	return usagef("app takes set PROVIDER, remove PROVIDER or list")
+}
+
+func setApp(ctx context.Context, s *settings, h *house, provider string) error {
+	if s.clientID == "" {
+		return usagef("app set needs --client-id")
+	}
+	if _, err := h.vault.Catalog.Get(provider); err != nil {
+		return err
+	}
+	secret, err := askSecret(s, "Client secret of "+provider+" (empty for a public client): ")
+	if err != nil {
+		return err
+	}
+	if err := h.vault.Desk(auth.Local).SetApp(ctx, provider, s.clientID, secret, s.defaults()[provider]); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "The OAuth app of %s is set. Register this redirect URI there: %s/callback/%s\n", provider, h.door.URL(), provider)
+	return nil
+}
+
+// askSecret reads one line: without echo from a terminal, as it is from a pipe.
+func askSecret(s *settings, question string) (auth.Secret, error) {
+	if f, ok := s.in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		fmt.Fprint(s.err, question)
+		line, err := term.ReadPassword(int(f.Fd()))
+		fmt.Fprintln(s.err)
+		return auth.NewSecret(strings.TrimSpace(string(line))), err
+	}
+	line, err := bufio.NewReader(io.LimitReader(s.in, 64<<10)).ReadString('\n')
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return auth.NewSecret(strings.TrimSpace(line)), err
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"github.com/latchpost/latchpost/providers"
+	"github.com/latchpost/latchpost/store"
+)
+
+func doctorFlags(fs *flag.FlagSet, s *settings) {
+	listenFlags(fs, s)
+	jsonFlag(fs, s)
+	fs.BoolVar(&s.ballast, "release-ballast", false, "delete the file that is kept for a full disk, so that there is room to work")
+}
+
+// finding is one line of the doctor's report.
+type finding struct {
+	Part   string `json:"part"`
+	OK     bool   `json:"ok"`
+	Says   string `json:"says"`             // what is, or what is wrong
+	Effect string `json:"effect,omitempty"` // what does not work because of it, and what to do
+}
+
+// doctor looks at every part by itself and says what is wrong, in words. It exits
+// with 1 when something is.
+func doctor(ctx context.Context, s *settings, args []string) error {
+	if len(args) > 0 {
+		return usagef("doctor takes no arguments")
+	}
+	if s.ballast { // before the store is opened: with a full disk it cannot be
+		freed, err := store.ReleaseBallast(s.data)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(s.err, "%d bytes are free now; make more room soon, then the file is laid again\n", freed)
+	}
+	findings := []finding{s.checkDefinitions()}
+	h, err := open(ctx, s)
+	if err != nil {
+		findings = append(findings, finding{"key and store", false, err.Error(), "nothing works until this is mended"})
+	} else {
+		defer h.Close()
+		findings = append(findings, h.checkKey(), h.checkStore(ctx), h.checkAudit(ctx), h.checkPort(ctx))
+	}
+	findings = append(findings, s.checkClock(), checkChromium())
+	wrong := false
+	for _, f := range findings {
+		wrong = wrong || !f.OK
+		if s.json {
+			if err := json.NewEncoder(s.out).Encode(f); err != nil {
+				return err
+			}
+			continue
+		}
+		mark := "ok   "
+		if !f.OK {
+			mark = "WRONG"
+		}
+		fmt.Fprintf(s.out, "%s  %-14s %s\n", mark, f.Part, f.Says)
+		if f.Effect != "" {
+			fmt.Fprintf(s.out, "                      %s\n", f.Effect)
+		}
+	}
+	if wrong {
+		return errors.New("something is wrong; the lines above say what, and what to do")
+	}
+	return nil
+}
+
+func (s *settings) checkDefinitions() finding {
+	c, err := providers.Load(s.providers, providers.Options{Loopback: s.unsafeLoopback})
+	if err != nil {
+		return finding{"definitions", false, err.Error(), "correct the file, or start without --providers"}
+	}
+	return finding{"definitions", true, fmt.Sprintf("%d providers", len(c.Search("", "", 10000))), ""}
+}
+
+func (h *house) checkKey() finding {
+	return finding{"key", true, "opens this store (" + h.settings.keyURL() + ")", ""}
+}
+
+func (h *house) checkStore(ctx context.Context) finding {
+	if err := h.db.Check(ctx); err != nil {
+		return finding{"store", false, err.Error(), "what it holds may be lost in part; latchpost restore brings back a backup"}
+	}
+	return finding{"store", true, h.settings.storeURL(), ""}
+}
+
+func (h *house) checkAudit(ctx context.Context) finding {
+	report, err := h.audit.Verify(ctx)
+	if err != nil {
+		return finding{"audit", false, err.Error(), "somebody or something changed the record outside of Latchpost; keep a copy and look into it"}
+	}
+	return finding{"audit", true, fmt.Sprintf("%d events, the chain is whole", report.Events), ""}
+}
+
+// checkPort tells a neighbour of ours from a stranger.
+func (h *house) checkPort(ctx context.Context) finding {
+	l, err := net.Listen("tcp", h.settings.listen)
+	switch {
+	case err == nil:
+		_ = l.Close()
+		return finding{"port", true, h.settings.listen + " is free", ""}
+	case errors.Is(err, syscall.EADDRINUSE) && h.door.neighbour(ctx):
+		return finding{"port", true, h.settings.listen + " is served by another process of this store", ""}
+	case errors.Is(err, syscall.EADDRINUSE):
+		return finding{"port", false, h.settings.listen + " belongs to another program", "providers that insist on an exact redirect URI refuse sign-ins; end that program, or choose a port with --listen"}
+	}
+	return finding{"port", false, err.Error(), "choose another address with --listen"}
+}
+
+// checkClock compares the clock with the store's last change: tokens are judged by it.
+func (s *settings) checkClock() finding {
+	now := time.Now()
+	if info, err := os.Stat(s.data); err == nil && info.ModTime().After(now.Add(2*time.Minute)) {
+		return finding{"clock", false, "the clock stands before the store's last change", "tokens look fresh that are not; set the clock (NTP)"}
+	}
+	if now.Year() < 2025 {
+		return finding{"clock", false, "the clock says " + now.Format(time.DateOnly), "TLS and tokens fail; set the clock (NTP)"}
+	}
+	return finding{"clock", true, now.UTC().Format(time.RFC3339), ""}
+}
+
+func checkChromium() finding {
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return finding{"browser", true, path, ""}
+		}
+	}
+	return finding{"browser", true, "no Chromium here: browser logins are off, all else works", ""}
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/latchpost/latchpost/auth/guard"
+)
+
+// door is where people come in: the listener that serves pages and callbacks.
+//
+// Every MCP host starts its own stdio process, and all of them share one store. The
+// one that gets the port serves the pages of all; the others watch it and one of
+// them takes over when it goes. That the neighbour on the port is really one of ours
+// is proven with a key that only processes of this store have.
+type door struct {
+	listen string
+	fixed  string // --base-url
+	prove  func([]byte) []byte
+	log    *slog.Logger
+	url    atomic.Pointer[string]
+}
+
+const watchInterval = 300 * time.Millisecond
+
+func newDoor(s *settings, prove func([]byte) []byte, log *slog.Logger) *door {
+	d := &door{listen: s.listen, fixed: s.baseURL, prove: prove, log: log}
+	d.moveTo(s.listen)
+	return d
+}
+
+// URL is the base of all links, without a slash at the end.
+func (d *door) URL() string { return *d.url.Load() }
+
+func (d *door) moveTo(address string) {
+	url := d.fixed
+	if url == "" {
+		url = "http://" + address
+	}
+	d.url.Store(&url)
+}
+
+// Share serves pages on the port, or leaves that to a neighbour until it goes. It
+// returns once links work, with a function that waits for the end, which ctx brings.
+func (d *door) Share(ctx context.Context, pages func(authority string) *http.Server) (wait func() error, err error) {
+	l, err := guard.Listen(ctx, d.listen, guard.Options{})
+	if errors.Is(err, syscall.EADDRINUSE) && !d.neighbour(ctx) {
+		d.log.Warn("the port belongs to another program; links use a free one. Providers that insist on an exact redirect URI will refuse it: end that program, or choose a port with --listen", "port", d.listen)
+		l, err = guard.Listen(ctx, "127.0.0.1:0", guard.Options{})
+	}
+	if err != nil && !errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("listening on %s: %w; choose another address with --listen", d.listen, err)
+	}
+	done := make(chan error, 1)
+	if l != nil {
+		d.moveTo(l.Addr().String())
+	}
+	go func() { done <- d.serveOrWatch(ctx, l, pages) }()
+	return func() error { return <-done }, nil
+}
+
+// serveOrWatch ends with ctx.
+func (d *door) serveOrWatch(ctx context.Context, l net.Listener, pages func(string) *http.Server) error {
+	for l == nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(watchInterval):
+		}
+		if got, err := guard.Listen(ctx, d.listen, guard.Options{}); err == nil {
+			l = got
+			d.log.Info("took over the port", "address", d.listen)
+		}
+	}
+	return d.serve(ctx, l, pages(l.Addr().String()))
+}
+
+// serve answers until ctx ends, and lets requests that run finish.
+func (d *door) serve(ctx context.Context, l net.Listener, srv *http.Server) error {
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(l) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	defer cancel()
+	if err := srv.Shutdown(grace); err != nil {
+		return srv.Close()
+	}
+	return nil
+}
+
+// health is the answer of /healthz.
+type health struct {
+	Service string `json:"service"`
+	Proof   string `json:"proof,omitempty"` // MAC over the challenge, under a key of this store
+}
+
+// Health says that the process lives, and proves whose it is when asked with ?challenge=.
+func (d *door) Health(w http.ResponseWriter, r *http.Request) {
+	h := health{Service: "latchpost"}
+	if challenge := r.URL.Query().Get("challenge"); challenge != "" && len(challenge) <= 64 {
+		h.Proof = hex.EncodeToString(d.prove([]byte(challenge)))
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(h)
+}
+
+// neighbour reports whether the process on the port belongs to this store.
+func (d *door) neighbour(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	challenge := rand.Text()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.listen+"/healthz?challenge="+challenge, nil)
+	if err != nil {
+		return false
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Do(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	var h health
+	if err := json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 4<<10)).Decode(&h); err != nil {
+		return false
+	}
+	proof, err := hex.DecodeString(h.Proof)
+	return err == nil && hmac.Equal(proof, d.prove([]byte(challenge)))
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+// line is a connection in list --json.
+type line struct {
+	Provider string   `json:"provider"`
+	Account  string   `json:"account"`
+	Method   string   `json:"method"`
+	State    string   `json:"state"`
+	Cause    string   `json:"cause,omitempty"`
+	Scopes   []string `json:"scopes,omitempty"`
+	Expires  string   `json:"expires_at,omitempty"`    // of the access token or session
+	SignIn   string   `json:"sign_in_until,omitempty"` // when the user has to sign in again
+	Used     string   `json:"last_used_at,omitempty"`
+	Clients  []string `json:"clients,omitempty"`
+}
+
+// list shows the connections.
+func list(ctx context.Context, s *settings, args []string) error {
+	if len(args) > 0 {
+		return usagef("list takes no arguments")
+	}
+	h, err := open(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	desk := h.vault.Desk(auth.Local)
+	found, err := desk.Connections(ctx)
+	if err != nil {
+		return err
+	}
+	grants, err := desk.Grants(ctx)
+	if err != nil {
+		return err
+	}
+	lines := make([]line, len(found))
+	for i, c := range found {
+		lines[i] = line{
+			Provider: c.Provider, Account: c.Account, Method: c.Method, State: string(c.State), Cause: c.Cause, Scopes: c.Scopes,
+			Expires: stamp(c.ExpiresAt), SignIn: stamp(c.RefreshExpiresAt), Used: stamp(c.LastUsedAt), Clients: clients(grants, c.ID),
+		}
+	}
+	if len(lines) == 0 && !s.json {
+		fmt.Fprintln(s.out, "Nothing is connected. latchpost connect PROVIDER signs in; latchpost providers shows what there is.")
+		return nil
+	}
+	return show(s, lines, "PROVIDER\tACCOUNT\tSTATE\tLAST USED\tCLIENTS", func(l line) string {
+		state := l.State
+		if l.Cause != "" {
+			state += " (" + l.Cause + ")"
+		}
+		return strings.Join([]string{l.Provider, l.Account, state, orDash(l.Used), orDash(strings.Join(l.Clients, ", "))}, "\t")
+	})
+}
+
+// clients says who may do what with a connection: claude-code (read).
+func clients(grants []auth.Grant, connection string) []string {
+	var out []string
+	for _, g := range grants {
+		if g.Connection == connection {
+			what := g.Access
+			if g.Kind == auth.Release {
+				what = "raw credential"
+			}
+			out = append(out, fmt.Sprintf("%s (%s)", g.Client, what))
+		}
+	}
+	return out
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// show prints items as a table, or with --json as one object a line.
+func show[T any](s *settings, items []T, head string, row func(T) string) error {
+	if s.json {
+		enc := json.NewEncoder(s.out)
+		for _, item := range items {
+			if err := enc.Encode(item); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, head)
+	for _, item := range items {
+		fmt.Fprintln(w, row(item))
+	}
+	return w.Flush()
+}
+
+func revokeFlags(fs *flag.FlagSet, s *settings) {
+	fs.StringVar(&s.account, "account", "", "`label` of the account, when there are several")
+}
+
+// revoke ends a connection.
+func revoke(ctx context.Context, s *settings, args []string) error {
+	if len(args) != 1 {
+		return usagef("revoke takes one provider")
+	}
+	h, err := open(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	ended, err := h.vault.Desk(auth.Local).Revoke(ctx, auth.Unwanted{Provider: args[0], Account: s.account})
+	if err != nil {
+		return err
+	}
+	for _, c := range ended.Connections {
+		fmt.Fprintf(s.out, "%s (%s) is revoked here; at the provider: %s.\n", c.Provider, c.Account, atProvider[c.AtProvider])
+	}
+	return nil
+}
+
+var atProvider = map[string]string{
+	auth.AtProviderRevoked: "revoked too",
+	auth.AtProviderUnknown: "not known yet, it is told again later",
+	auth.LocalOnly:         "it offers no way to do it, so end the access on its own settings page as well",
+}
+
+// listProviders shows what can be connected.
+func listProviders(ctx context.Context, s *settings, args []string) error {
+	h, err := open(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	found, err := h.vault.Providers(ctx, auth.Caller{Owner: auth.Local}, strings.Join(args, " "), "", 500)
+	if err != nil {
+		return err
+	}
+	type provider struct {
+		ID      string   `json:"id"`
+		Name    string   `json:"name"`
+		Methods []string `json:"methods"`
+		Ready   bool     `json:"ready"`
+		Missing string   `json:"missing,omitempty"`
+	}
+	lines := make([]provider, len(found))
+	for i, p := range found {
+		lines[i] = provider{p.ID, p.Name, p.Methods, p.Ready, p.Missing}
+	}
+	if len(lines) == 0 && !s.json {
+		return fmt.Errorf("no provider matches %q; latchpost providers shows all", strings.Join(args, " "))
+	}
+	return show(s, lines, "ID\tNAME\tMETHODS\tREADY", func(p provider) string {
+		ready := "yes"
+		if !p.Ready {
+			ready = "needs an OAuth app"
+		}
+		return strings.Join([]string{p.ID, p.Name, strings.Join(p.Methods, " "), ready}, "\t")
+	})
+}

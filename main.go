@@ -1,0 +1,148 @@
+// Command latchpost is a credential broker for AI agents: an MCP server that signs
+// people in, keeps what comes of it, and makes the calls for the agent.
+//
+// main holds the command table; open.go puts the parts together; each command is
+// one short function in a file of its name.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/auth/seal"
+)
+
+// Exit codes, documented in docs/commands.md.
+const (
+	exitDone      = 0
+	exitFailed    = 1
+	exitUsage     = 2
+	exitNeedsUser = 3 // a sign-in or an approval waits
+)
+
+// command is a line of the table. flags declares what the command takes beyond the
+// common flags; run gets the arguments that are left.
+type command struct {
+	name  string
+	args  string // as shown in help
+	usage string // one line
+	flags func(*flag.FlagSet, *settings)
+	run   func(context.Context, *settings, []string) error
+}
+
+func commands() []command {
+	return []command{
+		{"stdio", "", "serve one MCP host on standard input and output", listenFlags, stdio},
+		{"serve", "", "serve remote agents over HTTP", serveFlags, serve},
+		{"demo", "", "see it work: practice provider, agent and all", demoFlags, demo},
+		{"connect", "PROVIDER", "sign in to a provider from the command line", connectFlags, connect},
+		{"list", "", "show the connections", jsonFlag, list},
+		{"revoke", "PROVIDER", "end a connection, here and at the provider", revokeFlags, revoke},
+		{"providers", "[QUERY]", "show what can be connected", jsonFlag, listProviders},
+		{"app", "set|list|remove [PROVIDER]", "keep OAuth apps (client id and secret)", appFlags, app},
+		{"doctor", "", "say what is wrong, in words", doctorFlags, doctor},
+		{"version", "", "print the version", jsonFlag, version},
+	}
+}
+
+// errUsage is for what the person typed wrongly: exit code 2.
+type errUsage struct{ text string }
+
+func (e errUsage) Error() string { return e.text }
+
+func usagef(format string, args ...any) error { return errUsage{fmt.Sprintf(format, args...)} }
+
+func main() { os.Exit(latchpost()) }
+
+func latchpost() int {
+	if err := seal.HardenProcess(); err != nil {
+		fmt.Fprintln(os.Stderr, "latchpost: memory of this process can be read by others:", err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, os.Args[1:], &settings{in: os.Stdin, out: os.Stdout, err: os.Stderr})
+}
+
+// run finds the command, reads its flags and tells how it ended.
+func run(ctx context.Context, args []string, s *settings) int {
+	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
+		return help(s, args)
+	}
+	for _, c := range commands() {
+		if c.name != args[0] {
+			continue
+		}
+		fs := newFlags(c, s)
+		rest, err := parse(fs, args[1:])
+		if err == nil {
+			err = c.run(ctx, s, rest)
+		}
+		return s.report(c, err)
+	}
+	fmt.Fprintf(s.err, "latchpost: there is no command %q; latchpost help shows them\n", args[0])
+	return exitUsage
+}
+
+// report writes an error as one clear line and gives the exit code.
+func (s *settings) report(c command, err error) int {
+	var (
+		wrong    errUsage
+		required *auth.AuthRequired
+		approval *auth.ApprovalRequired
+	)
+	switch {
+	case err == nil, errors.Is(err, context.Canceled):
+		return exitDone
+	case errors.Is(err, flag.ErrHelp):
+		helpFor(s.out, c, s)
+		return exitDone
+	case errors.As(err, &required), errors.As(err, &approval):
+		fmt.Fprintln(s.err, "latchpost:", err)
+		return exitNeedsUser
+	case errors.As(err, &wrong):
+		fmt.Fprintf(s.err, "latchpost: %s\nlatchpost help %s shows how it is used\n", wrong.text, c.name)
+		return exitUsage
+	}
+	fmt.Fprintln(s.err, "latchpost:", err)
+	return exitFailed
+}
+
+func help(s *settings, args []string) int {
+	if len(args) > 1 {
+		for _, c := range commands() {
+			if c.name == args[1] {
+				helpFor(s.out, c, s)
+				return exitDone
+			}
+		}
+		fmt.Fprintf(s.err, "latchpost: there is no command %q; latchpost help shows them\n", args[1])
+		return exitUsage
+	}
+	fmt.Fprint(s.out, "Latchpost signs in to services for AI agents; the agents never see a secret.\n\nUsage: latchpost COMMAND [flags]\n\n")
+	for _, c := range commands() {
+		fmt.Fprintf(s.out, "  %-42s %s\n", strings.TrimSpace(c.name+" "+c.args), c.usage)
+	}
+	fmt.Fprint(s.out, "\nlatchpost help COMMAND shows its flags. Every flag can be set in the environment:\n--base-url is LATCHPOST_BASE_URL. Exit codes: 0 done, 1 failed, 2 wrong use, 3 needs the user.\n")
+	return exitDone
+}
+
+// helpFor is made from the flags, so that it cannot say something else than they do.
+func helpFor(w io.Writer, c command, s *settings) {
+	fmt.Fprintf(w, "Usage: latchpost %s [flags]\n\n%s\n\n", strings.TrimSpace(c.name+" "+c.args), strings.ToUpper(c.usage[:1])+c.usage[1:]+".")
+	newFlags(c, s).VisitAll(func(f *flag.Flag) {
+		kind, usage := flag.UnquoteUsage(f)
+		fmt.Fprintf(w, "  --%-24s %s", strings.TrimSpace(f.Name+" "+strings.ToUpper(kind)), usage)
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" {
+			fmt.Fprintf(w, " (default %s)", f.DefValue)
+		}
+		fmt.Fprintln(w)
+	})
+}

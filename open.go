@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+
+	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/auth/egress"
+	"github.com/latchpost/latchpost/auth/seal"
+	"github.com/latchpost/latchpost/providers"
+	"github.com/latchpost/latchpost/store"
+)
+
+// house is everything that was put together for one command.
+type house struct {
+	settings *settings
+	log      *slog.Logger
+	db       *store.DB
+	box      *seal.Box
+	audit    *store.Log
+	vault    *auth.Vault
+	door     *door
+}
+
+// open puts the parts together. What is wrong with key, store or definitions is one
+// clear line, and nothing is changed then.
+func open(ctx context.Context, s *settings) (*house, error) {
+	log, err := s.logger()
+	if err != nil {
+		return nil, err
+	}
+	for _, warning := range s.unsafe() {
+		log.Warn("unsafe flag", "flag", warning)
+	}
+	catalog, err := providers.Load(s.providers, providers.Options{Loopback: s.unsafeLoopback, Defaults: s.defaults()})
+	if err != nil {
+		return nil, err
+	}
+	for name := range s.released() {
+		if _, err := catalog.Get(name); err != nil && name != "*" {
+			return nil, usagef("--release: %s", err)
+		}
+	}
+	h := &house{settings: s, log: log}
+	if h.db, err = openStore(ctx, s, log); err != nil {
+		return nil, err
+	}
+	if h.box, err = openBox(ctx, s, h.db); err != nil {
+		return nil, errors.Join(err, h.db.Close())
+	}
+	h.audit = h.db.AuditLog(h.box.MAC("audit"))
+	h.door = newDoor(s, h.box.MAC("door"), log)
+	out := egress.New(egress.Options{Loopback: s.unsafeLoopback, UserAgent: "latchpost/" + buildVersion()})
+	h.vault = &auth.Vault{
+		Catalog: catalog, Connectors: connectors(out, s), Box: h.box, Out: out,
+		Connections: h.db, Refreshes: h.db, Requests: h.db, Pending: h.db, Apps: h.db,
+		Grants: h.db, Approvals: h.db, Revocations: h.db, Audit: h.audit,
+		BaseURL: h.door.URL, Release: s.released(), Loopback: s.unsafeLoopback, Log: log,
+	}
+	return h, nil
+}
+
+// connectors are the ways to sign in; a new one is a line here.
+func connectors(out *egress.Client, s *settings) []auth.Connector {
+	oauth := &auth.OAuth{Out: out, Loopback: s.unsafeLoopback}
+	return []auth.Connector{
+		&auth.OAuthCode{OAuth: oauth},
+		&auth.DeviceCode{OAuth: oauth},
+		&auth.ClientCredentials{OAuth: oauth},
+		&auth.APIKey{Out: out, Loopback: s.unsafeLoopback},
+	}
+}
+
+// openStore falls back to reading when the store cannot be written: what exists can
+// then still be looked at, and every release is refused with the reason.
+func openStore(ctx context.Context, s *settings, log *slog.Logger) (*store.DB, error) {
+	opt := store.Options{URL: s.storeURL(), Dir: s.data, Log: log}
+	db, err := store.Open(ctx, opt)
+	if errors.Is(err, store.ErrReadOnly) {
+		opt.ReadOnly = true
+		readable, readErr := store.Open(ctx, opt)
+		if readErr == nil {
+			log.Warn("the store is read-only: nothing can be released or connected", "error", err)
+			return readable, nil
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store %s: %w", s.storeURL(), err)
+	}
+	return db, nil
+}
+
+// openBox finds the master key. It makes one only for a store that has no data keys
+// yet: a lost key is never replaced silently, because that would lose everything.
+func openBox(ctx context.Context, s *settings, db *store.DB) (*seal.Box, error) {
+	kek, err := seal.OpenKEK(ctx, s.keyURL())
+	if errors.Is(err, seal.ErrNoKey) {
+		keys, keysErr := db.Keys(ctx)
+		if keysErr != nil {
+			return nil, keysErr
+		}
+		if len(keys) > 0 {
+			return nil, fmt.Errorf("%w; this store needs key %s: put it back, or name it with --key", err, keys[0].KEK)
+		}
+		kek, err = seal.CreateKEK(ctx, s.keyURL())
+		if errors.Is(err, seal.ErrKeyExists) || errors.Is(err, fs.ErrExist) { // another process was first
+			kek, err = seal.OpenKEK(ctx, s.keyURL())
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return seal.NewBox(ctx, kek, db)
+}
+
+// Close ends what open began.
+func (h *house) Close() error { return h.db.Close() }

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"flag"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// settings are the values of all flags, and the streams of the process.
+type settings struct {
+	in       io.Reader
+	out, err io.Writer
+
+	data, store, key, providers string
+	logLevel                    string
+	listen, baseURL             string
+	release                     string
+	unsafeLoopback              bool
+
+	json    bool
+	account string
+	method  string
+	scopes  string
+
+	clientID string
+	vars     vars
+
+	demo    demoSettings
+	serve   serveSettings
+	ballast bool
+}
+
+// vars collects repeated --var PROVIDER.NAME=VALUE.
+type vars map[string]string
+
+func (v *vars) String() string { return "" }
+
+func (v *vars) Set(s string) error {
+	name, value, ok := strings.Cut(s, "=")
+	if _, _, dotted := strings.Cut(name, "."); !ok || !dotted {
+		return usagef("write it as PROVIDER.NAME=VALUE")
+	}
+	if *v == nil {
+		*v = vars{}
+	}
+	(*v)[name] = value
+	return nil
+}
+
+// newFlags declares the common flags and those of one command.
+func newFlags(c command, s *settings) *flag.FlagSet {
+	fs := flag.NewFlagSet(c.name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.StringVar(&s.data, "data", defaultData(), "data `dir`ectory, made 0700 when it is not there")
+	fs.StringVar(&s.store, "store", "", "`url` of the store: sqlite:PATH or postgres://… (default sqlite: in the data directory)")
+	fs.StringVar(&s.key, "key", "", "`url` of the master key: file:PATH, env:NAME, keyring:SERVICE/USER or exec:COMMAND (default a file beside the data directory)")
+	fs.StringVar(&s.providers, "providers", "", "`dir`ectory with your own provider definitions")
+	fs.Var(&s.vars, "var", "`provider.name=value` answers a question of a definition beforehand; may be repeated")
+	fs.StringVar(&s.logLevel, "log-level", "warn", "`level` of the log on standard error: debug, info, warn or error")
+	fs.BoolVar(&s.unsafeLoopback, "unsafe-loopback", false, "let provider and API addresses be http on 127.0.0.1 (tests and demo)")
+	if c.flags != nil {
+		c.flags(fs, s)
+	}
+	return fs
+}
+
+func listenFlags(fs *flag.FlagSet, s *settings) {
+	fs.StringVar(&s.listen, "listen", "127.0.0.1:7823", "`address` that serves pages and callbacks")
+	fs.StringVar(&s.baseURL, "base-url", "", "`url` under which people reach the pages (default http:// and the address)")
+	fs.StringVar(&s.release, "release", "", "`providers` whose raw access token clients may have: none, or names with commas")
+}
+
+func jsonFlag(fs *flag.FlagSet, s *settings) {
+	fs.BoolVar(&s.json, "json", false, "print JSON, one object a line")
+}
+
+// parse reads flags, wherever they stand between the arguments, and takes what is
+// not given from the environment.
+func parse(fs *flag.FlagSet, args []string) (rest []string, err error) {
+	for {
+		if err := fs.Parse(args); err != nil {
+			if err == flag.ErrHelp {
+				return nil, err
+			}
+			return nil, errUsage{err.Error()}
+		}
+		args = fs.Args()
+		if len(args) == 0 {
+			break
+		}
+		rest = append(rest, args[0])
+		args = args[1:]
+	}
+	given := map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	fs.VisitAll(func(f *flag.Flag) {
+		name := "LATCHPOST_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		if value, ok := os.LookupEnv(name); ok && !given[f.Name] && err == nil {
+			if setErr := fs.Set(f.Name, value); setErr != nil {
+				err = usagef("%s: %s", name, setErr)
+			}
+		}
+	})
+	return rest, err
+}
+
+// defaultData follows the XDG base directory specification.
+func defaultData() string {
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "latchpost")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(home, ".local", "share", "latchpost")
+}
+
+// defaults are the vars by provider.
+func (s *settings) defaults() map[string]map[string]string {
+	byProvider := map[string]map[string]string{}
+	for dotted, value := range s.vars {
+		provider, name, _ := strings.Cut(dotted, ".")
+		if byProvider[provider] == nil {
+			byProvider[provider] = map[string]string{}
+		}
+		byProvider[provider][name] = value
+	}
+	return byProvider
+}
+
+// storeURL and keyURL fill in the defaults. The key lies beside the data directory,
+// not in it, so that a copy of the one does not take the other along.
+func (s *settings) storeURL() string {
+	if s.store != "" {
+		return s.store
+	}
+	return "sqlite:" + filepath.Join(s.data, "latchpost.db")
+}
+
+func (s *settings) keyURL() string {
+	if s.key != "" {
+		return s.key
+	}
+	return "file:" + filepath.Join(filepath.Clean(s.data)+"-key", "master.key")
+}
+
+func (s *settings) logger() (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(s.logLevel)); err != nil || !slices.Contains([]string{"debug", "info", "warn", "error"}, strings.ToLower(s.logLevel)) {
+		return nil, usagef("--log-level must be debug, info, warn or error, not %q", s.logLevel)
+	}
+	return slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: level})), nil
+}
+
+func (s *settings) released() map[string]bool {
+	set := map[string]bool{}
+	for name := range strings.SplitSeq(s.release, ",") {
+		if name = strings.TrimSpace(name); name != "" && name != "none" {
+			set[name] = true
+		}
+	}
+	return set
+}
+
+// unsafe lists the flags that weaken something, for the log and the pages.
+func (s *settings) unsafe() []string {
+	var names []string
+	if s.unsafeLoopback {
+		names = append(names, "--unsafe-loopback: provider and API addresses may be http on this machine")
+	}
+	for name := range s.released() {
+		names = append(names, "--release "+name+": clients get the raw access token")
+	}
+	slices.Sort(names)
+	return names
+}
