@@ -16,6 +16,11 @@ type Bundle struct{ in *contents }
 // contents is the JSON that is sealed.
 type contents struct {
 	Version   int                          `json:"v"`
+	ID        string                       `json:"id"`  // of the session: names it, opens nothing
+	Seq       int                          `json:"seq"` // counts the changes since the capture
+	Account   string                       `json:"account,omitempty"`
+	Checked   time.Time                    `json:"checked"`         // when the site last took it for alive
+	Rolls     bool                         `json:"rolls,omitempty"` // the site renews the session's cookies on use
 	At        time.Time                    `json:"at"`
 	UserAgent string                       `json:"ua"`
 	Width     int                          `json:"w"`

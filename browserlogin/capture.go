@@ -18,8 +18,6 @@ type Captured struct {
 	Kept      []string  // hosts whose cookies and storage are kept
 	Cookies   int       // how many are kept
 	Dropped   int       // cookies of other sites, left behind
-	// Context is the browser context when the definition's usage is "session"; the receiver closes it. Else nil.
-	live *Context
 }
 
 // summary is what the person reads of a capture.
@@ -47,7 +45,8 @@ func capture(r *rules, c *Context, pages []*Page, before []Cookie, bound bool, w
 	if err := json.Unmarshal(raw, &all); err != nil {
 		return nil, fmt.Errorf("the browser's storage cannot be read")
 	}
-	in := &contents{Version: 1, At: time.Now(), Width: w, Height: h, Domains: r.site.Domains, Bound: bound, Session: map[string]map[string]string{}}
+	now := time.Now()
+	in := &contents{Version: 1, ID: newID(), At: now, Checked: now, Width: w, Height: h, Domains: r.site.Domains, Bound: bound, Session: map[string]map[string]string{}}
 	got := &Captured{Bundle: Bundle{in}}
 	hosts := map[string]bool{}
 	for _, k := range all.Cookies {
@@ -61,7 +60,7 @@ func capture(r *rules, c *Context, pages []*Page, before []Cookie, bound bool, w
 	for _, o := range all.Origins {
 		if u, err := url.Parse(o.Origin); err == nil && r.ours(u.Host) {
 			in.State.Origins = append(in.State.Origins, o)
-			hosts[u.Host] = true
+			hosts[u.Hostname()] = true
 		}
 	}
 	for _, p := range pages {
@@ -79,7 +78,7 @@ func capture(r *rules, c *Context, pages []*Page, before []Cookie, bound bool, w
 			}
 			if u, err := url.Parse(origin); err == nil && r.ours(u.Host) && len(values) > 0 {
 				in.Session[origin] = values
-				hosts[u.Host] = true
+				hosts[u.Hostname()] = true
 			}
 		}
 	}

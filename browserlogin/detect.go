@@ -71,9 +71,11 @@ func (r *rules) ours(host string) bool {
 
 // reaches tells whether a cookie of this domain would be sent to one of the
 // definition's hosts (RFC 6265 section 5.1.3; cookies know no ports).
-func (r *rules) reaches(cookieDomain string) bool {
+func (r *rules) reaches(cookieDomain string) bool { return reaches(r.site.Domains, cookieDomain) }
+
+func reaches(hosts []string, cookieDomain string) bool {
 	name, wide := strings.CutPrefix(strings.ToLower(cookieDomain), ".")
-	for _, d := range r.site.Domains {
+	for _, d := range hosts {
 		d = hostOnly(d)
 		if providers.HostMatches(d, name) || wide && strings.HasSuffix("."+strings.TrimPrefix(d, "*."), "."+name) {
 			return true

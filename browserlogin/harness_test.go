@@ -122,6 +122,7 @@ func newBench(t testing.TB, change func(*Options), site authtest.SiteOptions) *b
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/live/", b.pool.Handler())
+	mux.Handle("/static/", http.StripPrefix("/static/", http.FileServer(http.Dir("../auth/web/static"))))
 	b.srv = httptest.NewServer(mux)
 	b.site = authtest.NewSite(site)
 	t.Cleanup(func() {

@@ -152,6 +152,7 @@ func (s *session) take(ctx context.Context, b Browser, c *Context, w *watch, bef
 		return nil, err
 	}
 	got.Account = identify(ctx, s.rules, second, last)
+	got.Bundle.in.Account = got.Account
 	s.mu.Lock()
 	s.result = &summary{got.Account, got.Kept, got.Cookies, got.Dropped, bound}
 	s.mu.Unlock()

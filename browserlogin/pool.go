@@ -25,7 +25,8 @@ type Pool struct {
 	driver   *driver
 	proxy    *proxy
 	browsers map[string]*owned
-	logins   map[string]*session // by the id in the link
+	logins   map[string]*session   // by the id in the link
+	keeps    map[string]*keepAlive // sessions that stay in a browser, by bundle
 	misses   misses
 	closed   bool
 	running  sync.WaitGroup
@@ -68,6 +69,9 @@ func (p *Pool) Close() error {
 	}
 	p.mu.Unlock()
 	p.running.Wait()
+	for _, id := range p.keptIDs() {
+		p.hangUp(id)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for owner, b := range p.browsers {

@@ -1,0 +1,172 @@
+package browserlogin
+
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/net/publicsuffix"
+)
+
+// update gives b with what the answer of u set, under the rules of RFC 6265
+// section 5.3 and only within the definition's domains; changed is false when
+// nothing is different. sent is the bundle that the request was made with: a
+// cookie that somebody renewed meanwhile keeps its newer value, so that a late
+// answer cannot bring back, or delete, what another call got.
+func (b Bundle) update(sent Bundle, u *url.URL, header http.Header, now time.Time) (next Bundle, changed bool) {
+	set := (&http.Response{Header: header}).Cookies()
+	if len(set) == 0 {
+		return b, false
+	}
+	in := *b.in
+	in.State.Cookies = slices.Clone(in.State.Cookies)
+	for _, c := range set {
+		k, dead, ok := accept(c, u, now)
+		if !ok || !reaches(in.Domains, k.Domain) {
+			continue
+		}
+		i := slices.IndexFunc(in.State.Cookies, k.same)
+		if i >= 0 && in.State.Cookies[i].Value != sent.value(k) {
+			continue // renewed since the request left
+		}
+		switch {
+		case dead && i >= 0:
+			in.State.Cookies = slices.Delete(in.State.Cookies, i, i+1)
+			changed = true
+		case dead:
+		case i >= 0:
+			old := in.State.Cookies[i]
+			k.PartitionKey, k.CrossSite = old.PartitionKey, old.CrossSite
+			if k != old {
+				in.State.Cookies[i], changed = k, true
+			}
+			if k.Value != old.Value && slices.Contains(in.Watched, k.Name) {
+				in.Rolls = true
+			}
+		case !c.Partitioned && len(in.State.Cookies) < 300:
+			in.State.Cookies, changed = append(in.State.Cookies, k), true
+		}
+	}
+	return Bundle{&in}, changed
+}
+
+func (k Cookie) same(o Cookie) bool {
+	return k.Name == o.Name && strings.EqualFold(k.Domain, o.Domain) && k.Path == o.Path
+}
+
+func (b Bundle) value(k Cookie) string {
+	for _, o := range b.in.State.Cookies {
+		if k.same(o) {
+			return o.Value
+		}
+	}
+	return ""
+}
+
+// accept reads one Set-Cookie of an answer from u; dead tells that it deletes.
+func accept(c *http.Cookie, u *url.URL, now time.Time) (k Cookie, dead, ok bool) {
+	host := strings.ToLower(u.Hostname())
+	k = Cookie{Name: c.Name, Value: c.Value, Domain: host, Path: c.Path, Expires: -1, HTTPOnly: c.HttpOnly, Secure: c.Secure, SameSite: "Lax"}
+	switch c.SameSite {
+	case http.SameSiteStrictMode:
+		k.SameSite = "Strict"
+	case http.SameSiteNoneMode:
+		k.SameSite = "None"
+	}
+	if domain := strings.ToLower(strings.TrimPrefix(c.Domain, ".")); domain != "" && domain != host {
+		suffix, _ := publicsuffix.PublicSuffix(domain)
+		if suffix == domain || !domainMatch("."+domain, host) {
+			return k, false, false
+		}
+		k.Domain = "." + domain
+	} else if domain != "" && domainMatch("."+domain, "x."+host) {
+		k.Domain = "." + domain
+	}
+	if !strings.HasPrefix(k.Path, "/") {
+		k.Path = "/"
+		if i := strings.LastIndexByte(u.EscapedPath(), '/'); i > 0 {
+			k.Path = u.EscapedPath()[:i]
+		}
+	}
+	if k.Secure && u.Scheme != "https" || strings.HasPrefix(k.Name, "__Secure-") && !k.Secure ||
+		strings.HasPrefix(k.Name, "__Host-") && (!k.Secure || k.Path != "/" || strings.HasPrefix(k.Domain, ".")) {
+		return k, false, false
+	}
+	switch {
+	case c.MaxAge < 0:
+		dead = true
+	case c.MaxAge > 0:
+		k.Expires = float64(now.Unix() + int64(c.MaxAge))
+	case !c.Expires.IsZero():
+		k.Expires = float64(c.Expires.Unix())
+		dead = !c.Expires.After(now)
+	}
+	return k, dead, true
+}
+
+// jars lets calls with one session that overlap see each other's cookies. A
+// session is here while calls use it and a short time after, because the next
+// call may have read its credential a moment before this one's was stored.
+type jars struct {
+	mu  sync.Mutex
+	all map[string]*jar
+}
+
+type jar struct {
+	turn  sync.Mutex // held during a call when the site rolls its cookies
+	mu    sync.Mutex
+	now   Bundle
+	users int
+	until time.Time
+}
+
+const jarLinger = 10 * time.Second
+
+// enter gives the newest state of the session that b is a state of.
+func (j *jars) enter(b Bundle) (*jar, func()) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.all == nil {
+		j.all = map[string]*jar{}
+	}
+	now := time.Now()
+	maps.DeleteFunc(j.all, func(_ string, one *jar) bool { return one.users == 0 && now.After(one.until) })
+	one := j.all[b.in.ID]
+	if one == nil {
+		one = &jar{now: b}
+		j.all[b.in.ID] = one
+	}
+	if b.in.Seq > one.now.in.Seq { // another process was quicker
+		one.now = b
+	}
+	one.users++
+	return one, func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		one.users--
+		one.until = time.Now().Add(jarLinger)
+	}
+}
+
+func (j *jar) newest() Bundle {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.now
+}
+
+// store takes an answer in; nil when nothing changed.
+func (j *jar) store(sent Bundle, u *url.URL, header http.Header, now time.Time) *Bundle {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	next, changed := j.now.update(sent, u, header, now)
+	if !changed {
+		return nil
+	}
+	next.in.Seq++
+	j.now = next
+	return &next
+}

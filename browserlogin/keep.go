@@ -1,0 +1,174 @@
+package browserlogin
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/auth/egress"
+	"github.com/latchpost/latchpost/providers"
+)
+
+// keepAlive is a session that stays in a browser (usage "session"): the brokered
+// requests go out of that browser's network stack, with whatever it does to stay
+// signed in. It is restored from its bundle when it is not there.
+type keepAlive struct {
+	mu      sync.Mutex
+	context *Context
+	release func()
+	gone    <-chan struct{}
+	timer   *time.Timer
+}
+
+// idleSession is how long a browser is kept for a session that nobody uses.
+const idleSession = 10 * time.Minute
+
+// through sends one request out of the session's own browser context.
+func (p *Pool) through(ctx context.Context, b Bundle, jar *jar, u *url.URL, r egress.Request) (*egress.Response, *Bundle, error) {
+	k := p.kept(b.in.ID)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := p.wake(ctx, k, b); err != nil {
+		return nil, nil, auth.ErrUnavailable.Say("the browser that holds this session does not start; try again in a moment").Because(err)
+	}
+	header := map[string]string{}
+	for name, values := range r.Header {
+		if name != "Cookie" && name != "Authorization" {
+			header[name] = strings.Join(values, ", ")
+		}
+	}
+	timeout := or(r.Timeout, time.Minute)
+	if end, ok := ctx.Deadline(); ok {
+		timeout = min(timeout, time.Until(end))
+	}
+	a, err := k.context.Fetch(r.Method, u.String(), header, r.Body, timeout)
+	if err != nil {
+		k.close()
+		return nil, nil, auth.ErrUnavailable.Because(err)
+	}
+	a.Header.Del("Content-Encoding")
+	a.Header.Del("Content-Length")
+	resp := &egress.Response{Status: a.Status, Header: a.Header, Body: a.Body}
+	if most := int(or(r.MaxBody, egress.DefaultMaxBody)); len(resp.Body) > most {
+		resp.Body, resp.Truncated = resp.Body[:most], true
+	}
+	return resp, jar.adopt(k.context), nil
+}
+
+// adopt takes the browser's cookies over; nil when nothing changed.
+func (j *jar) adopt(c *Context) *Bundle {
+	raw, err := c.StorageState(false)
+	if err != nil {
+		return nil
+	}
+	var state storageState
+	if json.Unmarshal(raw, &state) != nil {
+		return nil
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	in := *j.now.in
+	cookies := slices.DeleteFunc(state.Cookies, func(k Cookie) bool { return !reaches(in.Domains, k.Domain) })
+	if slices.EqualFunc(cookies, in.State.Cookies, func(a, b Cookie) bool { return a.same(b) && a.Value == b.Value && a.Expires == b.Expires }) {
+		return nil
+	}
+	in.State.Cookies = cookies
+	in.Seq++
+	j.now = Bundle{&in}
+	next := j.now
+	return &next
+}
+
+func (p *Pool) kept(id string) *keepAlive {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.keeps == nil {
+		p.keeps = map[string]*keepAlive{}
+	}
+	k := p.keeps[id]
+	if k == nil {
+		k = &keepAlive{}
+		p.keeps[id] = k
+	}
+	return k
+}
+
+// wake makes sure that the context is there. k.mu is held.
+func (p *Pool) wake(ctx context.Context, k *keepAlive, b Bundle) error {
+	if k.context != nil {
+		select {
+		case <-k.gone:
+			k.close()
+		default:
+			k.timer.Reset(idleSession)
+			return nil
+		}
+	}
+	// A browser of its own: sessions of two owners never share a process.
+	br, release, err := p.browser(ctx, "session "+b.in.ID)
+	if err != nil {
+		return err
+	}
+	c, err := b.restore(br, ContextOptions{insecureTLS: p.opt.insecureTLS})
+	if err != nil {
+		release()
+		return err
+	}
+	k.context, k.release, k.gone = c, release, br.Gone()
+	k.timer = time.AfterFunc(idleSession, func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.close()
+	})
+	return nil
+}
+
+func (k *keepAlive) close() {
+	if k.context == nil {
+		return
+	}
+	k.timer.Stop()
+	_ = k.context.Close()
+	k.release()
+	k.context = nil
+}
+
+func (p *Pool) keptIDs() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Keys(p.keeps))
+}
+
+// hangUp ends the browser of a session.
+func (p *Pool) hangUp(id string) {
+	p.mu.Lock()
+	k := p.keeps[id]
+	delete(p.keeps, id)
+	p.mu.Unlock()
+	if k != nil {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.close()
+	}
+}
+
+// Probe restores a bundle into a fresh context and asks the site; ErrDead when it is signed out.
+func (p *Pool) Probe(ctx context.Context, site *providers.Browser, b Bundle) error {
+	br, release, err := p.browser(ctx, "session "+b.in.ID)
+	if err != nil {
+		return err
+	}
+	defer release()
+	c, err := b.restore(br, ContextOptions{insecureTLS: p.opt.insecureTLS})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return probe(ctx, compile(site), c, site.LoginURL)
+}
