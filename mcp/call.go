@@ -30,7 +30,6 @@ var callAPI = tool{
 		`"truncated":{"type":"boolean","description":"There was more"},"redacted":{"type":"boolean","description":"The credential was in the answer and has been taken out"},` +
 		`"location_host":{"type":"string","description":"Where a redirect points to; it was not followed"}`,
 	destroys: true,
-	card:     true,
 	run:      (*Server).callAPI,
 }
 

@@ -14,7 +14,6 @@ var getCredential = tool{
 	input:   `{"type":"object","additionalProperties":false,"required":["provider"],"properties":{` + providerArg + `,` + accountArg + `,` + scopesArg + `}}`,
 	output:  `"handle":{"type":"string"},` + connectionOutput + `,"credential":` + credentialSchema,
 	repeats: true,
-	card:    true,
 	run:     (*Server).getCredential,
 }
 
