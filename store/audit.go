@@ -108,6 +108,10 @@ func entries(events []auth.Event) []entry {
 	all := make([]entry, len(events))
 	for i, e := range events {
 		e.At = at(ms(e.At)) // as it will be read
+		// Names come from strangers. None of them may keep an event, or the others of its group, out of the log.
+		for _, s := range [...]*string{&e.ID, &e.Of, &e.Owner.Org, &e.Owner.User, &e.Client, &e.Kind, &e.Provider, &e.Connection, &e.Request, &e.Decision} {
+			*s = clean(*s)
+		}
 		detail := dict(e.Detail)
 		all[i] = entry{event: e, detail: detail, fields: fields(e, detail)}
 	}
@@ -324,7 +328,7 @@ func (l *Log) Events(ctx context.Context, o auth.Owner, f auth.EventFilter) (all
 		all, err = collect(ctx, q, scanEvent, `SELECT writer, seq, id, of, at, org, user_id, client, kind, provider, connection, request, decision, detail, mac
 			FROM audit_events WHERE org = $1 AND user_id = $2
 			AND ($3 = '' OR connection = $3) AND ($4 = '' OR client = $4) AND ($5 = '' OR kind = $5)
-			AND at >= $6 AND ($7 = 0 OR at < $7)
+			AND at >= $6 AND (at < $7 OR $7 = 0)
 			ORDER BY at DESC, writer DESC, seq DESC LIMIT $8`, o.Org, o.User, f.Connection, f.Client, f.Kind, ms(f.Since), ms(f.Before), limit)
 		return err
 	})

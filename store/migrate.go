@@ -19,7 +19,9 @@ func (db *DB) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return db.write(ctx, func(ctx context.Context, q querier) error {
+	// Through the group, whose transactions see what was committed while they waited
+	// for the lock; the serializable ones of db.write would not.
+	return db.group.do(ctx, &job{run: func(ctx context.Context, q querier) error {
 		if db.pg != nil {
 			if _, err := q.ExecContext(ctx, `SELECT pg_advisory_xact_lock(5503017)`); err != nil {
 				return err
@@ -49,7 +51,7 @@ func (db *DB) migrate(ctx context.Context) error {
 			}
 		}
 		return nil
-	})
+	}})
 }
 
 func schemaVersion(ctx context.Context, q querier) (int, error) {

@@ -111,6 +111,9 @@ func (p *postgres) write(ctx context.Context, fn func(ctx context.Context, q que
 func (p *postgres) again(ctx context.Context, once func() (retry bool, err error)) error {
 	for try := 1; ; try++ {
 		retry, err := once()
+		if pgCode(err) == "22021" { // character_not_in_repertoire
+			return errUnstorable
+		}
 		if err == nil || !retry || try == postgresTries {
 			return err
 		}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/latchpost/latchpost/auth"
 )
@@ -102,7 +104,7 @@ func (s *statements) get(ctx context.Context, text string) (*sql.Stmt, error) {
 
 func (s *statements) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
 	stmt, err := s.get(ctx, text)
-	if err != nil {
+	if err := firstError(err, storable(args)); err != nil {
 		return nil, err
 	}
 	return stmt.ExecContext(ctx, args...)
@@ -110,10 +112,32 @@ func (s *statements) ExecContext(ctx context.Context, text string, args ...any) 
 
 func (s *statements) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
 	stmt, err := s.get(ctx, text)
-	if err != nil {
+	if err := firstError(err, storable(args)); err != nil {
 		return nil, err
 	}
 	return stmt.QueryContext(ctx, args...)
+}
+
+var errUnstorable = auth.ErrInvalid.Say("a value holds bytes that are not text; write it in UTF-8 without NUL")
+
+// storable refuses for SQLite what PostgreSQL refuses: text that is not UTF-8 or holds NUL.
+func storable(args []any) error {
+	for _, arg := range args {
+		if s, ok := arg.(string); ok && unclean(s) {
+			return errUnstorable
+		}
+	}
+	return nil
+}
+
+func unclean(s string) bool { return strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s) }
+
+// clean makes s storable whatever it is.
+func clean(s string) string {
+	if !unclean(s) {
+		return s
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
 }
 
 // ms is how a time stands in a column: unix milliseconds, 0 for the zero time.

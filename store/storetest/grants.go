@@ -1,0 +1,56 @@
+package storetest
+
+import (
+	"crypto/rand"
+	"testing"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/store"
+)
+
+func testGrants(t *testing.T, db *store.DB) {
+	ctx, o := t.Context(), NewOwner()
+	c, d := NewConnection(o, "github", "me"), NewConnection(o, "zoom", "me")
+	Connect(t, db, c)
+	Connect(t, db, d)
+	add := func(client, connection string, until time.Time, n int) auth.Grant {
+		t.Helper()
+		g := auth.Grant{
+			ID: rand.Text(), Owner: o, Client: client, Connection: connection, Kind: auth.Release, Access: auth.Write, Methods: []string{"GET"},
+			Paths: []string{"/a/**"}, Hosts: []string{"h"}, Until: until, CreatedAt: Now.Add(time.Duration(n) * time.Second), Origin: "cli",
+		}
+		must(t, db.AddGrant(ctx, g))
+		return g
+	}
+	first, second := add("a", c.ID, time.Time{}, 1), add("b", c.ID, Now.Add(time.Hour), 2)
+	third, ended := add("a", d.ID, time.Time{}, 3), add("a", c.ID, Now, 4)
+	list := func(client, connection string, want ...auth.Grant) {
+		t.Helper()
+		got, err := db.Grants(ctx, o, client, connection, Now)
+		must(t, err)
+		equal(t, got, want)
+	}
+	list("", "", first, second, third)
+	list("a", "", first, third)
+	list("", c.ID, first, second)
+	list("b", c.ID, second)
+	list("b", d.ID)
+
+	want(t, db.AddGrant(ctx, first), auth.ErrConflict)
+	astray := auth.Grant{ID: rand.Text(), Owner: o, Client: "a", Connection: "nowhere"}
+	want(t, db.AddGrant(ctx, astray), auth.ErrNotFound)
+	foreign := auth.Grant{ID: rand.Text(), Owner: NewOwner(), Client: "a", Connection: c.ID}
+	want(t, db.AddGrant(ctx, foreign), auth.ErrNotFound)
+
+	must(t, db.EndGrant(ctx, o, second.ID))
+	want(t, db.EndGrant(ctx, o, second.ID), auth.ErrNotFound)
+	want(t, db.EndGrant(ctx, NewOwner(), first.ID), auth.ErrNotFound)
+	must(t, db.EndGrant(ctx, o, ended.ID))
+	list("", c.ID, first)
+
+	must(t, db.RevokeConnection(ctx, o, c.ID, nil))
+	list("", "", third)
+	late := auth.Grant{ID: rand.Text(), Owner: o, Client: "a", Connection: c.ID}
+	want(t, db.AddGrant(ctx, late), auth.ErrNotFound) // nothing is granted on what is revoked
+}

@@ -1,0 +1,125 @@
+package storetest
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/store"
+)
+
+func testPending(t *testing.T, db *store.DB) {
+	ctx := t.Context()
+
+	t.Run("a poll goes to one caller", func(t *testing.T) {
+		o := NewOwner()
+		r := NewRequest(o, "device")
+		r.State, r.NextPollAt = auth.Redirected, Now.Add(-time.Second)
+		_, err := db.CreateRequest(ctx, r, 10)
+		must(t, err)
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		var got []auth.Request
+		for range 6 {
+			wg.Go(func() {
+				due, err := db.DuePolls(ctx, Now, time.Minute, 100)
+				mu.Lock()
+				defer mu.Unlock()
+				got = append(got, due...)
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		got = slices.DeleteFunc(got, func(r auth.Request) bool { return r.Owner != o })
+		r.NextPollAt = Now.Add(time.Minute)
+		equal(t, got, []auth.Request{*r})
+	})
+	t.Run("what is late ends, what is stuck fails, what is old goes", func(t *testing.T) {
+		o := NewOwner()
+		add := func(state auth.RequestState, expires, updated time.Time) *auth.Request {
+			r := NewRequest(o, string(state)+expires.String()+updated.String())
+			r.State, r.ExpiresAt, r.UpdatedAt, r.Private = state, expires, updated, []byte("verifier")
+			_, err := db.CreateRequest(ctx, r, 100)
+			must(t, err)
+			return r
+		}
+		past, future := Now.Add(-time.Minute), Now.Add(time.Minute)
+		late, held := add(auth.Redirected, past, Now), add(auth.Held, past, Now)
+		stuck, busy := add(auth.Claimed, future, Now.Add(-time.Hour)), add(auth.Claimed, past, Now)
+		open, old, recent := add(auth.Created, future, Now), add(auth.Declined, past, Now.Add(-48*time.Hour)), add(auth.Stored, past, Now)
+		ended, err := db.ExpireRequests(ctx, Now, Now.Add(-30*time.Minute), Now.Add(-24*time.Hour))
+		must(t, err)
+		got := map[string]auth.RequestState{}
+		for _, r := range ended {
+			if r.Owner == o {
+				got[r.ID] = r.State
+				equal(t, r.Private, nil)
+			}
+		}
+		equal(t, got, map[string]auth.RequestState{late.ID: auth.Expired, held.ID: auth.Expired, stuck.ID: auth.Failed})
+		row, err := db.Request(ctx, stuck.ID)
+		must(t, err)
+		equal(t, row.Cause, "unknown_outcome")
+		_, err = db.Request(ctx, old.ID)
+		want(t, err, auth.ErrNotFound)
+		_, err = db.Request(ctx, recent.ID)
+		must(t, err)
+		left, err := db.OpenRequests(ctx, o)
+		must(t, err)
+		ids := []string{}
+		for _, r := range left {
+			ids = append(ids, r.ID)
+		}
+		slices.Sort(ids)
+		equal(t, ids, slices.Sorted(slices.Values([]string{busy.ID, open.ID})))
+	})
+	t.Run("open ones, newest first", func(t *testing.T) {
+		o := NewOwner()
+		for i := range 3 {
+			r := NewRequest(o, string(rune('a'+i)))
+			r.CreatedAt = Now.Add(time.Duration(i) * time.Second)
+			_, err := db.CreateRequest(ctx, r, 10)
+			must(t, err)
+		}
+		open, err := db.OpenRequests(ctx, o)
+		must(t, err)
+		equal(t, []string{open[0].Provider, open[1].Provider, open[2].Provider}, []string{"c", "b", "a"})
+	})
+	t.Run("refreshes ahead", func(t *testing.T) {
+		o := NewOwner()
+		soon, usedAfter := Now.Add(10*time.Minute), Now.Add(-24*time.Hour)
+		add := func(account string, change func(*auth.Connection)) *auth.Connection {
+			c := NewConnection(o, "github", account)
+			c.ExpiresAt, c.LastUsedAt = Now.Add(5*time.Minute), Now.Add(-time.Minute)
+			change(c)
+			Connect(t, db, c)
+			return c
+		}
+		used := add("used", func(*auth.Connection) {})
+		dying := add("dying", func(c *auth.Connection) { c.LastUsedAt, c.RefreshExpiresAt = time.Time{}, Now.Add(time.Minute) })
+		add("unused", func(c *auth.Connection) { c.LastUsedAt = time.Time{} })
+		add("later", func(c *auth.Connection) { c.ExpiresAt = Now.Add(time.Hour) })
+		add("never", func(c *auth.Connection) { c.ExpiresAt, c.RefreshExpiresAt = time.Time{}, time.Time{} })
+		add("broken", func(c *auth.Connection) { c.State = auth.NeedsReauth })
+		leased := add("leased", func(*auth.Connection) {})
+		_, _, err := db.AcquireRefresh(ctx, o, leased.ID, 1, time.Hour)
+		must(t, err)
+		dead := add("dead", func(*auth.Connection) {})
+		mine, _, err := db.AcquireRefresh(ctx, o, dead.ID, 1, time.Hour)
+		must(t, err)
+		must(t, db.FailRefresh(ctx, o, dead.ID, 1, mine.Refresh.Fence, auth.RefreshFailure{State: auth.Active, Dead: true}))
+		due, err := db.DueRefreshes(ctx, Now, soon, usedAfter, 10000)
+		must(t, err)
+		due = slices.DeleteFunc(due, func(c auth.Connection) bool { return c.Owner != o })
+		got := []string{}
+		for _, c := range due {
+			got = append(got, c.Account)
+		}
+		slices.Sort(got)
+		equal(t, got, []string{dying.Account, used.Account})
+	})
+}

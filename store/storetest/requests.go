@@ -1,0 +1,155 @@
+package storetest
+
+import (
+	"crypto/rand"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/store"
+)
+
+func testRequests(t *testing.T, db *store.DB) {
+	ctx := t.Context()
+	create := func(t *testing.T, r *auth.Request) *auth.Request {
+		t.Helper()
+		existing, err := db.CreateRequest(ctx, r, 100)
+		must(t, err)
+		equal(t, existing, false)
+		return r
+	}
+
+	t.Run("come back as they went in", func(t *testing.T) {
+		r := NewRequest(NewOwner(), "github")
+		r.Verified, r.Account, r.Vars, r.Private, r.Browser, r.StateHash = true, "me", map[string]string{"a": "b"}, []byte("p"), []byte("b"), []byte(r.ID)
+		r.Access, r.UserCode, r.VerifyURL, r.NextPollAt, r.Renews, r.Cause = auth.Write, "U-1", "https://v", Now.Add(time.Second), "c1", "x"
+		create(t, r)
+		got, err := db.Request(ctx, r.ID)
+		must(t, err)
+		equal(t, got, r)
+		got, err = db.RequestByState(ctx, []byte(r.ID))
+		must(t, err)
+		equal(t, got, r)
+		_, err = db.Request(ctx, "none")
+		want(t, err, auth.ErrNotFound)
+		for _, none := range [][]byte{nil, {}, []byte("none")} {
+			_, err = db.RequestByState(ctx, none)
+			want(t, err, auth.ErrNotFound)
+		}
+	})
+	t.Run("an equal open one is given instead", func(t *testing.T) {
+		o := NewOwner()
+		r := NewRequest(o, "github")
+		r.Scopes = []string{"a", "b"}
+		create(t, r)
+		again := NewRequest(o, "github")
+		again.Scopes = []string{"b", "a"}
+		existing, err := db.CreateRequest(ctx, again, 1)
+		must(t, err)
+		equal(t, existing, true)
+		equal(t, again, r)
+		for _, differ := range []func(*auth.Request){
+			func(r *auth.Request) { r.Client = "other" },
+			func(r *auth.Request) { r.Provider = "other" },
+			func(r *auth.Request) { r.Method = auth.MethodBrowser },
+			func(r *auth.Request) { r.Account = "other" },
+			func(r *auth.Request) { r.Scopes = []string{"a"} },
+			func(r *auth.Request) { r.Owner = NewOwner() },
+		} {
+			next := NewRequest(o, "github")
+			next.Scopes = []string{"a", "b"}
+			differ(next)
+			create(t, next)
+		}
+		late := NewRequest(o, "github")
+		late.Scopes, late.CreatedAt, late.ExpiresAt = []string{"a", "b"}, r.ExpiresAt, r.ExpiresAt.Add(time.Minute)
+		create(t, late) // the other has expired by then
+	})
+	t.Run("no more than the limit, however many at once", func(t *testing.T) {
+		o := NewOwner()
+		var wg sync.WaitGroup
+		var made, refused atomic.Int64
+		for range 12 {
+			wg.Go(func() {
+				r := NewRequest(o, "github")
+				r.Account = rand.Text()
+				switch _, err := db.CreateRequest(ctx, r, 5); {
+				case err == nil:
+					made.Add(1)
+				case errors.Is(err, auth.ErrLimit):
+					refused.Add(1)
+				default:
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		equal(t, []int64{made.Load(), refused.Load()}, []int64{5, 7})
+	})
+	t.Run("move from named states only, one of many at once", func(t *testing.T) {
+		r := create(t, NewRequest(NewOwner(), "github"))
+		r.State = auth.Confirmed
+		want(t, db.MoveRequest(ctx, r, auth.Redirected, auth.Held), auth.ErrConflict)
+		must(t, db.MoveRequest(ctx, r, auth.Created, auth.Held))
+		foreign := *r
+		foreign.Owner = NewOwner()
+		want(t, db.MoveRequest(ctx, &foreign, auth.Confirmed), auth.ErrNotFound)
+		var wg sync.WaitGroup
+		var won atomic.Int64
+		for range 8 {
+			wg.Go(func() {
+				mine := *r
+				mine.State = auth.Claimed
+				switch err := db.MoveRequest(ctx, &mine, auth.Confirmed); {
+				case err == nil:
+					won.Add(1)
+				case !errors.Is(err, auth.ErrConflict):
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		equal(t, won.Load(), int64(1))
+	})
+	t.Run("complete once, whole or not at all", func(t *testing.T) {
+		o := NewOwner()
+		r := create(t, NewRequest(o, "github"))
+		r.Private = []byte("verifier")
+		must(t, db.MoveRequest(ctx, r, auth.Created))
+		c := NewConnection(o, "github", "me")
+		g := auth.Grant{ID: rand.Text(), Owner: o, Client: "agent", Connection: c.ID, Kind: auth.Use, Access: auth.Read, CreatedAt: Now, Origin: "request:" + r.ID}
+		astray := g
+		astray.ID, astray.Connection = rand.Text(), "nowhere"
+		want(t, db.CompleteRequest(ctx, r, c, []auth.Grant{g, astray}), auth.ErrNotFound)
+		_, err := db.Connection(ctx, o, c.ID)
+		want(t, err, auth.ErrNotFound)
+		must(t, db.CompleteRequest(ctx, r, c, []auth.Grant{g}))
+		got, err := db.Request(ctx, r.ID)
+		must(t, err)
+		equal(t, []any{got.State, got.Connection, got.Private == nil}, []any{auth.Stored, c.ID, true})
+		grants, err := db.Grants(ctx, o, "", "", Now)
+		must(t, err)
+		equal(t, grants, []auth.Grant{g})
+		want(t, db.CompleteRequest(ctx, r, NewConnection(o, "github", "you"), nil), auth.ErrConflict)
+	})
+	t.Run("complete as a new generation", func(t *testing.T) {
+		o := NewOwner()
+		c := NewConnection(o, "github", "me")
+		Connect(t, db, c)
+		_, taken, err := db.AcquireRefresh(ctx, o, c.ID, 1, time.Minute)
+		must(t, err)
+		equal(t, taken, true)
+		next := *c
+		next.Version, next.Account, next.Sealed, next.Salt = 2, "me again", []byte("new"), []byte("new salt")
+		Connect(t, db, &next)
+		got, err := db.Connection(ctx, o, c.ID)
+		must(t, err)
+		next.Refresh.Fence = 1 // the lease is gone with the old generation
+		equal(t, *got, next)
+		r := create(t, NewRequest(o, "github"))
+		want(t, db.CompleteRequest(ctx, r, &next, nil), auth.ErrConflict)
+	})
+}
