@@ -32,7 +32,11 @@ func (s *Site) approvals(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.show(w, r, http.StatusOK, "desk_approvals", "Approvals", struct{ Waiting []auth.Approval }{waiting})
+	page := make([]approvalPage, len(waiting))
+	for i := range waiting {
+		page[i] = approvalPage{Approval: &waiting[i], Name: s.providerName(waiting[i].Provider)}
+	}
+	return s.show(w, r, http.StatusOK, "desk_approvals", "Approvals", page)
 }
 
 // answers are the decisions that make sense for a question. Every one of them is
@@ -92,10 +96,7 @@ func (s *Site) approval(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page := approvalPage{Approval: a, Name: a.Provider, Token: s.token(r, "approval "+a.ID, "")}
-	if p, err := s.vault.Catalog.Get(a.Provider); err == nil {
-		page.Name = p.Name
-	}
+	page := approvalPage{Approval: a, Name: s.providerName(a.Provider), Token: s.token(r, "approval "+a.ID, "")}
 	title := "May it?"
 	switch {
 	case a.State == auth.Approved || a.State == auth.Spent:

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/latchpost/latchpost/auth"
 )
@@ -15,16 +16,25 @@ import (
 type connectPage struct {
 	*auth.View
 	Token   string
-	Owner   string // whose connection it becomes; "" where there is one person only
-	Asked   []string
+	Now     time.Time
+	Owner   string   // whose connection it becomes; "" where there is one person only
+	Asked   []string // scopes that are asked for in any case
 	SignIn  string   // host of the page where the person signs in; "" when not known yet
 	Hosts   []string // where the credential may go
-	Ways    []string // methods to choose from, the preselected one first
-	Access  string
-	Answers map[string]string
-	Ticked  []string
+	Ways    []string // methods that can start now, the request's own first
+	Open    []auth.Question
+	Settled []auth.Question // those that have an answer already
+	Choice  auth.Choice     // what the person had chosen when a problem came up
 	Problem string
 }
+
+// Uses reports whether the i-th way is the one that is preselected.
+func (p connectPage) Uses(i int) bool {
+	return p.Ways[i] == p.Choice.Method || i == 0 && !slices.Contains(p.Ways, p.Choice.Method)
+}
+
+// Ticks reports whether the person had ticked an extra scope.
+func (p connectPage) Ticks(scope string) bool { return slices.Contains(p.Choice.Extra, scope) }
 
 // connect shows a request. It changes nothing: link scanners come here too.
 func (s *Site) connect(w http.ResponseWriter, r *http.Request) error {
@@ -48,8 +58,19 @@ func (s *Site) showConnect(w http.ResponseWriter, r *http.Request, id, cookie st
 		cookie = "" // a cookie that was there before the button was pressed counts for nothing
 	}
 	page := connectPage{
-		View: view, Token: s.token(r, "connect "+q.ID, cookie), Problem: problem,
-		Hosts: credentialHosts(view), SignIn: signInHost(view), Access: choice.Access, Answers: choice.Vars, Ticked: choice.Extra,
+		View: view, Token: s.token(r, "connect "+q.ID, cookie), Now: s.Now(), Choice: choice, Problem: problem,
+		Hosts: credentialHosts(view), SignIn: signInHost(view),
+	}
+	for _, ask := range view.Asks {
+		settled := ask.Default != ""
+		if given, ok := choice.Vars[ask.Name]; ok {
+			ask.Default = given
+		}
+		if settled {
+			page.Settled = append(page.Settled, ask)
+		} else {
+			page.Open = append(page.Open, ask)
+		}
 	}
 	if s.vault.Identified {
 		page.Owner = q.Owner.String()
@@ -66,36 +87,20 @@ func (s *Site) showConnect(w http.ResponseWriter, r *http.Request, id, cookie st
 	return s.show(w, r, status, "connect", "Connect "+view.Provider.Name, page)
 }
 
-// Answer is what stands in the field of a question.
-func (p connectPage) Answer(q auth.Question) string {
-	if given, ok := p.Answers[q.Name]; ok {
-		return given
-	}
-	return q.Default
-}
-
 // credentialHosts names every host that is going to see the credential.
 func credentialHosts(view *auth.View) []string {
-	vars := map[string]string{}
-	for _, q := range view.Asks {
-		if q.Default != "" {
-			vars[q.Name] = q.Default
-		}
-	}
-	hosts, err := view.Provider.Hosts(vars)
-	if err != nil { // some of it is known only when the person has answered
-		hosts = slices.Clone(view.Provider.API.Hosts)
-	}
+	hosts := slices.Clone(view.Provider.API.Hosts)
 	if b := view.Provider.Browser; b != nil && view.Request.Method == auth.MethodBrowser {
 		hosts = append(hosts, b.Domains...)
 	}
 	for i := range hosts {
-		hosts[i] = strings.NewReplacer("${", "‹", "}", "›").Replace(hosts[i])
+		hosts[i] = filled(view, hosts[i])
 	}
 	slices.Sort(hosts)
 	return slices.Compact(hosts)
 }
 
+// signInHost is the host of the page where the person signs in, or makes the key.
 func signInHost(view *auth.View) string {
 	p, page := view.Provider, ""
 	switch {
@@ -108,9 +113,20 @@ func signInHost(view *auth.View) string {
 	case p.OAuth2 != nil:
 		page = p.OAuth2.Issuer
 	}
-	_, rest, _ := strings.Cut(page, "://")
+	_, rest, _ := strings.Cut(filled(view, page), "://")
 	host, _, _ := strings.Cut(rest, "/")
-	return strings.NewReplacer("${", "‹", "}", "›").Replace(host)
+	return host
+}
+
+// filled shows a template with the answers that are known; what is not known yet reads as ‹name›.
+func filled(view *auth.View, template string) string {
+	var pairs []string
+	for _, q := range view.Asks {
+		if q.Default != "" {
+			pairs = append(pairs, "${"+q.Name+"}", q.Default)
+		}
+	}
+	return strings.NewReplacer(append(pairs, "${", "‹", "}", "›")...).Replace(template)
 }
 
 // confirm is the button: it binds the request to this browser and starts the sign-in.

@@ -32,13 +32,19 @@ func (s *Site) login(w http.ResponseWriter, r *http.Request) error {
 type connectionsPage struct {
 	Token       string
 	Connections []heldConnection
-	Requests    []auth.Request
+	Requests    []openRequest
 	Unsafe      []string
 	Ended       string // what became of what was just ended
 }
 
+type openRequest struct {
+	auth.Request
+	Name string // of the provider
+}
+
 type heldConnection struct {
 	auth.Info
+	Name   string // of the provider
 	Grants []auth.Grant
 }
 
@@ -56,11 +62,15 @@ func (s *Site) connections(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	page := connectionsPage{Token: s.token(r, "desk", ""), Unsafe: s.Unsafe, Ended: endedText[r.URL.Query().Get("ended")]}
-	if page.Requests, err = desk.Requests(r.Context()); err != nil {
+	open, err := desk.Requests(r.Context())
+	if err != nil {
 		return err
 	}
+	for _, q := range open {
+		page.Requests = append(page.Requests, openRequest{q, s.providerName(q.Provider)})
+	}
 	for _, info := range infos {
-		held := heldConnection{Info: info}
+		held := heldConnection{Info: info, Name: info.ProviderName}
 		for _, g := range grants {
 			if g.Connection == info.ID {
 				held.Grants = append(held.Grants, g)
@@ -69,6 +79,14 @@ func (s *Site) connections(w http.ResponseWriter, r *http.Request) error {
 		page.Connections = append(page.Connections, held)
 	}
 	return s.show(w, r, http.StatusOK, "desk_connections", "Connections", page)
+}
+
+// providerName is what people read; the id where the definition is gone.
+func (s *Site) providerName(id string) string {
+	if p, err := s.vault.Catalog.Get(id); err == nil {
+		return p.Name
+	}
+	return id
 }
 
 // endedText never claims more than is known.
@@ -155,12 +173,10 @@ func (s *Site) showApps(w http.ResponseWriter, r *http.Request, status int, chos
 		return err
 	}
 	page := appsPage{Token: s.token(r, "desk", ""), Problem: problem}
-	names := map[string]string{}
 	for _, p := range s.vault.Catalog.Search("", "", 0) {
 		if p.OAuth2 == nil {
 			continue
 		}
-		names[p.ID] = p.Name
 		page.Choices = append(page.Choices, choice{p.ID, p.Name})
 		if p.ID == chosen {
 			page.Chosen = &chosenProvider{ID: p.ID, Name: p.Name, Register: p.Register, Docs: p.Docs, Secret: p.OAuth2.Client.Secret}
@@ -172,11 +188,7 @@ func (s *Site) showApps(w http.ResponseWriter, r *http.Request, status int, chos
 		}
 	}
 	for _, a := range found {
-		name := names[a.Provider]
-		if name == "" {
-			name = a.Provider
-		}
-		page.Apps = append(page.Apps, ownedApp{a, name, a.Owner == *owner})
+		page.Apps = append(page.Apps, ownedApp{a, s.providerName(a.Provider), a.Owner == *owner})
 	}
 	return s.show(w, r, status, "desk_apps", "OAuth apps", page)
 }

@@ -33,9 +33,8 @@ var templates = func() map[string]*template.Template {
 }()
 
 var funcs = template.FuncMap{
-	"clean": clean, "clock": clock, "ago": ago, "until": until, "method": methodName, "initial": initial,
+	"clean": clean, "clock": clock, "ago": ago, "until": until, "moment": moment, "method": methodName, "initial": initial,
 	"state": stateName, "cause": causeText, "rule": ruleText,
-	"named": func(name string) struct{ Name string } { return struct{ Name string }{name} },
 }
 
 // layout is what the frame of every page needs.

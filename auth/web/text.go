@@ -60,6 +60,14 @@ func ago(now, t time.Time) string {
 	return "just now"
 }
 
+// moment is ago with the time of day, and with the day when that is another one.
+func moment(now, t time.Time) string {
+	if now.UTC().Format(time.DateOnly) == t.UTC().Format(time.DateOnly) {
+		return ago(now, t) + " · " + t.UTC().Format("15:04 UTC")
+	}
+	return ago(now, t) + " · " + clock(t)
+}
+
 func until(now, t time.Time) string {
 	switch d := t.Sub(now); {
 	case t.IsZero():

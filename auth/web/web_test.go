@@ -76,6 +76,16 @@ func (h *house) ask(c auth.Caller, w auth.Wish) *auth.AuthRequired {
 	return required
 }
 
+// approvalID is the question that an agent was answered with.
+func (h *house) approvalID(err error) string {
+	h.t.Helper()
+	var required *auth.ApprovalRequired
+	if !errors.As(err, &required) {
+		h.t.Fatalf("no approval was asked: %v", err)
+	}
+	return required.RequestID
+}
+
 // person is a browser: cookies, forms, and no redirect followed by itself.
 type person struct {
 	t      *testing.T
