@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"regexp"
 	"slices"
@@ -64,7 +65,7 @@ func (k APIKey) Finish(ctx context.Context, f *Flow, in Input) (*Outcome, error)
 // Probe asks the provider whether the key still works. Without a call that tells, it does.
 func (k APIKey) Probe(ctx context.Context, f *Flow, cred *Credential) error {
 	_, err := k.verify(ctx, f, cred)
-	if e, ok := err.(*Error); ok && e.Code == ErrRefused.Code {
+	if e, ok := errors.AsType[*Error](err); ok && e.Code == ErrRefused.Code {
 		return ErrReauth.Because(e)
 	}
 	return err

@@ -30,7 +30,7 @@ func TestEveryAuthorizeURL(t *testing.T) {
 		}
 		resolved.OAuth2.Discovery = ""
 		step, err := c.Begin(t.Context(), &auth.Flow{
-			Provider: resolved, Definition: p, Request: &auth.Request{}, ClientID: "id", RedirectURI: redirectURI, Now: time.Now(),
+			Provider: resolved, Definition: p, Request: &auth.Request{}, ClientID: "id", Client: auth.NewSecret("secret"), RedirectURI: redirectURI, Now: time.Now(),
 		})
 		if err != nil {
 			t.Errorf("%s: %v", p.ID, err)

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"time"
 )
@@ -60,7 +61,7 @@ func (c ClientCredentials) Refresh(ctx context.Context, f *Flow, old *Credential
 // that is no longer welcome, which no person can mend by signing in.
 func (c ClientCredentials) Refreshed(f *Flow, old *Credential, answer []byte, sentAt time.Time) (*Outcome, error) {
 	out, err := c.OAuth.Refreshed(f, old, answer, sentAt)
-	if e, ok := err.(*Error); ok && e.Code == ErrReauth.Code {
+	if e, ok := errors.AsType[*Error](err); ok && e.Code == ErrReauth.Code {
 		return nil, ErrConfig.Say("%s refuses the OAuth app; the operator has to correct its registration", f.Provider.Name).Because(e)
 	}
 	return out, err

@@ -29,8 +29,8 @@ type datedMetadata struct {
 // discover completes the flow's definition with the server's discovery document, if
 // the definition wants one. What the definition says itself stays.
 func (o *OAuth) discover(ctx context.Context, f *Flow) (*Flow, error) {
-	if f.Provider.OAuth2 == nil {
-		return nil, ErrConfig.Say("%s has no OAuth definition; use another method", f.Provider.Name)
+	if err := offered(f); err != nil {
+		return nil, err
 	}
 	if f.Provider.OAuth2.Discovery == "" {
 		return f, nil
@@ -42,6 +42,22 @@ func (o *OAuth) discover(ctx context.Context, f *Flow) (*Flow, error) {
 	complete := *f
 	complete.Provider = f.Provider.WithMetadata(m)
 	return &complete, nil
+}
+
+// offered refuses what we cannot do before anything is sent, a key in the place of a secret above all.
+func offered(f *Flow) error {
+	def := f.Provider.OAuth2
+	switch {
+	case def == nil:
+		return ErrConfig.Say("%s has no OAuth definition; use another method", f.Provider.Name)
+	case def.DPoP:
+		return ErrConfig.Say("%s wants sender-constrained tokens (DPoP), which are not available here; use another method", f.Provider.Name)
+	case def.Client.Secret == "jwt-es256" || def.Client.Auth == "private_key_jwt" || def.Token.Auth == "private_key_jwt":
+		return ErrConfig.Say("%s wants its clients to sign statements with a key, which is not available here; use another method", f.Provider.Name)
+	case def.Client.Secret == "required" && f.Client.Empty():
+		return ErrConfig.Say("the OAuth app of %s needs its client secret; enter it with: latchpost app set %s --client-id ID", f.Provider.Name, f.Provider.ID)
+	}
+	return nil
 }
 
 // metadata is the server's document, at most a day old.

@@ -1,6 +1,9 @@
 package auth_test
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -32,6 +35,25 @@ func (b *bench) document(change map[string]any) authtest.Fault {
 	maps.Copy(m, change)
 	body, _ := json.Marshal(m)
 	return authtest.Answer(200, "application/json", string(body))
+}
+
+// publicKey is the modulus of the key that the server publishes.
+func (b *bench) publicKey(t *testing.T) []byte {
+	t.Helper()
+	resp, err := http.Get(b.URL + "/jwks")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var set struct{ Keys []struct{ N string } }
+	if err := json.NewDecoder(resp.Body).Decode(&set); err != nil || len(set.Keys) != 1 {
+		t.Fatalf("jwks: %v", err)
+	}
+	n, err := base64.RawURLEncoding.DecodeString(set.Keys[0].N)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // G1, A6: everything comes from the issuer's document, and the ID token is verified with its keys.
@@ -181,6 +203,14 @@ func TestForgedIDTokens(t *testing.T) {
 		"alg none": func(n string) string {
 			parts := strings.Split(b.Sign("JWT", claims(n, nil)), ".")
 			return "eyJhbGciOiJub25lIn0." + parts[1] + "."
+		},
+		"HS256 with the public key": func(n string) string {
+			_, keys, _ := strings.Cut(b.Sign("JWT", claims(n, nil)), ".")
+			body, _, _ := strings.Cut(keys, ".")
+			signed := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + body
+			mac := hmac.New(sha256.New, b.publicKey(t))
+			mac.Write([]byte(signed))
+			return signed + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 		},
 		"garbage": func(string) string { return "x.y.z" },
 	} {

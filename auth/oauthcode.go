@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -36,9 +37,6 @@ func (c OAuthCode) Begin(ctx context.Context, f *Flow) (Step, error) {
 		return Step{}, err
 	}
 	def := f.Provider.OAuth2
-	if def.DPoP {
-		return Step{}, ErrConfig.Say("%s wants sender-constrained tokens (DPoP), which are not available here; use another method", f.Provider.Name)
-	}
 	try := attempt{RedirectURI: f.RedirectURI, Issuer: def.Issuer, Scopes: askedScopes(f)}
 	if def.PKCE != "none" {
 		try.Verifier = oauth2.GenerateVerifier()
@@ -225,9 +223,9 @@ func (c OAuthCode) redeem(ctx context.Context, f *Flow, try attempt, code string
 	return readTokens(f, a, []Secret{f.Client, NewSecret(code), NewSecret(try.Verifier)})
 }
 
-// asRefusal tells a person at the sign-in page what an agent would be told otherwise.
+// asRefusal says to a person who is just signing in what is "sign in again" to everybody else.
 func asRefusal(err error) error {
-	if e, ok := err.(*Error); ok && e.Code == ErrReauth.Code {
+	if e, ok := errors.AsType[*Error](err); ok && e.Code == ErrReauth.Code {
 		return ErrRefused.Say("the provider refused to complete the sign-in; ask the agent for a new link").Because(e)
 	}
 	return err

@@ -195,3 +195,24 @@ func TestInjectedCode(t *testing.T) {
 	want(t, err, auth.ErrRefused)
 	b.clean(t, err)
 }
+
+// C6: what we cannot do is refused before anything is sent, a signing key in the place of a secret above all.
+func TestNotOffered(t *testing.T) {
+	for name, bend := range map[string]func(b *bench){
+		"DPoP":            func(b *bench) { b.def.DPoP = true },
+		"jwt-es256":       func(b *bench) { b.def.Client.Secret = "jwt-es256" },
+		"private_key_jwt": func(b *bench) { b.def.Client.Auth = "private_key_jwt" },
+		"no secret":       func(b *bench) { b.def.Client.Secret, b.flow.Client = "required", auth.Secret{} },
+		"no OAuth":        func(b *bench) { b.flow.Provider.OAuth2 = nil },
+	} {
+		b := newBench(t, authtest.Options{})
+		bend(b)
+		_, err := b.code.Begin(t.Context(), b.flow)
+		want(t, err, auth.ErrConfig)
+		_, err = b.code.Refresh(t.Context(), b.flow, &auth.Credential{RefreshToken: auth.NewSecret("r")})
+		want(t, err, auth.ErrConfig)
+		if n := len(b.Requests("")); n != 0 {
+			t.Errorf("%s: %d requests", name, n)
+		}
+	}
+}

@@ -196,7 +196,7 @@ func TestRevokeFailures(t *testing.T) {
 		"bad client":  {authtest.Refuse(401, "invalid_client", "x"), false, auth.ErrConfig},
 		"dead":        {authtest.Refuse(400, "invalid_token", "x"), true, nil},
 		"unsupported": {authtest.Refuse(400, "unsupported_token_type", "x"), false, nil},
-		"ok:false":    {authtest.Answer(200, "application/json", `{"ok":false,"error":"ratelimited"}`), false, auth.ErrUnavailable},
+		"ok:false":    {authtest.Answer(200, "application/json", `{"ok":false,"error":"ratelimited"}`), false, auth.ErrRefused},
 		"empty 200":   {authtest.Answer(200, "", ""), true, nil},
 		"text 200":    {authtest.Answer(200, "text/plain", "OK"), true, nil},
 	} {

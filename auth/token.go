@@ -122,7 +122,7 @@ func authenticate(f *Flow, r tokenRequest, params url.Values, header http.Header
 	case "bearer":
 		header.Set("Authorization", "Bearer "+r.subject.Reveal())
 	default:
-		return ErrConfig.Say("%s wants its clients to authenticate by %s, which is not available here; use another method", f.Provider.Name, how)
+		return ErrConfig.Say("%s wants its clients to authenticate by %s, which is not available here", f.Provider.Name, how)
 	}
 	return nil
 }

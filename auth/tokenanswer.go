@@ -46,7 +46,6 @@ type tokens struct {
 	doc     document // within response.wrap
 	access  string
 	refresh string
-	kind    string
 }
 
 // readTokens reads a token answer by the definition. secrets are kept out of the
@@ -69,7 +68,7 @@ func readTokens(f *Flow, a *answer, secrets []Secret) (*tokens, error) {
 		t.refresh, err = token(t.doc.first(orPaths(r.RefreshToken, "refresh_token")), true)
 	}
 	if err == nil {
-		t.kind, err = tokenType(t.doc.at("token_type"))
+		err = bearer(t.doc.at("token_type"))
 	}
 	if err != nil {
 		return nil, ErrUnavailable.Say("%s sent a token answer that cannot be used; try again later", f.Provider.Name).Because(err)
@@ -122,20 +121,20 @@ func token(v any, spaces bool) (string, error) {
 	return s, nil
 }
 
-// tokenType accepts bearer tokens only. Slack calls its own after their owner.
-func tokenType(v any) (string, error) {
-	s, ok := v.(string)
-	if v == nil || ok && (s == "" || slices.Contains([]string{"bearer", "bot", "user"}, strings.ToLower(s))) {
-		return "Bearer", nil
+// bearer refuses every other token type. Slack calls its bearer tokens after their owner.
+func bearer(tokenType any) error {
+	s, ok := tokenType.(string)
+	if tokenType == nil || ok && (s == "" || slices.Contains([]string{"bearer", "bot", "user"}, strings.ToLower(s))) {
+		return nil
 	}
-	return "", fmt.Errorf("the token type is not Bearer")
+	return fmt.Errorf("the token type is not Bearer")
 }
 
 // outcome is the answer as the vault stores it, but for what is kept by name.
 // Lifetimes count from the moment the request was sent.
 func (t *tokens) outcome(f *Flow, sentAt time.Time) *Outcome {
 	return &Outcome{
-		Credential:       &Credential{AccessToken: NewSecret(t.access), RefreshToken: NewSecret(t.refresh), TokenType: t.kind},
+		Credential:       &Credential{AccessToken: NewSecret(t.access), RefreshToken: NewSecret(t.refresh), TokenType: "Bearer"},
 		Scopes:           t.scopes(),
 		ExpiresAt:        t.expiry(sentAt),
 		RefreshExpiresAt: t.refreshExpiry(sentAt),

@@ -65,7 +65,10 @@ func refusal(p *providers.Provider, a *answer, doc document, isJSON bool, secret
 	case slices.Contains(configCodes, code):
 		return ErrConfig.Say("%s refuses the OAuth app (%s); the operator has to correct its registration or definition", p.Name, known).Because(cause)
 	}
-	return ErrUnavailable.Say("%s refused (%s); try again later", p.Name, known).After(a.RetryAfter).Because(cause)
+	if code == "" {
+		return noAnswer(p, a, cause)
+	}
+	return ErrRefused.Say("%s refused (%s); try again later", p.Name, known).After(a.RetryAfter).Because(cause)
 }
 
 // broken statuses speak of the server's own trouble, whatever the body says.
