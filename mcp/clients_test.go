@@ -22,10 +22,16 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asServer) == "" {
 		os.Exit(m.Run())
 	}
-	if err := New(person(), Options{}).Stdio(context.Background(), os.Stdin, os.Stdout); err != nil {
+	if err := New(slowPerson(), Options{}).Stdio(context.Background(), os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+func slowPerson() *fake {
+	broker := person()
+	broker.thinks = 100 * time.Millisecond
+	return broker
 }
 
 // nodeBinary is the Node that came with them: some need 22.
@@ -86,7 +92,7 @@ func TestTypeScriptClients(t *testing.T) {
 			for _, elicit := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%d/%s/%s/%v", kind.sdk, kind.era, transport, elicit), func(t *testing.T) {
 					t.Parallel()
-					w := serve(t, New(person(), Options{}))
+					w := serve(t, New(slowPerson(), Options{}))
 					ask, err := json.Marshal(client{kind.sdk, transport, kind.era, elicit, w.URL, "T1", self, map[string]string{asServer: "1"}})
 					if err != nil {
 						t.Fatal(err)
@@ -122,6 +128,60 @@ func TestTypeScriptClients(t *testing.T) {
 					}
 				})
 			}
+		}
+	}
+}
+
+// A Mastra agent stops at auth_required, waits for the user, and finishes.
+func TestMastraAgent(t *testing.T) {
+	nodeBinary(t)
+	w := serve(t, New(slowPerson(), Options{}))
+	out := runNode(t, "mastra.mjs", fmt.Sprintf(`{"url":%q,"token":"T1"}`, w.URL))
+	var got struct {
+		Said string
+		Seen []struct{ Type, Status, Body any }
+	}
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if got.Said != "done" || len(got.Seen) != 3 || got.Seen[0].Type != "auth_required" || got.Seen[1].Status != "connected" || got.Seen[2].Body != "hello" {
+		t.Errorf("%s", out)
+	}
+}
+
+// The Inspector finds nothing to complain about in the schemas, and reads the card's metadata, on every transport.
+func TestInspector(t *testing.T) {
+	nodeBinary(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := serve(t, New(slowPerson(), Options{}))
+	token := []string{"--header", "Authorization: Bearer T1"}
+	for name, target := range map[string][]string{
+		"stdio": {"-e", asServer + "=1", self},
+		"http":  append([]string{w.URL + "/mcp", "--transport", "http"}, token...),
+		"sse":   append([]string{w.URL + "/sse", "--transport", "sse"}, token...),
+	} {
+		for _, era := range []string{"legacy", "auto", "modern"} {
+			if name == "sse" && era == "modern" {
+				continue // SSE serves the old protocols only
+			}
+			t.Run(name+"/"+era, func(t *testing.T) {
+				t.Parallel()
+				for _, method := range [][]string{
+					{"tools/list", "--strict"},
+					{"tools/call", "--tool-name", "list_connections"},
+					{"resources/read", "--uri", cardURI},
+					{"tools/list", "--app-info"},
+				} {
+					args := append([]string{"node_modules/.bin/mcp-inspector", "--cli"}, target...)
+					out := runNode(t, append(append(args, "--protocol-era", era, "--method"), method...)...)
+					if !strings.Contains(string(out), "{") {
+						t.Errorf("%v: %s", method, out)
+					}
+				}
+			})
 		}
 	}
 }

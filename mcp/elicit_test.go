@@ -28,6 +28,7 @@ func person() *fake {
 	f.wait = func(_ context.Context, id string, d time.Duration, progress func(auth.Status)) (*auth.Status, error) {
 		if d > 0 {
 			progress(auth.Status{RequestID: id, Status: auth.StatusPending})
+			<-time.After(f.thinks)
 			f.mu.Lock()
 			signedIn = true
 			f.mu.Unlock()

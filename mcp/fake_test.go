@@ -19,6 +19,7 @@ type fake struct {
 	wait     func(ctx context.Context, id string, d time.Duration, progress func(auth.Status)) (*auth.Status, error)
 	get      func(auth.Need) (*auth.Handle, error)
 	call     func(context.Context, auth.Caller, auth.Call) (*auth.Response, error)
+	thinks   time.Duration // how long person takes; the TypeScript SDKs lose progress that comes in one piece with the answer
 	provides []auth.ProviderInfo
 	has      []auth.Info
 }
