@@ -2,6 +2,7 @@ package browserlogin
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"net"
 	"net/http"
 	"net/netip"
@@ -19,8 +20,18 @@ type door struct {
 	tickets map[[32]byte][32]byte // of which cookie
 }
 
+// viewCookie names the cookie of one session: neighbours on 127.0.0.1 share their
+// cookies whatever their port, and two sessions must not overwrite each other's.
+func (s *session) viewCookie(secure bool) string {
+	sum := sha256.Sum256([]byte(s.id))
+	name := "latchpost_live_" + hex.EncodeToString(sum[:6])
+	if secure {
+		return "__Host-" + name
+	}
+	return name
+}
+
 const (
-	viewCookie  = "latchpost_live"
 	mostCookies = 16 // of one session; more browsers than that are not one person
 	mostTickets = 64
 )

@@ -69,7 +69,8 @@ func (p *Pool) servePage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	had := ""
-	if c, err := r.Cookie(viewCookie); err == nil {
+	secure := r.TLS != nil || p.secure()
+	if c, err := r.Cookie(s.viewCookie(secure)); err == nil {
 		had = c.Value
 	}
 	cookie, ticket, ok := s.door.admit(had)
@@ -78,8 +79,8 @@ func (p *Pool) servePage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	http.SetCookie(w, &http.Cookie{
-		Name: viewCookie, Value: cookie, Path: "/live/" + s.id, HttpOnly: true, SameSite: http.SameSiteStrictMode,
-		Secure: r.TLS != nil || p.secure(), MaxAge: int(p.opt.Total.Seconds()),
+		Name: s.viewCookie(secure), Value: cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		Secure: secure, MaxAge: int(p.opt.Total.Seconds()),
 	})
 	var page bytes.Buffer
 	if err := liveTemplate.Execute(&page, map[string]any{

@@ -365,7 +365,7 @@ func (p *Pool) serveSocket(w http.ResponseWriter, r *http.Request) {
 		p.notFound(w, r)
 		return
 	}
-	cookie, err := r.Cookie(viewCookie)
+	cookie, err := r.Cookie(s.viewCookie(r.TLS != nil || p.secure()))
 	if err != nil || !s.door.knows(cookie.Value) {
 		p.notFound(w, r)
 		return
