@@ -98,7 +98,10 @@ func (h *house) checkStore(ctx context.Context) finding {
 func (h *house) checkAudit(ctx context.Context) finding {
 	report, err := h.audit.Verify(ctx)
 	if err != nil {
-		return finding{"audit", false, err.Error(), "somebody or something changed the record outside of Latchpost; keep a copy and look into it"}
+		return finding{"audit", false, err.Error(), "it cannot be read"}
+	}
+	if len(report.Faults) > 0 {
+		return finding{"audit", false, fmt.Sprintf("%d places were changed", len(report.Faults)), "latchpost audit verify names them; keep a copy of the store and look into it"}
 	}
 	return finding{"audit", true, fmt.Sprintf("%d events, the chain is whole", report.Events), ""}
 }

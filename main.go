@@ -48,6 +48,8 @@ func commands() []command {
 		{"revoke", "PROVIDER", "end a connection, here and at the provider", revokeFlags, revoke},
 		{"providers", "[QUERY]", "show what can be connected", jsonFlag, listProviders},
 		{"app", "set|list|remove [PROVIDER]", "keep OAuth apps (client id and secret)", appFlags, app},
+		{"explain", "CLIENT PROVIDER METHOD URL", "say what would happen to a call, and which rule decides", revokeFlags, explain},
+		{"audit", "verify|export|tail|trim", "read and check the record", auditFlags, audit},
 		{"doctor", "", "say what is wrong, in words", doctorFlags, doctor},
 		{"version", "", "print the version", jsonFlag, version},
 	}

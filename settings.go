@@ -30,6 +30,7 @@ type settings struct {
 	vars     vars
 
 	demo    demoSettings
+	audit   auditSettings
 	serve   serveSettings
 	ballast bool
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"slices"
 
 	"github.com/latchpost/latchpost/auth/egress"
@@ -65,4 +66,29 @@ func (g Grant) covers(method string, t egress.Target) bool {
 	return len(g.Paths) == 0 || slices.ContainsFunc(g.Paths, func(path string) bool {
 		return providers.PathRule{Path: path}.Matches(method, t.Authority(), t.Path)
 	})
+}
+
+// Explain says what Call would do, and which rule or grant decides. It sends
+// nothing, asks nobody and changes nothing. ErrNotFound: there is no connection.
+func (v *Vault) Explain(ctx context.Context, c Caller, call Call) (Verdict, error) {
+	conn, err := v.pick(ctx, c.Owner, call.Provider, call.Account)
+	if err != nil {
+		return Verdict{}, err
+	}
+	p, err := v.provider(conn.Provider)
+	if err != nil {
+		return Verdict{}, err
+	}
+	if p, err = p.Resolve(conn.Vars); err != nil {
+		return Verdict{}, err
+	}
+	out, err := v.outgoing(p, conn, call)
+	if err != nil {
+		return Verdict{}, err
+	}
+	grants, err := v.Grants.Grants(ctx, c.Owner, c.Client, conn.ID, v.now())
+	if err != nil {
+		return Verdict{}, err
+	}
+	return judge(p, conn, grants, out.Method, out.Target), nil
 }

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+type auditSettings struct{ keep time.Duration }
+
+func auditFlags(fs *flag.FlagSet, s *settings) {
+	fs.DurationVar(&s.audit.keep, "keep", 365*24*time.Hour, "`time` of events that trim leaves, such as 8760h")
+}
+
+// audit reads the record: verify checks the chain, export prints it as JSON lines,
+// tail shows the last events, trim removes what is older than --keep.
+func audit(ctx context.Context, s *settings, args []string) error {
+	if len(args) != 1 || !slices.Contains([]string{"verify", "export", "tail", "trim"}, args[0]) {
+		return usagef("audit takes verify, export, tail or trim")
+	}
+	h, err := open(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	switch args[0] {
+	case "verify":
+		return h.verifyAudit(ctx)
+	case "export":
+		return h.audit.Export(ctx, s.out)
+	case "trim":
+		removed, err := h.audit.Trim(ctx, time.Now().Add(-s.audit.keep))
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(s.out, "%d events removed; the chain goes on from there.\n", removed)
+		return nil
+	}
+	return h.tailAudit(ctx)
+}
+
+func (h *house) verifyAudit(ctx context.Context) error {
+	report, err := h.audit.Verify(ctx)
+	if err != nil {
+		return err
+	}
+	for _, f := range report.Faults {
+		fmt.Fprintln(h.settings.out, "changed:", f)
+	}
+	if len(report.Faults) > 0 {
+		return fmt.Errorf("the record was changed outside of Latchpost in %d places; keep a copy of the store and look into it", len(report.Faults))
+	}
+	fmt.Fprintf(h.settings.out, "%d events of %d processes: nothing was changed, removed, moved or added.\n", report.Events, report.Writers)
+	return nil
+}
+
+func (h *house) tailAudit(ctx context.Context) error {
+	events, err := h.vault.Desk(auth.Local).Events(ctx, auth.EventFilter{Limit: 50})
+	if err != nil {
+		return err
+	}
+	slices.Reverse(events)
+	for _, e := range events {
+		fmt.Fprintf(h.settings.out, "%s  %-20s %-8s %-20s %s%s\n", stamp(e.At), e.Kind, e.Decision, orDash(e.Client), e.Provider, details(e.Detail))
+	}
+	return nil
+}
+
+func details(d map[string]string) string {
+	text := ""
+	for _, name := range []string{"method", "host", "path", "rule", "status", "cause", "account", "at_provider"} {
+		if d[name] != "" {
+			text += " " + name + "=" + d[name]
+		}
+	}
+	return text
+}
