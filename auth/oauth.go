@@ -91,6 +91,9 @@ func (o *OAuth) Refreshed(f *Flow, old *Credential, answer []byte, sentAt time.T
 	if err != nil {
 		return nil, err
 	}
+	if t.refresh == old.RefreshToken.Reveal() {
+		t.refresh = "" // repeated is not renewed: its life goes on
+	}
 	out := t.outcome(f, sentAt)
 	if out.Vars, err = t.keep(f, out.Credential, true); err != nil {
 		return nil, err

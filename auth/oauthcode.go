@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/latchpost/latchpost/providers"
 	"golang.org/x/oauth2"
 )
 
@@ -61,25 +60,6 @@ func (c OAuthCode) Begin(ctx context.Context, f *Flow) (Step, error) {
 	return step, err
 }
 
-// askedScopes are the request's, or the definition's own, and those that bring a refresh token.
-func askedScopes(f *Flow) []string {
-	def := f.Provider.OAuth2.Scopes
-	if def.Sep == "" {
-		return nil
-	}
-	scopes := def.Default
-	if f.Request != nil && len(f.Request.Scopes) > 0 {
-		scopes = f.Request.Scopes
-	}
-	var out []string
-	for _, s := range slices.Concat(scopes, def.Offline) {
-		if !slices.Contains(out, s) {
-			out = append(out, s)
-		}
-	}
-	return out
-}
-
 // authorizeParams are the parameters of the consent page, each once.
 func authorizeParams(f *Flow, try attempt, state string) (url.Values, error) {
 	def := f.Provider.OAuth2
@@ -117,26 +97,6 @@ func authorizeParams(f *Flow, try attempt, state string) (url.Values, error) {
 		}
 	}
 	return params, nil
-}
-
-// addScopes joins scopes with the provider's separator, each in the parameter it belongs to.
-func addScopes(p *providers.Provider, params url.Values, scopes []string) error {
-	def := p.OAuth2.Scopes
-	lists := map[string][]string{}
-	for _, s := range scopes {
-		if !isScope(s) || def.Sep != " " && def.Sep != "" && strings.Contains(s, def.Sep) {
-			return ErrInvalid.Say("the scope %q cannot be asked of %s; leave it out", clip(s, 40), p.Name)
-		}
-		name, rest := orDefault(def.Param, "scope"), s
-		if prefix, tail, ok := strings.Cut(s, ":"); ok && def.Extra[prefix] != "" {
-			name, rest = def.Extra[prefix], tail
-		}
-		lists[name] = append(lists[name], rest)
-	}
-	for name, list := range lists {
-		params.Set(name, strings.Join(list, def.Sep))
-	}
-	return nil
 }
 
 // push sends the parameters ahead (RFC 9126); the browser then carries a reference only.

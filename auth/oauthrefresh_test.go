@@ -11,15 +11,20 @@ import (
 	"github.com/latchpost/latchpost/providers"
 )
 
-// D3, RF-012: a refresh token that the answer leaves out, or empty, is kept.
+// D3, RF-012: a refresh token that the answer leaves out, empty, or as it was, is kept, and its life goes on.
 func TestRefreshTokenKept(t *testing.T) {
 	for name, fault := range map[string]authtest.Fault{
-		"left out": authtest.Pass, "null": authtest.With(map[string]any{"refresh_token": nil}), "empty": authtest.With(map[string]any{"refresh_token": ""}),
+		"left out": authtest.Pass, "repeated": authtest.Pass, "null": authtest.With(map[string]any{"refresh_token": nil}), "empty": authtest.With(map[string]any{"refresh_token": ""}),
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, authtest.Options{Rotation: authtest.RotateNever})
+			rotation := authtest.RotateNever
+			if name == "repeated" {
+				rotation = authtest.RotateSame
+			}
+			b := newBench(t, authtest.Options{Rotation: rotation})
 			b.def.Refresh.LifeS = 1000
 			out := b.signIn(t)
+			b.flow.Now = b.flow.Now.Add(time.Minute)
 			b.Fault("POST /token", fault)
 			next, err := b.renew(out)
 			if err != nil {

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -34,10 +32,7 @@ func decodeAnswer(data []byte) (*answer, error) {
 	return &a, nil
 }
 
-const (
-	maxToken    = 16 << 10
-	maxLifetime = 10 * 365 * 24 * time.Hour
-)
+const maxToken = 16 << 10 // bytes
 
 // tokens is a token answer that was understood: what must be right is right, and
 // what may be wrong (a lifetime, above all) costs nobody a rotated refresh token.
@@ -139,166 +134,6 @@ func (t *tokens) outcome(f *Flow, sentAt time.Time) *Outcome {
 		ExpiresAt:        t.expiry(sentAt),
 		RefreshExpiresAt: t.refreshExpiry(sentAt),
 	}
-}
-
-func (t *tokens) expiry(sentAt time.Time) time.Time {
-	r := t.def.Response
-	if d := lifetime(t.doc.first(orPaths(r.ExpiresIn, "expires_in")), r.Unit); d > 0 {
-		return sentAt.Add(d).UTC().Round(0)
-	}
-	if at := moment(t.doc.first(r.ExpiresAt), r.Unit); at.After(sentAt) {
-		return earliest(at, sentAt.Add(maxLifetime)).UTC()
-	}
-	if r.AssumeTTL > 0 {
-		return sentAt.Add(seconds(r.AssumeTTL)).UTC().Round(0)
-	}
-	return time.Time{}
-}
-
-// refreshExpiry is when the person has to sign in again: as told, or as the
-// definition knows.
-func (t *tokens) refreshExpiry(sentAt time.Time) time.Time {
-	if t.refresh == "" {
-		return time.Time{}
-	}
-	if d := lifetime(t.doc.first(orPaths(t.def.Response.RefreshExpiresIn, "refresh_token_expires_in")), t.def.Response.Unit); d > 0 {
-		return sentAt.Add(d).UTC().Round(0)
-	}
-	var at time.Time
-	for _, life := range []int{t.def.Refresh.LifeS, t.def.Refresh.IdleS} {
-		if life > 0 {
-			at = earliest(sentAt.Add(seconds(life)), at)
-		}
-	}
-	return at.UTC().Round(0)
-}
-
-// earliest of two moments; the zero one means never.
-func earliest(a, b time.Time) time.Time {
-	if b.IsZero() || a.Before(b) {
-		return a
-	}
-	return b
-}
-
-// lifetime reads a number of seconds in every form that servers send. What makes no
-// sense is 0, unknown; more than ten years is ten years.
-func lifetime(v any, unit string) time.Duration {
-	n, ok := number(v)
-	if !ok || n <= 0 {
-		return 0
-	}
-	scale := time.Second
-	if unit == "ms" {
-		scale = time.Millisecond
-	}
-	if n >= float64(maxLifetime/scale) {
-		return maxLifetime
-	}
-	return time.Duration(n * float64(scale))
-}
-
-// moment reads RFC 3339, or seconds or milliseconds since 1970; zero when it is neither.
-func moment(v any, unit string) time.Time {
-	if s, ok := v.(string); ok {
-		if at, err := time.Parse(time.RFC3339, s); err == nil {
-			return at
-		}
-	}
-	n, ok := number(v)
-	if !ok || n <= 0 || n > 1e15 {
-		return time.Time{}
-	}
-	if unit == "ms" {
-		return time.UnixMilli(int64(n))
-	}
-	return time.UnixMilli(int64(math.Min(n, 1e12) * 1000))
-}
-
-func number(v any) (float64, bool) {
-	var s string
-	switch v := v.(type) {
-	case json.Number:
-		s = v.String()
-	case string:
-		s = v
-	}
-	if s == "" || strings.Trim(s, "0123456789.eE+-") != "" { // ParseFloat also knows hex, inf and underscores
-		return 0, false
-	}
-	n, err := strconv.ParseFloat(s, 64)
-	return n, err == nil
-}
-
-// scopes are those the answer names; nil when it names none.
-func (t *tokens) scopes() []string {
-	if t.def.Scopes.Granted == "callback" || t.def.Scopes.Granted == "none" {
-		return nil
-	}
-	switch v := t.doc.first(orPaths(t.def.Response.Scope, "scope")).(type) {
-	case string:
-		return splitScopes(v, t.def.Response.ScopeSep)
-	case []any:
-		var out []string
-		for _, element := range v {
-			if s, ok := element.(string); ok {
-				out = append(out, s)
-			}
-		}
-		return cleanScopes(out)
-	}
-	return nil
-}
-
-// splitScopes cuts at sep, or at spaces, or at commas where there is no space.
-func splitScopes(s, sep string) []string {
-	switch {
-	case sep != "" && sep != " ":
-		return cleanScopes(strings.Split(s, sep))
-	case sep == "" && !strings.Contains(strings.TrimSpace(s), " "):
-		return cleanScopes(strings.Split(s, ","))
-	}
-	return cleanScopes(strings.Fields(s))
-}
-
-const (
-	maxGranted      = 500
-	maxGrantedScope = 500 // bytes
-)
-
-// cleanScopes drops what is no scope (RFC 6749 section 3.3): the list is shown to people and agents.
-func cleanScopes(scopes []string) []string {
-	var out []string
-	for _, s := range scopes {
-		s = strings.TrimSpace(s)
-		if isScope(s) && len(s) <= maxGrantedScope && len(out) < maxGranted && !slices.Contains(out, s) {
-			out = append(out, s)
-		}
-	}
-	return out
-}
-
-func isScope(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == '"' || r == '\\' || r > '~' })
-}
-
-// missingScopes are those asked and not granted. nil granted means that nobody said.
-// Scopes that only ask for a refresh token or for an identity are often granted
-// without being named, so they are not missed.
-func missingScopes(def *providers.OAuth2, asked, granted []string) []string {
-	if granted == nil {
-		return nil
-	}
-	var out []string
-	for _, s := range asked {
-		prefix, _, _ := strings.Cut(s, ":")
-		_, elsewhere := def.Scopes.Extra[prefix]
-		quiet := slices.Contains([]string{"openid", "profile", "email", "offline_access"}, s) || slices.Contains(def.Scopes.Offline, s)
-		if !quiet && !elsewhere && !slices.Contains(granted, s) {
-			out = append(out, s)
-		}
-	}
-	return out
 }
 
 // keep takes the fields that the definition names: secret ones into c, the others

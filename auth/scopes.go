@@ -1,0 +1,119 @@
+package auth
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/latchpost/latchpost/providers"
+)
+
+// askedScopes are the request's, or the definition's own, and those that bring a refresh token.
+func askedScopes(f *Flow) []string {
+	def := f.Provider.OAuth2.Scopes
+	if def.Sep == "" {
+		return nil
+	}
+	scopes := def.Default
+	if f.Request != nil && len(f.Request.Scopes) > 0 {
+		scopes = f.Request.Scopes
+	}
+	var out []string
+	for _, s := range slices.Concat(scopes, def.Offline) {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// addScopes joins scopes with the provider's separator, each in the parameter it belongs to.
+func addScopes(p *providers.Provider, params url.Values, scopes []string) error {
+	def := p.OAuth2.Scopes
+	lists := map[string][]string{}
+	for _, s := range scopes {
+		if !isScope(s) || def.Sep != " " && def.Sep != "" && strings.Contains(s, def.Sep) {
+			return ErrInvalid.Say("the scope %q cannot be asked of %s; leave it out", clip(s, 40), p.Name)
+		}
+		name, rest := orDefault(def.Param, "scope"), s
+		if prefix, tail, ok := strings.Cut(s, ":"); ok && def.Extra[prefix] != "" {
+			name, rest = def.Extra[prefix], tail
+		}
+		lists[name] = append(lists[name], rest)
+	}
+	for name, list := range lists {
+		params.Set(name, strings.Join(list, def.Sep))
+	}
+	return nil
+}
+
+// scopes are those the answer names; nil when it names none.
+func (t *tokens) scopes() []string {
+	if t.def.Scopes.Granted == "callback" || t.def.Scopes.Granted == "none" {
+		return nil
+	}
+	switch v := t.doc.first(orPaths(t.def.Response.Scope, "scope")).(type) {
+	case string:
+		return splitScopes(v, t.def.Response.ScopeSep)
+	case []any:
+		var out []string
+		for _, element := range v {
+			if s, ok := element.(string); ok {
+				out = append(out, s)
+			}
+		}
+		return cleanScopes(out)
+	}
+	return nil
+}
+
+// splitScopes cuts at sep, or at spaces, or at commas where there is no space.
+func splitScopes(s, sep string) []string {
+	switch {
+	case sep != "" && sep != " ":
+		return cleanScopes(strings.Split(s, sep))
+	case sep == "" && !strings.Contains(strings.TrimSpace(s), " "):
+		return cleanScopes(strings.Split(s, ","))
+	}
+	return cleanScopes(strings.Fields(s))
+}
+
+const (
+	maxGranted      = 500
+	maxGrantedScope = 500 // bytes
+)
+
+// cleanScopes drops what is no scope (RFC 6749 section 3.3): the list is shown to people and agents.
+func cleanScopes(scopes []string) []string {
+	var out []string
+	for _, s := range scopes {
+		s = strings.TrimSpace(s)
+		if isScope(s) && len(s) <= maxGrantedScope && len(out) < maxGranted && !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func isScope(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == '"' || r == '\\' || r > '~' })
+}
+
+// missingScopes are those asked and not granted. nil granted means that nobody said.
+// Scopes that only ask for a refresh token or for an identity are often granted
+// without being named, so they are not missed.
+func missingScopes(def *providers.OAuth2, asked, granted []string) []string {
+	if granted == nil {
+		return nil
+	}
+	var out []string
+	for _, s := range asked {
+		prefix, _, _ := strings.Cut(s, ":")
+		_, elsewhere := def.Scopes.Extra[prefix]
+		quiet := slices.Contains([]string{"openid", "profile", "email", "offline_access"}, s) || slices.Contains(def.Scopes.Offline, s)
+		if !quiet && !elsewhere && !slices.Contains(granted, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
