@@ -123,8 +123,12 @@ func (s *sending) trace() *httptrace.ClientTrace {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.conns++
-			if s.safe && s.wrote >= 2 || !s.safe && s.wrote >= 1 && isHTTP2(info.Conn) {
+			shared := isHTTP2(info.Conn)
+			if s.safe && s.wrote >= 2 || !s.safe && s.wrote >= 1 && shared {
 				s.abort(errResent)
+				if !shared {
+					info.Conn.Close() // HTTP/1 hands the request to its writer without another look at the context
+				}
 			}
 		},
 		WroteHeaders: func() {
