@@ -159,7 +159,7 @@ func ask(ctx context.Context, out *egress.Client, loopback bool, f *Flow, c *Cre
 	if err != nil {
 		return document{}, err
 	}
-	if !target.MatchHost(f.Provider.API.Hosts) && !atServer(f.Provider, target, values) {
+	if !mayAsk(f.Provider, target, values) {
 		return document{}, ErrConfig.Say("the definition of %s asks %s, which is none of its hosts; correct it", f.Provider.Name, target.Host)
 	}
 	header := http.Header{"Accept": {"application/json"}}
@@ -195,13 +195,19 @@ func ask(ctx context.Context, out *egress.Client, loopback bool, f *Flow, c *Cre
 	return doc, nil
 }
 
-// atServer reports whether a target is on one of the hosts of the authorization server.
-func atServer(p *providers.Provider, t egress.Target, values map[string]string) bool {
-	def := p.OAuth2
-	if def == nil {
+// mayAsk reports whether a target is on an API host, or on one of the hosts of the authorization server.
+func mayAsk(p *providers.Provider, t egress.Target, values map[string]string) bool {
+	hosts, err := p.Hosts(values)
+	if err != nil { // one of them is not known yet: that is what the look-up is for
+		hosts = p.API.Hosts
+	}
+	if t.MatchHost(hosts) {
+		return true
+	}
+	if p.OAuth2 == nil {
 		return false
 	}
-	for _, address := range []string{def.Issuer, def.Token.URL, def.Authorize.URL} {
+	for _, address := range []string{p.OAuth2.Issuer, p.OAuth2.Token.URL, p.OAuth2.Authorize.URL} {
 		if address == "" {
 			continue
 		}

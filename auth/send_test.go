@@ -82,3 +82,31 @@ func TestInjectWithoutValue(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// I1, C24: a look-up with the credential goes to the provider's hosts, also to one that it named itself within its list.
+func TestMayAsk(t *testing.T) {
+	p := &providers.Provider{
+		OAuth2: &providers.OAuth2{
+			Issuer: "https://login.example.com", Token: providers.Endpoint{URL: "https://token.example.com/t"},
+			Response: providers.Response{Keep: map[string]providers.Keep{"instance_url": {Path: "x", Hosts: []string{"*.example.org"}}}},
+		},
+		API: providers.API{Hosts: []string{"api.example.com", "${instance_url}"}},
+	}
+	for address, want := range map[string]bool{
+		"https://api.example.com/me": true, "https://eu.example.org/me": true, "https://login.example.com/userinfo": true, "https://token.example.com/me": true,
+		"https://us.example.org/me": false, "https://api.example.com.evil.example/me": false, "https://evil.example/api.example.com": false,
+		"https://api.example.com:8443/me": false, "https://login.example.com:8443/me": false, "https://x.login.example.com/": false,
+	} {
+		target, err := egress.Parse(address, egress.ParseOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := mayAsk(p, target, map[string]string{"instance_url": "https://eu.example.org"}); got != want {
+			t.Errorf("%s: %v", address, got)
+		}
+	}
+	first, _ := egress.Parse("https://api.example.com/sites", egress.ParseOptions{})
+	if !mayAsk(p, first, nil) {
+		t.Error("the look-up that learns a host is refused for want of it")
+	}
+}
