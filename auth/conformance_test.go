@@ -65,7 +65,7 @@ func TestOIDCProviderConformance(t *testing.T) {
 	}
 
 	for _, client := range []struct{ id, secret, how string }{{"public", "", "basic"}, {"basic", "basic secret/+:%&=", "basic"}, {"post", "post secret/+:%&=", "post"}} {
-		// A3, A6, A7, B4, C7, C8, C22, D4, D10, E1, E3.
+		// A3, A6, A7, B4, C7, C8, C22, E1, E3.
 		t.Run("code "+client.id, func(t *testing.T) {
 			f := flow(auth.MethodOAuthCode, client.id, client.secret)
 			f.Provider.OAuth2.Client.Auth = client.how

@@ -185,7 +185,7 @@ func TestRevokeOrder(t *testing.T) {
 	}
 }
 
-// E2, E4, E5, PD-010: what the provider did not confirm is not claimed.
+// E4, E5: what the provider did not confirm is not claimed.
 func TestRevokeFailures(t *testing.T) {
 	thief := authtest.NewServer(authtest.Options{})
 	defer thief.Close()
