@@ -27,11 +27,11 @@ type question struct {
 	err              error // what the agent gets when the user cannot be asked this way
 }
 
-func questionOf(err error) (question, bool) {
+func questionOf(err error, client string) (question, bool) {
 	if a, ok := errors.AsType[*auth.AuthRequired](err); ok {
 		text := a.Message
 		if a.MatchCode != "" {
-			text = fmt.Sprintf("%s wants you to sign in to %s through Latchpost. The page shows the code %s.", "The agent", clean(a.ProviderName, 80), a.MatchCode)
+			text = fmt.Sprintf("%s asks to use your account at %s. Latchpost's page shows the code %s.", clean(client, 64), clean(a.ProviderName, 80), a.MatchCode)
 		}
 		return question{a.RequestID, a.URL, visible(text, 300), err}, a.URL != ""
 	}
@@ -59,7 +59,7 @@ func (s *Server) converse(ctx context.Context, t tool, c call, back protocol.Mul
 		}
 	}
 	answer, err := t.run(s, ctx, c)
-	q, asks := questionOf(err)
+	q, asks := questionOf(err, c.Client)
 	switch {
 	case err == nil:
 		return result(answer, false), nil
