@@ -48,8 +48,10 @@ type SessionStore interface {
 	TakeOwnerLink(ctx context.Context, hash []byte) (auth.Owner, error)
 }
 
-// Handler serves /login and /logout. Package guard stands in front of it: it refuses
-// what other sites send, and Class.Limited bounds how often one address may try.
+// Handler serves /login and /logout. Package guard stands in front of it, and its
+// Class.Limited bounds how often one address may try. What another site's page posts is
+// refused here once more: it could sign a person in as somebody else, who would then get
+// what the person connects.
 func (i *Identity) Handler() http.Handler {
 	mux := http.NewServeMux()
 	page := func(pattern string, h func(http.ResponseWriter, *http.Request) error) {
@@ -60,7 +62,7 @@ func (i *Identity) Handler() http.Handler {
 	page("POST /login", i.login)
 	page("GET /login/callback", i.callback)
 	page("POST /logout", i.logout)
-	return mux
+	return http.NewCrossOriginProtection().Handler(mux)
 }
 
 func (i *Identity) log() *slog.Logger {

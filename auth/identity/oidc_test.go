@@ -6,9 +6,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/oauth2"
 
 	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/auth/authtest"
@@ -320,7 +323,7 @@ func TestPages(t *testing.T) {
 
 // A server that nobody here wrote signs people in too, and its access tokens speak of the same owner.
 func TestSignInAtOIDCProvider(t *testing.T) {
-	p := authtest.StartOIDCProvider(t, authtest.OIDCOptions{RedirectURI: "http://127.0.0.1/login/callback"})
+	p := oidcProvider{authtest.StartOIDCProvider(t, authtest.OIDCOptions{RedirectURI: "http://127.0.0.1/login/callback"})}
 	for _, client := range authtest.DefaultClients() {
 		t.Run(client.ID, func(t *testing.T) {
 			h := open(t)
@@ -336,10 +339,49 @@ func TestSignInAtOIDCProvider(t *testing.T) {
 				if res := b.get(callback); res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != "/c/R1" {
 					t.Fatalf("back: %s", res.Status)
 				}
-				if owner := b.owner(h); owner == nil || *owner != (auth.Owner{User: user}) {
-					t.Errorf("signed in as %v", owner)
+				owner := b.owner(h)
+				if owner == nil || *owner != (auth.Owner{User: user}) {
+					t.Fatalf("signed in as %v", owner)
 				}
+				tokens := p.tokens(t, client, user)
+				caller, err := h.Caller(bearer(tokens.AccessToken))
+				if err != nil || caller.Owner != *owner || caller.Client != client.ID || !slices.Equal(caller.Scopes, []string{"repo"}) {
+					t.Errorf("the agent's token: %+v, %v", caller, err)
+				}
+				// MC-016: what else came with it is no access token.
+				refused(t, h, tokens.RefreshToken)
+				refused(t, h, tokens.Extra("id_token").(string))
 			}
 		})
 	}
+}
+
+// oidcProvider gets tokens as an agent does, for our resource.
+type oidcProvider struct{ *authtest.OIDCProvider }
+
+func (p oidcProvider) tokens(t *testing.T, client authtest.Client, user string) *oauth2.Token {
+	t.Helper()
+	style := oauth2.AuthStyleInParams
+	if client.Auth == "basic" {
+		style = oauth2.AuthStyleInHeader
+	}
+	config := &oauth2.Config{
+		ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: "http://127.0.0.1/login/callback", Scopes: []string{"openid", "offline_access", "repo"},
+		Endpoint: oauth2.Endpoint{AuthURL: p.Issuer + "/auth", TokenURL: p.Issuer + "/token", AuthStyle: style},
+	}
+	verifier := oauth2.GenerateVerifier()
+	forUs := oauth2.SetAuthURLParam("resource", resource)
+	callback, err := p.Approve(t.Context(), config.AuthCodeURL("s", oauth2.S256ChallengeOption(verifier), forUs, oauth2.SetAuthURLParam("prompt", "consent")), user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(callback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := config.Exchange(t.Context(), u.Query().Get("code"), oauth2.VerifierOption(verifier), forUs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
 }
