@@ -43,6 +43,10 @@ func (s *Site) tell(r *http.Request, err error) trouble {
 		s.Log.Warn("page refused", "code", known.Code, "method", r.Method, "route", r.Pattern, "error", cause)
 	}
 	t := trouble{http.StatusBadRequest, known.Code, "This did not work", sentence(known.Message)}
+	if large := new(http.MaxBytesError); errors.As(err, &large) {
+		t.Status, t.Message = http.StatusRequestEntityTooLarge, "This is more than a form may hold. Send less."
+		return t
+	}
 	switch known.Code {
 	case errWho.Code:
 		t.Status, t.Title = http.StatusUnauthorized, "Please sign in"

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,15 +19,25 @@ import (
 	"github.com/latchpost/latchpost/auth/authtest"
 	"github.com/latchpost/latchpost/auth/guard"
 	"github.com/latchpost/latchpost/auth/web"
+	"github.com/latchpost/latchpost/providers"
 )
 
 // house is a whole server: the real vault, the pages, and the guard in front.
 type house struct {
 	*authtest.Vault
-	t    *testing.T
-	URL  string
-	Host string
+	t     *testing.T
+	URL   string
+	Host  string
+	later atomic.Int64 // how far the clocks of vault and pages are ahead
 }
+
+// requestTTL is a moment more than a link and a form live.
+const requestTTL = 10*time.Minute + time.Second
+
+// pass lets time go by.
+func (h *house) pass(d time.Duration) { h.later.Add(int64(d)) }
+
+func (h *house) now() time.Time { return time.Now().Add(time.Duration(h.later.Load())) }
 
 // open starts a house. change may alter the vault and the options before that.
 func open(t *testing.T, change func(*authtest.Vault, *web.Options)) *house {
@@ -36,7 +47,8 @@ func open(t *testing.T, change func(*authtest.Vault, *web.Options)) *house {
 	h.Host = server.Listener.Addr().String()
 	h.URL = "http://" + h.Host
 	h.Vault.Vault.BaseURL = func() string { return h.URL }
-	options := web.Options{Local: true, Session: session}
+	h.Vault.Vault.Now = h.now
+	options := web.Options{Local: true, Session: session, Now: h.now}
 	if change != nil {
 		change(h.Vault, &options)
 	}
@@ -74,6 +86,32 @@ func (h *house) ask(c auth.Caller, w auth.Wish) *auth.AuthRequired {
 		h.t.Fatalf("request_auth: %v", err)
 	}
 	return required
+}
+
+// askRelease puts the question whether claude may have the raw credential.
+func (h *house) askRelease() string {
+	h.t.Helper()
+	found, err := h.Desk(auth.Local).Connections(h.t.Context())
+	if err != nil || len(found) == 0 {
+		h.t.Fatal(found, err)
+	}
+	a := auth.Approval{
+		ID: rand.Text(), Owner: auth.Local, Client: claude.Client, Connection: found[0].ID, Provider: found[0].Provider, Account: found[0].Account,
+		Kind: auth.Release, Why: auth.RuleRelease, Digest: []byte("release"), State: auth.Waiting, CreatedAt: h.now(), ExpiresAt: h.now().Add(time.Minute),
+	}
+	if _, err := h.DB.AddApproval(h.t.Context(), &a, 20); err != nil {
+		h.t.Fatal(err)
+	}
+	return a.ID
+}
+
+func catalog(t *testing.T, dir string) *providers.Catalog {
+	t.Helper()
+	c, err := providers.Load(dir, providers.Options{Loopback: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // approvalID is the question that an agent was answered with.
