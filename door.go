@@ -27,6 +27,8 @@ import (
 type door struct {
 	listen string
 	fixed  string // --base-url
+	cert   string // PEM files; "" is plain http
+	key    string
 	prove  func([]byte) []byte
 	log    *slog.Logger
 	url    atomic.Pointer[string]
@@ -35,7 +37,7 @@ type door struct {
 const watchInterval = 300 * time.Millisecond
 
 func newDoor(s *settings, prove func([]byte) []byte, log *slog.Logger) *door {
-	d := &door{listen: s.listen, fixed: s.baseURL, prove: prove, log: log}
+	d := &door{listen: s.listen, fixed: s.baseURL, cert: s.serve.tlsCert, key: s.serve.tlsKey, prove: prove, log: log}
 	d.moveTo(s.listen)
 	return d
 }
@@ -89,7 +91,13 @@ func (d *door) serveOrWatch(ctx context.Context, l net.Listener, pages func(stri
 // serve answers until ctx ends, and lets requests that run finish.
 func (d *door) serve(ctx context.Context, l net.Listener, srv *http.Server) error {
 	ended := make(chan error, 1)
-	go func() { ended <- srv.Serve(l) }()
+	go func() {
+		if d.cert != "" {
+			ended <- srv.ServeTLS(l, d.cert, d.key)
+		} else {
+			ended <- srv.Serve(l)
+		}
+	}()
 	select {
 	case err := <-ended:
 		return err

@@ -9,7 +9,9 @@ import (
 
 	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/auth/egress"
+	"github.com/latchpost/latchpost/auth/identity"
 	"github.com/latchpost/latchpost/auth/seal"
+	"github.com/latchpost/latchpost/browserlogin"
 	"github.com/latchpost/latchpost/providers"
 	"github.com/latchpost/latchpost/store"
 )
@@ -22,7 +24,10 @@ type house struct {
 	box      *seal.Box
 	audit    *store.Log
 	vault    *auth.Vault
+	identity *identity.Identity
+	browsers *browserlogin.Pool
 	door     *door
+	serves   bool // agents over HTTP
 }
 
 // open puts the parts together. What is wrong with key, store or definitions is one
@@ -59,6 +64,10 @@ func open(ctx context.Context, s *settings) (*house, error) {
 		Connections: h.db, Refreshes: h.db, Requests: h.db, Pending: h.db, Apps: h.db,
 		Grants: h.db, Approvals: h.db, Revocations: h.db, Audit: h.audit,
 		BaseURL: h.door.URL, Release: s.released(), Loopback: s.unsafeLoopback, Log: log,
+	}
+	h.identity = h.newIdentity()
+	if err := h.openBrowsers(out); err != nil {
+		return nil, errors.Join(err, h.db.Close())
 	}
 	return h, nil
 }
@@ -117,4 +126,4 @@ func openBox(ctx context.Context, s *settings, db *store.DB) (*seal.Box, error) 
 }
 
 // Close ends what open began.
-func (h *house) Close() error { return h.db.Close() }
+func (h *house) Close() error { return errors.Join(h.browsers.Close(), h.db.Close()) }

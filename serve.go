@@ -5,25 +5,46 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
 	"sync"
 
-	"github.com/latchpost/latchpost/auth/guard"
-	"github.com/latchpost/latchpost/auth/web"
 	"github.com/latchpost/latchpost/mcp"
 )
 
-type serveSettings struct{}
+// serveSettings are the flags of serve.
+type serveSettings struct {
+	sse                  bool
+	tlsCert, tlsKey      string
+	proxies              string
+	issuer, resource     string
+	clientID, secretFile string
+	issuerScopes         string
+	ownerClaim, orgClaim string
+	deviceFlow           bool
+}
 
-func serveFlags(fs *flag.FlagSet, s *settings) { listenFlags(fs, s) }
+func serveFlags(fs *flag.FlagSet, s *settings) {
+	listenFlags(fs, s)
+	r := &s.serve
+	fs.BoolVar(&r.sse, "sse", true, "serve /sse and /message too, for clients of the protocol of 2024-11-05; --sse=false turns them off")
+	fs.StringVar(&r.tlsCert, "tls-cert", "", "`file` with the certificate chain in PEM; with --tls-key, pages and agents are served by https")
+	fs.StringVar(&r.tlsKey, "tls-key", "", "`file` with the certificate's key in PEM")
+	fs.StringVar(&r.proxies, "behind-proxy", "", "`networks` of the proxies that speak TLS for us, such as 10.0.0.0/8, with commas")
+	fs.StringVar(&r.issuer, "oidc-issuer", "", "`url` of the OpenID provider of your users; without it the server has one owner")
+	fs.StringVar(&r.resource, "resource", "", "`url` of /mcp as access tokens must name it (default the base URL and /mcp)")
+	fs.StringVar(&r.clientID, "oidc-client-id", "", "`id` of this server at the issuer, for people's browsers")
+	fs.StringVar(&r.secretFile, "oidc-client-secret-file", "", "`file` with the client secret at the issuer (default none: a public client)")
+	fs.StringVar(&r.issuerScopes, "oidc-scopes", "", "`scopes` asked of people beside openid, with commas")
+	fs.StringVar(&r.ownerClaim, "owner-claim", "sub", "`claim` that names the user")
+	fs.StringVar(&r.orgClaim, "org-claim", "", "`claim` that names the org (default none)")
+	fs.BoolVar(&r.deviceFlow, "unsafe-device-flow", false, "allow the device code flow on a server of many users; read BCP 247 before")
+}
 
 func (h *house) mcp() *mcp.Server {
-	return mcp.New(h.vault, mcp.Options{Version: buildVersion(), Log: h.log})
+	return mcp.New(h.vault, mcp.Options{Version: buildVersion(), Log: h.log, Seal: h.tickets()})
 }
 
 // stdio serves one MCP host. Standard output belongs to the protocol alone: the
@@ -59,51 +80,75 @@ func (h *house) run(ctx context.Context, main func(context.Context) error) (err 
 	return errors.Join(err, pages(), h.Close())
 }
 
-// serve is for remote agents.
+// serve is for remote agents. Every request of theirs needs a bearer token, on
+// loopback too.
 func serve(ctx context.Context, s *settings, args []string) error {
 	if len(args) > 0 {
 		return usagef("serve takes no arguments")
+	}
+	if err := s.checkServe(); err != nil {
+		return err
 	}
 	h, err := open(ctx, s)
 	if err != nil {
 		return err
 	}
+	if err := h.openServe(); err != nil {
+		return errors.Join(err, h.Close())
+	}
 	return h.run(ctx, func(ctx context.Context) error {
-		fmt.Fprintf(s.err, "Latchpost serves on %s\n", h.door.URL())
+		fmt.Fprintf(s.err, "Latchpost serves agents on %s/mcp and people on %s\n", h.door.URL(), h.door.URL())
 		<-ctx.Done()
 		return nil
 	})
 }
 
-// pages is everything that people see, behind the layers that every request passes.
-func (h *house) pages(authority string) *http.Server {
-	site := web.New(h.vault, web.Options{Local: true, Unsafe: h.settings.unsafe(), Log: h.log, Version: buildVersion()})
-	mux := http.NewServeMux()
-	mux.Handle("/", site.Handler())
-	mux.HandleFunc("GET /healthz", h.door.Health)
-	mux.HandleFunc("GET /readyz", h.ready)
-	return guard.Server(mux, guard.Options{Hosts: hosts(authority, h.door.URL()), Origins: []string{h.door.URL()}, Logger: h.log})
+// checkServe refuses what would put tokens or sessions on a wire in the clear, or
+// let people in without knowing who they are.
+func (s *settings) checkServe() error {
+	r := s.serve
+	secured := r.tlsCert != "" || r.proxies != ""
+	switch {
+	case (r.tlsCert == "") != (r.tlsKey == ""):
+		return usagef("--tls-cert and --tls-key go together")
+	case !isLoopback(s.listen) && !secured:
+		return usagef("%s can be reached from other machines, and nothing encrypts the way: give --tls-cert and --tls-key, or --behind-proxy with the network of your TLS proxy, or listen on 127.0.0.1", s.listen)
+	case secured && !strings.HasPrefix(s.baseURL, "https://"):
+		return usagef("with TLS, --base-url must be the https:// address under which people reach this server")
+	case r.proxies != "":
+		if _, err := prefixes(r.proxies); err != nil {
+			return usagef("--behind-proxy: %s", err)
+		}
+	case r.clientID != "" && r.issuer == "":
+		return usagef("--oidc-client-id needs --oidc-issuer")
+	}
+	if u, err := url.Parse(s.baseURL); s.baseURL != "" && (err != nil || u.Host == "" || strings.HasSuffix(s.baseURL, "/") || u.Path != "") {
+		return usagef("--base-url must be a scheme and a host, such as https://latchpost.example.com, without a slash at the end")
+	}
+	return nil
 }
 
-// hosts are the authorities under which we are reached: what we listen on, its
-// spelling as localhost (some providers take no other redirect URI), and the base URL.
-func hosts(authority, base string) []string {
-	list := []string{authority}
-	if host, port, err := net.SplitHostPort(authority); err == nil && host == "127.0.0.1" {
-		list = append(list, "localhost:"+port)
-	}
-	if u, err := url.Parse(base); err == nil {
-		list = append(list, strings.ToLower(u.Host))
-	}
-	return list
+func isLoopback(listen string) bool {
+	addr, err := netip.ParseAddrPort(listen)
+	return err == nil && addr.Addr().IsLoopback()
 }
 
-// ready says whether requests can be served: the store answers.
-func (h *house) ready(w http.ResponseWriter, r *http.Request) {
-	if err := h.db.Check(r.Context()); err != nil {
-		h.log.Error("not ready", "error", err)
-		http.Error(w, "the store does not answer; see the log", http.StatusServiceUnavailable)
-		return
+func prefixes(list string) ([]netip.Prefix, error) {
+	var all []netip.Prefix
+	for part := range strings.SplitSeq(list, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		p, err := netip.ParsePrefix(part)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
 	}
-	_, _ = io.WriteString(w, "ready\n")
+	return all, nil
+}
+
+// remote reports whether people come from other machines, and so have to sign in.
+func (s *settings) remote() bool {
+	return s.serve.issuer != "" || s.baseURL != "" || !isLoopback(s.listen)
 }

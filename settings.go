@@ -32,6 +32,8 @@ type settings struct {
 	demo    demoSettings
 	audit   auditSettings
 	serve   serveSettings
+	browser browserSettings
+	token   tokenSettings
 	ballast bool
 }
 
@@ -72,6 +74,7 @@ func newFlags(c command, s *settings) *flag.FlagSet {
 func listenFlags(fs *flag.FlagSet, s *settings) {
 	fs.StringVar(&s.listen, "listen", "127.0.0.1:7823", "`address` that serves pages and callbacks")
 	fs.StringVar(&s.baseURL, "base-url", "", "`url` under which people reach the pages (default http:// and the address)")
+	browserFlags(fs, s)
 	fs.StringVar(&s.release, "release", "", "`providers` whose raw access token clients may have: none, or names with commas")
 }
 
@@ -173,6 +176,12 @@ func (s *settings) unsafe() []string {
 	var names []string
 	if s.unsafeLoopback {
 		names = append(names, "--unsafe-loopback: provider and API addresses may be http on this machine")
+	}
+	if s.browser.noSandbox {
+		names = append(names, "--unsafe-no-sandbox: Chromium runs without its sandbox")
+	}
+	if s.serve.deviceFlow {
+		names = append(names, "--unsafe-device-flow: the device code flow is open to phishing on a server of many users (BCP 247)")
 	}
 	for name := range s.released() {
 		names = append(names, "--release "+name+": clients get the raw access token")

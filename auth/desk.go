@@ -89,10 +89,11 @@ func (d Desk) SetApp(ctx context.Context, provider, clientID string, secret Secr
 	if secret.Empty() && p.OAuth2.Client.Secret == "required" {
 		return ErrInvalid.Say("%s needs the client secret too; it stands on %s", p.Name, orDefault(p.Register, "the provider's page for developers"))
 	}
-	if p, err = p.Resolve(vars); err != nil {
-		return ErrInvalid.Say("%s", err)
+	bound, err := appBind(p, vars)
+	if err != nil {
+		return err
 	}
-	app := App{ID: rand.Text(), Owner: d.owner, Provider: provider, ClientID: clientID, Bind: bind(p, MethodOAuthCode), Salt: seal.NewSalt(), CreatedAt: v.now()}
+	app := App{ID: rand.Text(), Owner: d.owner, Provider: provider, ClientID: clientID, Bind: bound, Salt: seal.NewSalt(), CreatedAt: v.now()}
 	if !secret.Empty() {
 		if app.Sealed, err = v.Box.Seal(appPlace(&app), []byte(secret.Reveal())); err != nil {
 			return err

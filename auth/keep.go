@@ -78,6 +78,9 @@ func (v *Vault) pollOne(ctx context.Context, r *Request) error {
 	out, wait, err := poller.Poll(ctx, f)
 	if err == nil && out == nil {
 		r.NextPollAt = v.now().Add(wait)
+		if err := v.sealPrivate(r, f.Private); err != nil { // slow_down makes the interval longer for good
+			return err
+		}
 		return v.Requests.MoveRequest(ctx, r, Redirected)
 	}
 	if err != nil {

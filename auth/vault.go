@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -166,17 +167,18 @@ func (v *Vault) open(ctx context.Context, p seal.Place, sealed []byte) ([]byte, 
 
 // flow gathers what a connector needs of a stored connection.
 func (v *Vault) flow(ctx context.Context, c *Connection) (*Flow, error) {
-	p, err := v.provider(c.Provider)
+	definition, err := v.provider(c.Provider)
 	if err != nil {
 		return nil, err
 	}
-	if p, err = p.Resolve(c.Vars); err != nil {
+	p, err := definition.Resolve(c.Vars)
+	if err != nil {
 		return nil, ErrConfig.Say("the definition of %s does not fit this connection any more; sign in again", c.Provider).Because(err)
 	}
 	if bind(p, c.Method) != c.Bind {
 		return nil, ErrReauth.Say("the definition of %s changed where credentials are sent; the user has to sign in again", p.Name)
 	}
-	f := &Flow{Provider: p, Connection: c, Vars: c.Vars, RedirectURI: v.redirectURI(p), Now: v.now()}
+	f := &Flow{Provider: p, Definition: definition, Connection: c, Vars: c.Vars, RedirectURI: v.redirectURI(p), Now: v.now()}
 	return f, v.addApp(ctx, f, c.Owner)
 }
 
@@ -198,7 +200,11 @@ func (v *Vault) addApp(ctx context.Context, f *Flow, o Owner) error {
 	if err != nil {
 		return err
 	}
-	if app.Bind != bind(f.Provider, method) {
+	bound, err := appBind(f.Definition, f.Vars)
+	if err != nil {
+		return err
+	}
+	if app.Bind != bound {
 		return ErrNoApp.Say("the definition of %s changed where its client secret is sent; register the OAuth app again: latchpost app set %s --client-id ID", f.Provider.Name, f.Provider.ID)
 	}
 	f.ClientID = app.ClientID
@@ -225,6 +231,23 @@ func bind(p *providers.Provider, method string) string {
 		return p.OAuth2.Issuer + " " + p.OAuth2.Token.URL
 	}
 	return p.ID
+}
+
+// appBind names what a client secret may be used with. Variables of a closed list
+// (regions) do not count: a callback may change them, and the definition vouches
+// for all of them. A host that a person types does count.
+func appBind(definition *providers.Provider, vars map[string]string) (string, error) {
+	fixed := maps.Clone(vars)
+	for name, x := range definition.Vars {
+		if len(x.Enum) > 0 && fixed != nil {
+			fixed[name] = orDefault(x.Default, x.Enum[0])
+		}
+	}
+	p, err := definition.Resolve(fixed)
+	if err != nil {
+		return "", ErrInvalid.Say("%s", err)
+	}
+	return bind(p, MethodOAuthCode), nil
 }
 
 // redirectURI is one per provider (RFC 9700 section 4.4) and never made from a request's Host.

@@ -264,14 +264,17 @@ func (v *Vault) begin(ctx context.Context, r *Request, p *providers.Provider) (*
 
 // requestFlow is the Flow of a sign-in.
 func (v *Vault) requestFlow(ctx context.Context, r *Request, p *providers.Provider) (*Flow, error) {
-	f := &Flow{Provider: p, Request: r, Vars: r.Vars, RedirectURI: v.redirectURI(p), Now: v.now()}
+	definition, err := v.provider(r.Provider)
+	if err != nil {
+		return nil, err
+	}
+	f := &Flow{Provider: p, Definition: definition, Request: r, Vars: r.Vars, RedirectURI: v.redirectURI(p), Now: v.now()}
 	if err := v.addApp(ctx, f, r.Owner); err != nil {
 		return nil, err
 	}
 	if r.Private == nil {
 		return f, nil
 	}
-	var err error
 	f.Private, err = v.open(ctx, privatePlace(r), r.Private)
 	return f, err
 }

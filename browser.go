@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/auth/egress"
+	"github.com/latchpost/latchpost/browserlogin"
+)
+
+// browserSettings are the flags for signing in through a real browser.
+type browserSettings struct {
+	kind      string
+	dir       string
+	noSandbox bool
+}
+
+func browserFlags(fs *flag.FlagSet, s *settings) {
+	b := &s.browser
+	fs.StringVar(&b.kind, "browser", "local", "`kind` of browser for sign-ins: local, headed (a window on this desktop) or cdp:URL (a hosted one)")
+	fs.StringVar(&b.dir, "browser-dir", defaultBrowserDir(), "`dir`ectory of the browser driver")
+	fs.BoolVar(&b.noSandbox, "unsafe-no-sandbox", false, "start Chromium without its sandbox, where the kernel refuses one")
+}
+
+// defaultBrowserDir holds what can be fetched again, so it is a cache.
+func defaultBrowserDir() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		dir = os.TempDir()
+	}
+	return filepath.Join(dir, "latchpost", "browser")
+}
+
+func (s *settings) browserOptions() browserlogin.Options {
+	return browserlogin.Options{DriverDir: s.browser.dir, Kind: s.browser.kind, UnsafeNoSandbox: s.browser.noSandbox}
+}
+
+// openBrowsers adds sign-in by browser. Nothing is started until somebody needs it.
+func (h *house) openBrowsers(out *egress.Client) (err error) {
+	opt := h.settings.browserOptions()
+	opt.Dial, opt.Log = out.DialContext, h.log
+	opt.Origins = func() []string { return []string{h.door.URL()} }
+	opt.Allowed = func(r *http.Request, request string) error { return h.site().Allowed(r, request) }
+	if h.browsers, err = browserlogin.New(opt); err != nil {
+		return err
+	}
+	connector := &browserlogin.Connector{Pool: h.browsers, Out: out, Vault: h.vault, Loopback: h.settings.unsafeLoopback, Log: h.log}
+	h.vault.Connectors = append(h.vault.Connectors, connector)
+	return nil
+}
+
+// browser sets up what browser sign-ins need, and tries it with one real picture.
+func browser(ctx context.Context, s *settings, args []string) error {
+	if len(args) != 1 || args[0] != "install" && args[0] != "check" {
+		return usagef("browser takes install or check")
+	}
+	do, done := browserlogin.Install, "The driver is installed. latchpost browser check tries it."
+	if args[0] == "check" {
+		do, done = browserlogin.Check, "A browser can be used for signing in."
+	}
+	if err := do(ctx, s.browserOptions(), func(step string) { fmt.Fprintln(s.err, step) }); err != nil {
+		return err
+	}
+	fmt.Fprintln(s.out, done)
+	return nil
+}
+
+var _ auth.Carrier = (*browserlogin.Connector)(nil)

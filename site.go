@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/auth/guard"
+	"github.com/latchpost/latchpost/auth/identity"
+	"github.com/latchpost/latchpost/auth/seal"
+	"github.com/latchpost/latchpost/auth/web"
+	"github.com/latchpost/latchpost/mcp"
+	"github.com/latchpost/latchpost/store"
+)
+
+// openServe makes the house one for remote agents: who they are, who their people are.
+func (h *house) openServe() error {
+	s := h.settings
+	h.vault.Identified = s.remote()
+	h.vault.DeviceFlow = s.serve.deviceFlow
+	h.serves = true
+	if s.serve.issuer == "" {
+		return nil
+	}
+	issuer := &identity.Issuer{
+		URL: s.serve.issuer, Resource: h.resource(), ClientID: s.serve.clientID, OwnerClaim: s.serve.ownerClaim, OrgClaim: s.serve.orgClaim,
+		Out: h.vault.Out, Loopback: s.unsafeLoopback,
+	}
+	if s.serve.issuerScopes != "" {
+		issuer.Scopes = strings.Split(s.serve.issuerScopes, ",")
+	}
+	if s.serve.secretFile != "" {
+		secret, err := os.ReadFile(s.serve.secretFile)
+		if err != nil {
+			return fmt.Errorf("--oidc-client-secret-file: %w", err)
+		}
+		issuer.ClientSecret = auth.NewSecret(strings.TrimSpace(string(secret)))
+		clear(secret)
+	}
+	h.identity.Issuer = issuer
+	return issuer.Check()
+}
+
+func (h *house) resource() string {
+	if h.settings.serve.resource != "" {
+		return h.settings.serve.resource
+	}
+	return h.door.URL() + "/mcp"
+}
+
+// newIdentity knows the sessions of people and the tokens that we issued.
+func (h *house) newIdentity() *identity.Identity {
+	return &identity.Identity{
+		BaseURL: h.door.URL, Sessions: h.db, MAC: h.box.MAC("sign-in"), Audit: h.audit, Log: h.log,
+		Tokens: &identity.Tokens{Store: tokenStore{h.db}, Audit: h.audit},
+	}
+}
+
+// tokenStore turns the rows of the store into identity's tokens.
+type tokenStore struct{ *store.DB }
+
+func (s tokenStore) Token(ctx context.Context, hash []byte) (*identity.Token, error) {
+	t, err := s.DB.Token(ctx, hash)
+	return (*identity.Token)(t), err
+}
+
+func (s tokenStore) ListTokens(ctx context.Context, o auth.Owner) ([]identity.Token, error) {
+	rows, err := s.DB.ListTokens(ctx, o)
+	tokens := make([]identity.Token, len(rows))
+	for i, t := range rows {
+		tokens[i] = identity.Token(t)
+	}
+	return tokens, err
+}
+
+// pages is everything on the one listener, behind the layers that every request passes.
+func (h *house) pages(authority string) *http.Server {
+	base := h.door.URL()
+	mux := http.NewServeMux()
+	mux.Handle("/", h.site().Handler())
+	people := h.identity.Handler()
+	for _, path := range []string{"/login", "/login/", "/logout"} {
+		mux.Handle(path, people)
+	}
+	mux.HandleFunc("GET /healthz", h.door.Health)
+	mux.HandleFunc("GET /readyz", h.ready)
+	if h.serves {
+		h.mountMCP(mux)
+	}
+	proxies, _ := prefixes(h.settings.serve.proxies) // checked at the start
+	return guard.Server(mux, guard.Options{
+		Hosts: hosts(authority, base), Origins: []string{base}, TLS: h.secure(), Class: class, TrustedProxies: proxies, Logger: h.log,
+	})
+}
+
+func (h *house) secure() bool { return strings.HasPrefix(h.door.URL(), "https://") }
+
+// site is the pages of people.
+func (h *house) site() *web.Site {
+	return web.New(h.vault, web.Options{
+		Session: h.identity.Owner, LoginURL: "/login", Secure: h.secure(), Local: !h.vault.Identified,
+		Live: h.browsers.Handler(), Unsafe: h.settings.unsafe(), Log: h.log, Version: buildVersion(),
+	})
+}
+
+// mountMCP adds what agents use.
+func (h *house) mountMCP(mux *http.ServeMux) {
+	server := h.mcp()
+	opts := mcp.HTTPOptions{Identify: h.identity.Caller, HostChecked: true}
+	if h.identity.Issuer != nil {
+		path := mcp.MetadataPath(h.resource())
+		opts.Metadata = h.door.URL() + path
+		mux.Handle(path, mcp.Metadata(h.resource(), h.identity.Issuer.URL))
+	}
+	mux.Handle("/mcp", server.HTTP(opts))
+	if h.settings.serve.sse {
+		stream, post := server.SSE(opts)
+		mux.Handle("/sse", stream)
+		mux.Handle("/message", post)
+	}
+}
+
+// class gives the rules of each path to the guard.
+func class(path string) guard.Class {
+	switch {
+	case path == "/mcp" || path == "/message" || path == "/sse":
+		return guard.Class{API: true, MaxBody: 4 << 20, Types: []string{"application/json"}}
+	case strings.HasPrefix(path, "/api/"):
+		return guard.Class{API: true, Types: []string{"application/json"}}
+	case strings.HasPrefix(path, "/static/"), strings.HasPrefix(path, "/live/"):
+		return guard.Class{}
+	}
+	return guard.Class{Limited: true, MaxBody: 128 << 10, Types: []string{"application/x-www-form-urlencoded"}}
+}
+
+// hosts are the authorities under which we are reached: what we listen on, its
+// spelling as localhost (some providers take no other redirect URI), and the base URL.
+func hosts(authority, base string) []string {
+	list := []string{authority}
+	if host, port, err := net.SplitHostPort(authority); err == nil && host == "127.0.0.1" {
+		list = append(list, "localhost:"+port)
+	}
+	if u, err := url.Parse(base); err == nil {
+		list = append(list, strings.ToLower(u.Host))
+	}
+	return list
+}
+
+// ready says whether requests can be served: the store answers.
+func (h *house) ready(w http.ResponseWriter, r *http.Request) {
+	if _, err := h.db.Keys(r.Context()); err != nil {
+		h.log.Error("not ready", "error", err)
+		http.Error(w, "the store does not answer; see the log", http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = io.WriteString(w, "ready\n")
+}
+
+// tickets seals what clients carry between the two halves of an elicitation; every
+// process of a store can open it.
+func (h *house) tickets() mcp.Sealer { return ticketBox{h.box} }
+
+type ticketBox struct{ box *seal.Box }
+
+func ticketPlace(bound []byte) seal.Place {
+	return seal.Place{Table: "tickets", Field: "state", Bind: string(bound)}
+}
+
+func (t ticketBox) Seal(plain, bound []byte) ([]byte, error) {
+	return t.box.Seal(ticketPlace(bound), plain)
+}
+
+func (t ticketBox) Open(sealed, bound []byte) ([]byte, error) {
+	return t.box.Open(ticketPlace(bound), sealed)
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+// tokenSettings are the flags of commands that name an owner.
+type tokenSettings struct {
+	org, user, client string
+	life              time.Duration
+}
+
+func ownerFlags(fs *flag.FlagSet, s *settings) {
+	fs.StringVar(&s.token.user, "user", auth.Local.User, "`name` of the owner")
+	fs.StringVar(&s.token.org, "org", "", "`name` of the owner's org (default none)")
+	fs.StringVar(&s.listen, "listen", "127.0.0.1:7823", "`address` on which latchpost serves")
+	fs.StringVar(&s.baseURL, "base-url", "", "`url` under which people reach it (default http:// and the address)")
+}
+
+func tokenFlags(fs *flag.FlagSet, s *settings) {
+	ownerFlags(fs, s)
+	fs.StringVar(&s.token.client, "client", "", "`name` of the agent that gets the token")
+	fs.StringVar(&s.scopes, "scopes", "", "`scopes` with commas: latchpost:connect, latchpost:use, latchpost:release, latchpost:revoke (default all)")
+	fs.DurationVar(&s.token.life, "life", 90*24*time.Hour, "`time` after which the token ends, such as 720h; 0 is never")
+	jsonFlag(fs, s)
+}
+
+func (s *settings) owner() auth.Owner { return auth.Owner{Org: s.token.org, User: s.token.user} }
+
+// token keeps the bearer tokens of agents that have no issuer. Only hashes are stored.
+func token(ctx context.Context, s *settings, args []string) error {
+	if len(args) == 0 || args[0] != "revoke" && len(args) > 1 || args[0] == "revoke" && len(args) != 2 {
+		return usagef("token takes create, list or revoke ID")
+	}
+	h, err := open(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	switch args[0] {
+	case "create":
+		return h.createToken(ctx)
+	case "list":
+		return h.listTokens(ctx)
+	case "revoke":
+		if err := h.identity.Tokens.Revoke(ctx, s.owner(), args[1]); err != nil {
+			return err
+		}
+		fmt.Fprintln(s.out, "The token is refused from now on.")
+		return nil
+	}
+	return usagef("token takes create, list or revoke ID")
+}
+
+func (h *house) createToken(ctx context.Context) error {
+	s := h.settings
+	if s.token.client == "" {
+		return usagef("token create needs --client, the name of the agent that gets it")
+	}
+	var scopes []string
+	if s.scopes != "" {
+		scopes = strings.Split(s.scopes, ",")
+	}
+	var ends time.Time
+	if s.token.life > 0 {
+		ends = time.Now().Add(s.token.life)
+	}
+	created, id, err := h.identity.Tokens.Create(ctx, s.owner(), s.token.client, scopes, ends)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.err, "Token %s of %s for %s. It is shown this once:\n", id, s.token.client, s.owner())
+	fmt.Fprintln(s.out, created.Reveal())
+	return nil
+}
+
+func (h *house) listTokens(ctx context.Context) error {
+	tokens, err := h.identity.Tokens.List(ctx, h.settings.owner())
+	if err != nil {
+		return err
+	}
+	type token struct {
+		ID      string   `json:"id"`
+		Client  string   `json:"client"`
+		Scopes  []string `json:"scopes,omitempty"`
+		Created string   `json:"created_at"`
+		Expires string   `json:"expires_at,omitempty"`
+	}
+	lines := make([]token, len(tokens))
+	for i, t := range tokens {
+		lines[i] = token{t.ID(), t.Client, t.Scopes, stamp(t.CreatedAt), stamp(t.ExpiresAt)}
+	}
+	return show(h.settings, lines, "ID\tCLIENT\tSCOPES\tCREATED\tEXPIRES", func(t token) string {
+		return strings.Join([]string{t.ID, t.Client, orAll(t.Scopes), t.Created, orNever(t.Expires)}, "\t")
+	})
+}
+
+func orAll(scopes []string) string {
+	if len(scopes) == 0 {
+		return "all"
+	}
+	return strings.Join(scopes, " ")
+}
+
+func orNever(at string) string {
+	if at == "" {
+		return "never"
+	}
+	return at
+}
+
+// ownerLink prints a link that signs one browser in, once.
+func ownerLink(ctx context.Context, s *settings, args []string) error {
+	link, err := makeOwnerLink(ctx, s, args)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.err, "This link signs in %s, once, within ten minutes:\n", s.owner())
+	fmt.Fprintln(s.out, link)
+	return nil
+}
+
+// openPages signs the browser of this desktop in.
+func openPages(ctx context.Context, s *settings, args []string) error {
+	link, err := makeOwnerLink(ctx, s, args)
+	if err != nil {
+		return err
+	}
+	u, err := url.Parse(link)
+	if err != nil {
+		return err
+	}
+	code := u.Path[strings.LastIndex(u.Path, "/")+1:]
+	u.Path = "/login" // the code stays out of the browser's argument list, which other users can read
+	if err := openBrowser(u.String()); err != nil {
+		fmt.Fprintln(s.out, link)
+		return nil
+	}
+	fmt.Fprintf(s.out, "Your browser opens %s. Type this code there: %s\n", u, code)
+	return nil
+}
+
+func makeOwnerLink(ctx context.Context, s *settings, args []string) (string, error) {
+	if len(args) > 0 {
+		return "", usagef("no arguments are taken here")
+	}
+	h, err := open(ctx, s)
+	if err != nil {
+		return "", err
+	}
+	defer h.Close()
+	link, err := h.identity.Link(ctx, s.owner())
+	return link.Reveal(), err
+}
