@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -204,13 +205,17 @@ func TestReleaseGrantIsNarrow(t *testing.T) {
 func TestAgentCannotWiden(t *testing.T) {
 	k := meet(t, authtest.NewVault(t, authtest.Options{}))
 	link := k.call("request_auth", `{"provider":"practice","scopes":["read:user","everything"]}`)
-	if link["type"] == "auth_required" {
-		k.signIn(link["request_id"].(string), "alice", auth.Choice{})
-		for _, one := range k.call("list_connections", `{}`)["connections"].([]any) {
-			if strings.Contains(fmt.Sprint(one.(map[string]any)["scopes"]), "everything") {
-				t.Errorf("connected with %v", one)
-			}
-		}
+	if link["type"] != "auth_required" {
+		t.Fatalf("request_auth: %v", link)
+	}
+	cookie := sha256.Sum256([]byte("a browser"))
+	view, err := k.vault.Visit(auth.Visitor{Browser: cookie[:]}).Open(t.Context(), link["request_id"].(string))
+	if err != nil || !slices.Contains(view.Extra, "everything") {
+		t.Errorf("the page shows %v, %v", view.Extra, err)
+	}
+	k.signIn(link["request_id"].(string), "alice", auth.Choice{})
+	if got := k.call("list_connections", `{}`)["connections"].([]any); len(got) != 1 || strings.Contains(fmt.Sprint(got[0].(map[string]any)["scopes"]), "everything") {
+		t.Errorf("connected with %v", got)
 	}
 	for _, args := range []string{`{"provider":"practice","hosts":["evil.example"]}`, `{"provider":"practice","url":"https://evil.example/"}`} {
 		if got := k.call("request_auth", args); got["code"] != "invalid_request" {

@@ -1,0 +1,47 @@
+package mcp
+
+import (
+	"context"
+	"testing"
+
+	"github.com/mark3labs/mcp-go/client"
+	protocol "github.com/mark3labs/mcp-go/mcp"
+)
+
+// opener is a host whose user opens every link.
+type opener struct{ asked []string }
+
+func (o *opener) Elicit(_ context.Context, req protocol.ElicitationRequest) (*protocol.ElicitationResult, error) {
+	o.asked = append(o.asked, req.Params.URL)
+	return &protocol.ElicitationResult{ElicitationResponse: protocol.ElicitationResponse{Action: protocol.ElicitationResponseActionAccept}}, nil
+}
+
+// mcp-go's own client, in process, in both generations.
+func TestInProcessClient(t *testing.T) {
+	for _, modern := range []bool{true, false} {
+		host := &opener{}
+		opts := []client.ClientOption{client.WithElicitationHandler(host),
+			client.WithClientCapabilities(protocol.ClientCapabilities{Elicitation: &protocol.ElicitationCapability{URL: &struct{}{}}})}
+		if !modern {
+			opts = append(opts, client.WithLegacyProtocolOnly())
+		}
+		agent, err := client.NewInProcessClientWithOptions(New(person(), Options{}).core, opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer agent.Close()
+		if err := agent.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := agent.Initialize(t.Context(), protocol.InitializeRequest{Params: protocol.InitializeParams{ClientInfo: protocol.Implementation{Name: "in process"}}}); err != nil {
+			t.Fatal(err)
+		}
+		res, err := agent.CallTool(t.Context(), protocol.CallToolRequest{Params: protocol.CallToolParams{Name: "request_auth", Arguments: map[string]any{"provider": "practice"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := res.StructuredContent.(map[string]any); got["type"] != "connected" || len(host.asked) != 1 || host.asked[0] != "http://127.0.0.1:7823/c/REQpractice" {
+			t.Errorf("modern %v: %v after asking %v", modern, got, host.asked)
+		}
+	}
+}
