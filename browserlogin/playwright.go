@@ -79,7 +79,8 @@ func (d *driver) close() {
 var launchArgs = []string{
 	"--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
 	"--disable-sync", "--disable-crash-reporter", "--disable-blink-features=AutomationControlled",
-	"--force-webrtc-ip-handling-policy=disable_non_proxied_udp", "--deny-permission-prompts",
+	// The first name is that of Chromium since 2023; the older one is ignored there.
+	"--webrtc-ip-handling-policy=disable_non_proxied_udp", "--force-webrtc-ip-handling-policy=disable_non_proxied_udp", "--deny-permission-prompts",
 	// Names are resolved by our proxy, once. The browser itself asks nobody.
 	"--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 }

@@ -3,6 +3,7 @@ package browserlogin
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -37,6 +38,9 @@ func (s *session) adopt(p *Page) {
 		Moved: func(main bool) {
 			s.poke()
 			s.work.Go(func() {
+				if main && !allowedScheme(t.page.URL()) {
+					_ = t.page.Goto("about:blank")
+				}
 				t.agent.joinFrames(t.page)
 				if main && t.cast != nil {
 					t.cast.nudge()
@@ -345,6 +349,16 @@ func (s *session) pageMessage() map[string]any {
 	s.front.mu.Lock()
 	defer s.front.mu.Unlock()
 	return map[string]any{"t": "page", "address": a, "tabs": tabs, "crashed": s.front.crashed}
+}
+
+// allowedScheme keeps a tab away from files and from the browser's own pages. Web
+// pages cannot go there by themselves; this holds when one finds a way.
+func allowedScheme(address string) bool {
+	switch scheme, _, _ := strings.Cut(address, ":"); scheme {
+	case "http", "https", "about", "blob", "data", "chrome-error":
+		return true
+	}
+	return false
 }
 
 func cut(s string, most int) string {
