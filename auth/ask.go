@@ -146,16 +146,20 @@ func (v *Vault) ask(ctx context.Context, c Caller, p *providers.Provider, w Wish
 	} else if err != nil {
 		return err
 	}
-	return v.authRequired(p, r)
+	return v.authRequired(p, r, renews)
 }
 
-func (v *Vault) authRequired(p *providers.Provider, r *Request) *AuthRequired {
+func (v *Vault) authRequired(p *providers.Provider, r *Request, renews *Connection) *AuthRequired {
 	a := &AuthRequired{
 		RequestID: r.ID, ProviderID: p.ID, ProviderName: p.Name, Method: r.Method, Reason: r.Reason, Scopes: r.Scopes,
 		URL: v.BaseURL() + "/c/" + r.ID, MatchCode: r.MatchCode, UserCode: r.UserCode, ExpiresAt: r.ExpiresAt, PollAfter: pollAfter,
 	}
+	reason := reasonText(p, r.Reason)
+	if r.Reason == ReasonReauth && renews != nil {
+		reason += ": " + whyReauth(renews.Cause)
+	}
 	a.Message = fmt.Sprintf("%s. Show the user this link and the code %s, which the page shows too: %s — then call wait_for_auth with request_id %s.",
-		reasonText(p, r.Reason), a.MatchCode, a.URL, a.RequestID)
+		reason, a.MatchCode, a.URL, a.RequestID)
 	return a
 }
 

@@ -159,8 +159,9 @@ func (v *Vault) send(ctx context.Context, c Caller, conn *Connection, out egress
 	}
 	resp, cred, err := v.once(ctx, conn, out)
 	if err == nil && resp.Status == http.StatusUnauthorized && v.renewable(conn) {
-		seen := conn.Version
-		if conn, err = v.fresh(ctx, conn, true); err == nil && conn.Version != seen {
+		renewed, renewErr := v.fresh(ctx, conn, true)
+		if err = renewErr; err == nil && renewed.Version != conn.Version {
+			conn = renewed
 			if resp, cred, err = v.once(ctx, conn, out); err == nil && resp.Status == http.StatusUnauthorized {
 				v.refused(ctx, conn)
 			}

@@ -59,7 +59,7 @@ func (v *Vault) usable(ctx context.Context, c Caller, provider, account string, 
 	if err != nil {
 		return nil, nil, err
 	}
-	if reason := lacking(conn, scopes); reason != "" {
+	if reason := lacking(conn, scopes); reason != "" && !(reason == ReasonReauth && v.outlasts(conn)) {
 		return nil, nil, v.askAgain(ctx, c, wish, conn, reason)
 	}
 	grants, err := v.Grants.Grants(ctx, c.Owner, c.Client, conn.ID, v.now())

@@ -51,10 +51,15 @@ func (v *Vault) fresh(ctx context.Context, c *Connection, force bool) (*Connecti
 	if err == nil {
 		return got, nil
 	}
-	if !force && v.now().Before(c.ExpiresAt) && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrReauth) {
-		return c, nil // renewal does not work at the moment, but the old token still lives
+	if !force && v.now().Before(c.ExpiresAt) && !errors.Is(err, ErrNotFound) {
+		return c, nil // renewal does not work, but the old token still lives
 	}
 	return nil, err
+}
+
+// outlasts reports whether the access token lives on although the sign-in is over.
+func (v *Vault) outlasts(c *Connection) bool {
+	return c.State == NeedsReauth && c.Refresh.DeadVersion == c.Version && v.now().Before(c.ExpiresAt)
 }
 
 // due reports whether the credential should be renewed before it is used. The
@@ -118,7 +123,7 @@ func (v *Vault) renew(ctx context.Context, o Owner, id string, seen int64, force
 		case c.Version != seen, !force && !v.due(c):
 			return c, nil
 		case c.Refresh.DeadVersion == c.Version:
-			return nil, errSignInAgain
+			return nil, signInAgain(c.Cause)
 		case v.now().Before(c.Refresh.NextTryAt):
 			return nil, v.notYet(c)
 		}
@@ -135,7 +140,29 @@ func (v *Vault) renew(ctx context.Context, o Owner, id string, seen int64, force
 	}
 }
 
-var errSignInAgain = ErrReauth.Say("the provider does not accept this sign-in any more; the user has to sign in again: call request_auth")
+func signInAgain(cause string) *Error {
+	return ErrReauth.Say("%s; the user has to sign in again: call request_auth", whyReauth(cause))
+}
+
+// whyReauth says what is known about the end of a sign-in.
+func whyReauth(cause string) string {
+	switch cause {
+	case causeInterrupted:
+		return "the provider has renewed this sign-in, but its answer was lost on the way"
+	case causeInvalidGrant:
+		return "the provider does not accept this sign-in any more: it ended or was revoked there, or it was used elsewhere, as by a copy of this store"
+	case causeRebound:
+		return "the definition of this provider changed where credentials are sent"
+	}
+	return "this sign-in does not work any more"
+}
+
+// Causes of NeedsReauth that a refresh finds.
+const (
+	causeInvalidGrant = "invalid_grant"
+	causeInterrupted  = "interrupted_rotation" // refused after a call whose answer nobody has
+	causeRebound      = "definition_changed"
+)
 
 func (v *Vault) notYet(c *Connection) error {
 	wait := int(c.Refresh.NextTryAt.Sub(v.now()).Seconds()) + 1
@@ -170,7 +197,7 @@ func (v *Vault) refreshOnce(ctx context.Context, c *Connection) (*Connection, er
 			answer, err = refresher.Refresh(ctx, f, cred)
 		}
 		if err == nil {
-			err = v.keepAnswer(ctx, c, answer, sentAt)
+			v.keepAnswer(ctx, c, answer, sentAt)
 		}
 	}
 	if err != nil {
@@ -179,6 +206,7 @@ func (v *Vault) refreshOnce(ctx context.Context, c *Connection) (*Connection, er
 	out, err := refresher.Refreshed(f, cred, answer, sentAt)
 	clear(answer)
 	if err != nil {
+		v.dropAnswer(ctx, c)
 		return nil, v.failed(ctx, c, err)
 	}
 	return v.commit(ctx, c, out)
@@ -201,7 +229,7 @@ func (v *Vault) keepLease(ctx context.Context, c *Connection) (stop func()) {
 
 // leftover is the answer that a process received and did not live to commit.
 func (v *Vault) leftover(ctx context.Context, c *Connection) (answer []byte, sentAt time.Time, err error) {
-	if c.Refresh.Answer == nil {
+	if len(c.Refresh.Answer) == 0 {
 		return nil, time.Time{}, nil
 	}
 	stamped, err := v.open(ctx, place(c, "answer"), c.Refresh.Answer)
@@ -212,29 +240,31 @@ func (v *Vault) leftover(ctx context.Context, c *Connection) (answer []byte, sen
 }
 
 // keepAnswer stores the raw answer before anybody looks into it: from here on a
-// crash loses nothing. A disk that fills up in this moment gets a few more tries,
-// because the answer exists nowhere else.
-func (v *Vault) keepAnswer(ctx context.Context, c *Connection, answer []byte, sentAt time.Time) error {
+// crash loses nothing. Where that does not work the answer is committed from memory.
+func (v *Vault) keepAnswer(ctx context.Context, c *Connection, answer []byte, sentAt time.Time) {
 	stamped := append(binary.BigEndian.AppendUint64(nil, uint64(sentAt.UnixMilli())), answer...)
 	defer clear(stamped)
 	sealed, err := v.Box.Seal(place(c, "answer"), stamped)
-	if err != nil {
-		return err
-	}
-	for try := 0; ; try++ {
+	if err == nil {
 		err = v.Refreshes.KeepAnswer(ctx, c.Owner, c.ID, c.Version, sealed)
-		if err == nil || errors.Is(err, ErrConflict) || try == 5 || sleep(ctx, 200*time.Millisecond<<try) != nil {
-			break
-		}
 	}
-	if errors.Is(err, ErrConflict) {
-		return nil // somebody else moved the row; commit will find out and say so
+	if err != nil && !errors.Is(err, ErrConflict) { // who else moved the row is commit's question
+		v.log().Error("answer to a refresh not kept", "connection", c.ID, "error", err)
 	}
-	return err
 }
 
-// commit makes the outcome the next generation. When the connection was revoked
-// meanwhile the new tokens are revoked too, and never stored.
+// dropAnswer forgets an answer that was read and is of no use, so that the next
+// attempt asks again.
+func (v *Vault) dropAnswer(ctx context.Context, c *Connection) {
+	c.Refresh.Answer = nil
+	if err := v.Refreshes.KeepAnswer(ctx, c.Owner, c.ID, c.Version, nil); err != nil && !errors.Is(err, ErrConflict) {
+		v.log().Error("answer to a refresh not dropped", "connection", c.ID, "error", err)
+	}
+}
+
+// commit makes the outcome the next generation. A disk that fills up in this moment
+// gets a few more tries, because the outcome may exist nowhere else. When the connection
+// was revoked meanwhile the new tokens are revoked too, and never stored.
 func (v *Vault) commit(ctx context.Context, c *Connection, out *Outcome) (*Connection, error) {
 	next := *c
 	next.Version++
@@ -251,11 +281,17 @@ func (v *Vault) commit(ctx context.Context, c *Connection, out *Outcome) (*Conne
 		return nil, v.failed(ctx, c, err)
 	}
 	err := v.Refreshes.CommitRefresh(ctx, &next)
+	for try := 0; err != nil && !errors.Is(err, ErrConflict) && try < 5; try++ {
+		if sleep(ctx, 200*time.Millisecond<<try) != nil {
+			break
+		}
+		err = v.Refreshes.CommitRefresh(ctx, &next)
+	}
 	if errors.Is(err, ErrConflict) {
 		return v.lost(ctx, &next)
 	}
 	if err != nil {
-		return nil, err // the stored answer is found by the next attempt
+		return nil, err // the next attempt finds the kept answer
 	}
 	v.noteRefresh(&next, "ok", "")
 	return &next, nil
@@ -278,21 +314,25 @@ func (v *Vault) lost(ctx context.Context, next *Connection) (*Connection, error)
 // the connection; everything else is tried again later.
 func (v *Vault) failed(ctx context.Context, c *Connection, cause error) error {
 	f := RefreshFailure{State: c.State, Cause: "unavailable"}
+	// What nobody has read, and calls whose outcome nobody knows, count for the next attempt too.
+	f.Unknown = outcomeUnknown(cause) || c.Refresh.Attempts > 1 || len(c.Refresh.Answer) > 0
 	var known *Error
 	errors.As(cause, &known)
 	switch {
 	case errors.Is(cause, ErrReauth) && known.Code == ErrReauth.Code:
-		f.State, f.Cause, f.Dead = NeedsReauth, "invalid_grant", true
-		if c.Refresh.Attempts > 1 {
-			f.Cause = "interrupted_rotation"
+		f.State, f.Cause, f.Dead = NeedsReauth, causeInvalidGrant, true
+		switch {
+		case errors.Is(cause, errRebound):
+			f.Cause = causeRebound
+		case c.Refresh.Attempts > 1:
+			f.Cause = causeInterrupted
 		}
-		cause = errSignInAgain
+		cause = signInAgain(f.Cause)
 	case errors.Is(cause, ErrConfig), errors.Is(cause, ErrNoApp):
 		f.Cause, f.NextTryAt = "configuration", v.now().Add(5*time.Minute)
 	case errors.Is(cause, ErrTampered):
 		f.Cause, f.NextTryAt = "tampered", v.now().Add(5*time.Minute)
 	default:
-		f.Unknown = outcomeUnknown(cause)
 		f.NextTryAt = v.now().Add(backoff(c.Refresh.Failures, known))
 		if v.now().After(c.ExpiresAt) {
 			f.State = ProviderDown

@@ -176,11 +176,14 @@ func (v *Vault) flow(ctx context.Context, c *Connection) (*Flow, error) {
 		return nil, ErrConfig.Say("the definition of %s does not fit this connection any more; sign in again", c.Provider).Because(err)
 	}
 	if bind(p, c.Method) != c.Bind {
-		return nil, ErrReauth.Say("the definition of %s changed where credentials are sent; the user has to sign in again", p.Name)
+		return nil, ErrReauth.Say("the definition of %s changed where credentials are sent; the user has to sign in again", p.Name).Because(errRebound)
 	}
 	f := &Flow{Provider: p, Definition: definition, Connection: c, Vars: c.Vars, RedirectURI: v.redirectURI(p), Now: v.now()}
 	return f, v.addApp(ctx, f, c.Owner)
 }
+
+// errRebound marks a connection whose credential its definition may not use any more.
+var errRebound = errors.New("issuer or token endpoint is not the one that the credential is bound to")
 
 // addApp puts the owner's OAuth app into the flow when its method needs one.
 func (v *Vault) addApp(ctx context.Context, f *Flow, o Owner) error {
