@@ -1,7 +1,6 @@
 package web
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -70,14 +69,14 @@ func (s *Site) answer(h func(*http.Request, auth.Desk) (any, error)) http.Handle
 
 // read takes a JSON object with known names only and nothing behind it.
 func read(r *http.Request, into any) error {
-	text, err := io.ReadAll(r.Body)
-	if err != nil {
-		return errForm.Because(err)
-	}
-	dec := json.NewDecoder(bytes.NewReader(text))
+	dec := json.NewDecoder(r.Body)
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(into); err != nil {
-		return auth.ErrInvalid.Say("the body is not the JSON object that is expected here").Because(err)
+	err := dec.Decode(into)
+	if large := new(http.MaxBytesError); errors.As(err, &large) {
+		return errLarge
+	}
+	if err != nil {
+		return auth.ErrInvalid.Say("the body is not the JSON object that is expected here")
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return auth.ErrInvalid.Say("the body goes on behind its JSON object")

@@ -96,7 +96,7 @@ func (s *Site) approval(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page := approvalPage{Approval: a, Name: s.providerName(a.Provider), Token: s.token(r, "approval "+a.ID, "")}
+	page := approvalPage{Approval: a, Name: s.providerName(a.Provider), Token: s.token(r, "approval "+a.ID, "", formTTL)}
 	title := "May it?"
 	switch {
 	case a.State == auth.Approved || a.State == auth.Spent:

@@ -58,7 +58,7 @@ func (s *Site) showConnect(w http.ResponseWriter, r *http.Request, id, cookie st
 		cookie = "" // a cookie that was there before the button was pressed counts for nothing
 	}
 	page := connectPage{
-		View: view, Token: s.token(r, "connect "+q.ID, cookie), Now: s.Now(), Choice: choice, Problem: problem,
+		View: view, Token: s.token(r, "connect "+q.ID, cookie, formTTL), Now: s.Now(), Choice: choice, Problem: problem,
 		Hosts: credentialHosts(view), SignIn: signInHost(view),
 	}
 	for _, ask := range view.Asks {
@@ -228,7 +228,7 @@ func (s *Site) showDevice(w http.ResponseWriter, r *http.Request, view *auth.Vie
 	return s.show(w, r, http.StatusOK, "device", "Enter this code", struct {
 		*auth.View
 		Token, Host string
-	}{view, s.token(r, "connect "+view.Request.ID, cookie), host})
+	}{view, s.token(r, "connect "+view.Request.ID, cookie, formTTL), host})
 }
 
 // refresh has the browser look again after some seconds, without script.
@@ -241,9 +241,6 @@ func (s *Site) enterApp(w http.ResponseWriter, r *http.Request) error {
 	id := r.PathValue("id")
 	cookie, err := s.formCookie(r, id)
 	if err != nil {
-		return err
-	}
-	if _, err := s.visit(r, s.flowCookie(r, id)).Open(r.Context(), id); err != nil {
 		return err
 	}
 	err = s.visit(r, cookie).SetApp(r.Context(), id, strings.TrimSpace(r.PostForm.Get("client_id")), auth.NewSecret(strings.TrimSpace(r.PostForm.Get("client_secret"))))

@@ -61,7 +61,7 @@ func (s *Site) connections(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page := connectionsPage{Token: s.token(r, "desk", ""), Unsafe: s.Unsafe, Ended: endedText[r.URL.Query().Get("ended")]}
+	page := connectionsPage{Token: s.token(r, "desk", "", deskTTL), Unsafe: s.Unsafe, Ended: endedText[r.URL.Query().Get("ended")]}
 	open, err := desk.Requests(r.Context())
 	if err != nil {
 		return err
@@ -172,7 +172,7 @@ func (s *Site) showApps(w http.ResponseWriter, r *http.Request, status int, chos
 	if err != nil {
 		return err
 	}
-	page := appsPage{Token: s.token(r, "desk", ""), Problem: problem}
+	page := appsPage{Token: s.token(r, "desk", "", deskTTL), Problem: problem}
 	for _, p := range s.vault.Catalog.Search("", "", 0) {
 		if p.OAuth2 == nil {
 			continue

@@ -23,7 +23,7 @@ func (s *Site) done(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	q := view.Request
-	page := donePage{View: view, Over: string(q.State), Token: s.token(r, "settle "+id, cookie)}
+	page := donePage{View: view, Over: string(q.State), Token: s.token(r, "settle "+id, cookie, formTTL)}
 	title := "Finishing"
 	switch q.State {
 	case auth.Created, auth.Confirmed, auth.Redirected:

@@ -13,9 +13,10 @@ import (
 // Errors that are born on the pages.
 var (
 	errForged = auth.ErrDenied.Say("this form was not sent from our own page, or not by you; open the page again and use its button")
-	errStale  = auth.ErrExpired.Say("this page was open for too long; open the link again")
+	errStale  = auth.ErrExpired.Say("this page was open for too long; load it again")
 	errFramed = auth.ErrDenied.Say("this page does not open inside another page; open its address in a tab of its own")
 	errForm   = auth.ErrInvalid.Say("the form could not be read; open the page again and fill it in once more")
+	errLarge  = &auth.Error{Code: "too_large", Message: "this is more than a form may hold; send less"}
 	errBad    = auth.ErrInvalid.Say("nobody here is waiting for this answer, or it was used already; ask the agent for a new link")
 	errLost   = auth.ErrNotFound.Say("there is no page here; look at /connections, or ask the agent for a new link")
 	errWho    = &auth.Error{Code: "unauthenticated", Message: "nobody is signed in to this browser"}
@@ -43,13 +44,11 @@ func (s *Site) tell(r *http.Request, err error) trouble {
 		s.Log.Warn("page refused", "code", known.Code, "method", r.Method, "route", r.Pattern, "error", cause)
 	}
 	t := trouble{http.StatusBadRequest, known.Code, "This did not work", sentence(known.Message)}
-	if large := new(http.MaxBytesError); errors.As(err, &large) {
-		t.Status, t.Message = http.StatusRequestEntityTooLarge, "This is more than a form may hold. Send less."
-		return t
-	}
 	switch known.Code {
 	case errWho.Code:
 		t.Status, t.Title = http.StatusUnauthorized, "Please sign in"
+	case errLarge.Code:
+		t.Status = http.StatusRequestEntityTooLarge
 	case auth.ErrNotFound.Code:
 		t.Status, t.Title = http.StatusNotFound, "Nothing here"
 	case auth.ErrNotYours.Code:

@@ -2,7 +2,10 @@ package web
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"embed"
+	"errors"
+	"fmt"
 	"html/template"
 	"io/fs"
 	"net/http"
@@ -106,14 +109,15 @@ func (s *Site) page(serve func(http.ResponseWriter, *http.Request) error) http.H
 // maxForm bounds a posted form, in bytes. The largest thing that people paste is a private key.
 const maxForm = 64 << 10
 
+// readForm parses a posted form. Its errors do not say what was wrong with it: that
+// would repeat a piece of it, and it may hold a secret.
 func readForm(r *http.Request) error {
-	if err := r.ParseForm(); err != nil {
-		return errForm.Because(err)
+	err := r.ParseForm()
+	if large := new(http.MaxBytesError); errors.As(err, &large) {
+		return errLarge
 	}
-	for _, values := range r.PostForm {
-		if len(values) > 50 {
-			return errForm
-		}
+	if err != nil || len(r.PostForm) > 200 {
+		return errForm
 	}
 	return nil
 }
@@ -135,7 +139,8 @@ func static(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	w.Header().Set("Cache-Control", "public, max-age=3600")
+	w.Header().Set("Cache-Control", "no-cache") // kept, but asked for again: an update shows at once
+	w.Header().Set("ETag", fmt.Sprintf(`"%x"`, sha256.Sum256(data)))
 	http.ServeContent(w, r, r.URL.Path, time.Time{}, bytes.NewReader(data))
 }
 

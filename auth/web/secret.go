@@ -31,7 +31,7 @@ func (s *Site) showSecret(w http.ResponseWriter, r *http.Request, status int, pr
 		return see(w, r, "/c/"+id) // which knows where to go from there
 	}
 	return s.show(w, r, status, "secret", "Key for "+view.Provider.Name, secretPage{
-		View: view, Token: s.token(r, "secret "+id, cookie), Hosts: credentialHosts(view), Problem: problem,
+		View: view, Token: s.token(r, "secret "+id, cookie, formTTL), Hosts: credentialHosts(view), Problem: problem,
 	})
 }
 

@@ -13,17 +13,20 @@ import (
 	"github.com/latchpost/latchpost/auth"
 )
 
-// tokenTTL is how long a form that was shown may be posted.
-const tokenTTL = 10 * time.Minute
+// How long a form that was shown may be posted.
+const (
+	formTTL = 10 * time.Minute
+	deskTTL = 12 * time.Hour // stopping things must not fail because the page was open for long
+)
 
 // A form token is nonce, expiry and a keyed MAC over both, over what the form is
 // for, over who is signed in, and over the flow cookie where there is one. Nothing
 // is stored for it, so that showing a page changes nothing.
 
-func (s *Site) token(r *http.Request, purpose, cookie string) string {
+func (s *Site) token(r *http.Request, purpose, cookie string, ttl time.Duration) string {
 	nonce := rand.Text()
 	var expiry [8]byte
-	binary.BigEndian.PutUint64(expiry[:], uint64(s.Now().Add(tokenTTL).Unix()))
+	binary.BigEndian.PutUint64(expiry[:], uint64(s.Now().Add(ttl).Unix()))
 	when := base64.RawURLEncoding.EncodeToString(expiry[:])
 	return nonce + "." + when + "." + s.tokenMAC(r, nonce, when, purpose, cookie)
 }
