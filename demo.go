@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -160,7 +159,7 @@ func (d *stage) play(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.show("%s", pretty(answer, "status", "body"))
+	d.show("HTTP %v %s", answer["status"], strings.TrimSpace(fmt.Sprint(answer["body"])))
 
 	d.say("The agent asks for the credential itself: get_credential practice")
 	answer, err = d.call(ctx, "get_credential", map[string]any{"provider": "practice"})
@@ -261,16 +260,4 @@ func (d *stage) epilogue(ctx context.Context) error {
 	d.say("What the model saw: %d bytes of messages. What it never saw: %d secrets (codes, tokens) that the provider gave out.", len(seen), len(d.provider.Secrets()))
 	fmt.Fprintln(d.out, "\nNext: latchpost app set github --client-id ID, then put `latchpost stdio` into your MCP host; see README.md.")
 	return nil
-}
-
-func pretty(m map[string]any, keys ...string) string {
-	some := map[string]any{}
-	for _, k := range keys {
-		some[k] = m[k]
-	}
-	text, err := json.Marshal(some)
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -37,8 +38,8 @@ type door struct {
 const watchInterval = 300 * time.Millisecond
 
 func newDoor(s *settings, prove func([]byte) []byte, log *slog.Logger) *door {
-	d := &door{listen: s.listen, fixed: s.baseURL, cert: s.serve.tlsCert, key: s.serve.tlsKey, prove: prove, log: log}
-	d.moveTo(s.listen)
+	d := &door{listen: cmp.Or(s.listen, defaultListen), fixed: s.baseURL, cert: s.serve.tlsCert, key: s.serve.tlsKey, prove: prove, log: log}
+	d.moveTo(d.listen)
 	return d
 }
 

@@ -54,6 +54,9 @@ func commands() []command {
 		{"browser", "install|check", "set up signing in by browser", browserFlags, browser},
 		{"explain", "CLIENT PROVIDER METHOD URL", "say what would happen to a call, and which rule decides", revokeFlags, explain},
 		{"audit", "verify|export|tail|trim", "read and check the record", auditFlags, audit},
+		{"backup", "FILE", "write a consistent copy of the store, without the key", nil, backup},
+		{"restore", "FILE", "put a backup in the place of the store", nil, restore},
+		{"rotate-key", "", "change the master key", rotateFlags, rotateKey},
 		{"doctor", "", "say what is wrong, in words", doctorFlags, doctor},
 		{"version", "", "print the version", jsonFlag, version},
 	}

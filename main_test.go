@@ -92,7 +92,7 @@ func TestNoFlagTakesASecret(t *testing.T) {
 	for _, c := range commands() {
 		newFlags(c, &settings{}).VisitAll(func(f *flag.Flag) {
 			for _, word := range []string{"secret", "password", "token", "api-key"} {
-				if strings.Contains(f.Name, word) {
+				if strings.Contains(f.Name, word) && !strings.HasSuffix(f.Name, "-file") {
 					t.Errorf("latchpost %s --%s looks like a secret on the command line", c.name, f.Name)
 				}
 			}

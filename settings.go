@@ -34,6 +34,7 @@ type settings struct {
 	serve   serveSettings
 	browser browserSettings
 	token   tokenSettings
+	newKey  string
 	ballast bool
 }
 
@@ -71,8 +72,11 @@ func newFlags(c command, s *settings) *flag.FlagSet {
 	return fs
 }
 
+// defaultListen is the same for everybody, because redirect URIs are registered with it.
+const defaultListen = "127.0.0.1:7823"
+
 func listenFlags(fs *flag.FlagSet, s *settings) {
-	fs.StringVar(&s.listen, "listen", "127.0.0.1:7823", "`address` that serves pages and callbacks")
+	fs.StringVar(&s.listen, "listen", defaultListen, "`address` that serves pages and callbacks")
 	fs.StringVar(&s.baseURL, "base-url", "", "`url` under which people reach the pages (default http:// and the address)")
 	browserFlags(fs, s)
 	fs.StringVar(&s.release, "release", "", "`providers` whose raw access token clients may have: none, or names with commas")

@@ -5,10 +5,12 @@ import (
 	"flag"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/mcp"
 )
 
 // tokenSettings are the flags of commands that name an owner.
@@ -20,7 +22,7 @@ type tokenSettings struct {
 func ownerFlags(fs *flag.FlagSet, s *settings) {
 	fs.StringVar(&s.token.user, "user", auth.Local.User, "`name` of the owner")
 	fs.StringVar(&s.token.org, "org", "", "`name` of the owner's org (default none)")
-	fs.StringVar(&s.listen, "listen", "127.0.0.1:7823", "`address` on which latchpost serves")
+	fs.StringVar(&s.listen, "listen", defaultListen, "`address` on which latchpost serves")
 	fs.StringVar(&s.baseURL, "base-url", "", "`url` under which people reach it (default http:// and the address)")
 }
 
@@ -67,6 +69,11 @@ func (h *house) createToken(ctx context.Context) error {
 	var scopes []string
 	if s.scopes != "" {
 		scopes = strings.Split(s.scopes, ",")
+	}
+	for _, scope := range scopes {
+		if !slices.Contains(mcp.Scopes, scope) {
+			return usagef("there is no scope %q; choose from %s", scope, strings.Join(mcp.Scopes, ", "))
+		}
 	}
 	var ends time.Time
 	if s.token.life > 0 {

@@ -43,7 +43,7 @@ func (e *edge) challenge(w http.ResponseWriter, r *http.Request) {
 // and what the old token had, so that nothing is lost.
 func (e *edge) stepUp(w http.ResponseWriter, caller auth.Caller, scope string) {
 	all := append(slices.Clone(caller.Scopes), scope)
-	all = slices.DeleteFunc(all, func(s string) bool { return !slices.Contains(allScopes, s) })
+	all = slices.DeleteFunc(all, func(s string) bool { return !slices.Contains(Scopes, s) })
 	e.deny(w, http.StatusForbidden, []string{`error="insufficient_scope"`}, all, "the token lacks the scope "+scope)
 }
 
@@ -58,13 +58,11 @@ func (e *edge) deny(w http.ResponseWriter, status int, parts, scopes []string, t
 
 const codeDenied = -31001 // ours, beside codeBusy
 
-var allScopes = []string{ScopeConnect, ScopeUse, ScopeRelease, ScopeRevoke}
-
 // Metadata serves the RFC 9728 document that tells clients where to get tokens for
 // resource, which is the full URL of /mcp. Mount it at MetadataPath(resource).
 func Metadata(resource string, issuers ...string) http.Handler {
 	return server.NewProtectedResourceMetadataHandler(server.ProtectedResourceMetadataConfig{
-		Resource: resource, AuthorizationServers: issuers, ScopesSupported: allScopes,
+		Resource: resource, AuthorizationServers: issuers, ScopesSupported: Scopes,
 		BearerMethodsSupported: []string{"header"}, ResourceName: "Latchpost",
 	})
 }

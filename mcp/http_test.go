@@ -29,7 +29,7 @@ func (u *users) verify(_ context.Context, token string) (auth.Caller, error) {
 		return auth.Caller{}, auth.ErrDenied
 	}
 	user, scopes, limited := strings.Cut(token, ".")
-	c := auth.Caller{Owner: auth.Owner{User: user}, Client: "agent", Verified: true, Scopes: allScopes}
+	c := auth.Caller{Owner: auth.Owner{User: user}, Client: "agent", Verified: true, Scopes: Scopes}
 	if limited {
 		c.Scopes = []string{"latchpost:" + scopes}
 	}

@@ -25,6 +25,9 @@ const (
 	ScopeRevoke  = "latchpost:revoke"  // end connections
 )
 
+// Scopes are those that a token may have, in the order in which they are listed.
+var Scopes = []string{ScopeConnect, ScopeUse, ScopeRelease, ScopeRevoke}
+
 // tool is one line of the catalogue.
 type tool struct {
 	name, title, description string

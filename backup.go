@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/latchpost/latchpost/auth/seal"
+)
+
+// backup writes a consistent copy of the store while it is in use. The key is not in it.
+func backup(ctx context.Context, s *settings, args []string) error {
+	if len(args) != 1 {
+		return usagef("backup takes the file to write")
+	}
+	h, err := open(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	path, err := filepath.Abs(args[0])
+	if err != nil {
+		return err
+	}
+	if err := h.db.Backup(ctx, path); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "%s holds everything but the master key. Keep %s apart from it; both are needed to restore.\n", args[0], s.keyURL())
+	return nil
+}
+
+// restore puts a backup in the place of the store. It never overwrites one, and it
+// proves that the key opens the copy before it leaves it there.
+func restore(ctx context.Context, s *settings, args []string) (err error) {
+	if len(args) != 1 {
+		return usagef("restore takes the backup file")
+	}
+	path, ok := strings.CutPrefix(s.storeURL(), "sqlite:")
+	if !ok {
+		return usagef("restore works on a SQLite store; PostgreSQL has pg_restore")
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is in the way: end all latchpost processes, move it and the files beside it (-wal, -shm) away, then try again", path)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(path))
+		}
+	}()
+	if err := copyFile(args[0], path); err != nil {
+		return err
+	}
+	h, err := open(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	if err := h.db.Check(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintln(s.out, "The backup is in place and its key fits. Sign-ins that were open when it was made have to be started again.")
+	return nil
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Sync(), out.Close())
+}
+
+func rotateFlags(fs *flag.FlagSet, s *settings) {
+	fs.StringVar(&s.newKey, "new-key", "", "`url` of the master key to change to; a file or keyring entry is made when it is not there")
+}
+
+// rotateKey wraps the data keys with another master key, while the store is in use.
+// Interrupted, it is run again with the same flags.
+func rotateKey(ctx context.Context, s *settings, args []string) error {
+	if len(args) > 0 || s.newKey == "" {
+		return usagef("rotate-key takes --new-key, and --key for the one in use")
+	}
+	h, err := open(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	next, err := seal.OpenKEK(ctx, s.newKey)
+	if errors.Is(err, seal.ErrNoKey) {
+		next, err = seal.CreateKEK(ctx, s.newKey)
+	}
+	if err != nil {
+		return err
+	}
+	if err := h.box.Rewrap(ctx, next); err != nil {
+		return fmt.Errorf("%w; run the same command again to go on", err)
+	}
+	fmt.Fprintf(s.out, "Key %s opens the store now. Start latchpost with --key %s from here on, and keep the old key as long as you keep backups made with it.\n", next.ID(), s.newKey)
+	return nil
+}
