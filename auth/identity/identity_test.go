@@ -66,7 +66,7 @@ func (s tokenStore) ListTokens(ctx context.Context, o auth.Owner) ([]identity.To
 	return all, err
 }
 
-func open(t *testing.T) *house {
+func open(t testing.TB) *house {
 	t.Helper()
 	h := &house{clock: &clock{at: time.Now().Truncate(time.Second)}, file: filepath.Join(t.TempDir(), "latchpost.db")}
 	h.as = authtest.NewServer(authtest.Options{JWT: true, Now: h.clock.now})

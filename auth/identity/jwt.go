@@ -109,10 +109,7 @@ func (s *Issuer) verify(ctx context.Context, token, audience string) (claims, er
 		return claims{}, err
 	}
 	now := clock(s.Now)
-	if audience == "" || c.Expiry == nil {
-		return claims{}, errors.New("it has no expiry, or there is no audience to expect")
-	}
-	if !now.Before(c.Expiry.Time()) {
+	if !now.Before(c.Expiry.Time()) { // without an expiry this is the zero time
 		return claims{}, jwt.ErrExpired
 	}
 	return c, c.ValidateWithLeeway(jwt.Expected{Issuer: s.URL, AnyAudience: jwt.Audience{audience}, Time: now}, leeway)
@@ -145,16 +142,13 @@ func (c claims) isAccessToken() error {
 
 // scopes are never nil, because nil would mean all.
 func (c claims) scopes() []string {
-	scopes := strings.Fields(c.text("scope") + " " + c.text("scp"))
+	scopes := append([]string{}, strings.Fields(c.text("scope")+" "+c.text("scp"))...)
 	if list, ok := c.all["scp"].([]any); ok {
 		for _, v := range list {
 			if s, ok := v.(string); ok {
 				scopes = append(scopes, s)
 			}
 		}
-	}
-	if scopes == nil {
-		scopes = []string{}
 	}
 	return scopes
 }
