@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// newHouse opens the store in dir as one more process would.
+func newHouse(t *testing.T, dir, listen string) *house {
+	t.Helper()
+	s := &settings{in: strings.NewReader(""), out: io.Discard, err: io.Discard, data: dir, listen: listen, logLevel: "error"}
+	s.browser.dir = filepath.Join(dir, "browser")
+	h, err := open(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Close() })
+	return h
+}
+
+// share serves the pages of a house until the returned function is called.
+func share(t *testing.T, h *house) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	wait, err := h.door.Share(ctx, h.pages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := false
+	stop = func() {
+		if !done {
+			done = true
+			cancel()
+			if err := wait(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func alive(address string) bool {
+	resp, err := http.Get("http://" + address + "/healthz")
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// ST-014: hosts start a process each; one serves the pages of all, and when it
+// goes another takes over within a second.
+func TestTheDoorIsTakenOver(t *testing.T) {
+	dir, listen := filepath.Join(t.TempDir(), "data"), freePort(t)
+	first, second := newHouse(t, dir, listen), newHouse(t, dir, listen)
+	leave := share(t, first)
+	share(t, second)
+	if first.door.URL() != "http://"+listen || second.door.URL() != first.door.URL() {
+		t.Fatalf("links lead to %s and %s", first.door.URL(), second.door.URL())
+	}
+	if !alive(listen) {
+		t.Fatal("nobody serves")
+	}
+	leave()
+	gone := time.Now()
+	for !alive(listen) {
+		if time.Since(gone) > 5*time.Second {
+			t.Fatal("nobody took over")
+		}
+	}
+	if took := time.Since(gone); took > time.Second {
+		t.Errorf("taking over took %s", took)
+	}
+}
+
+// CB-022: a port that is somebody else's is never advertised, even when that
+// somebody speaks like us.
+func TestTheDoorIsNotSharedWithStrangers(t *testing.T) {
+	listen := freePort(t)
+	stranger := &http.Server{Addr: listen, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"service":"latchpost","proof":"00"}`)
+	})}
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = stranger.Serve(l) }()
+	t.Cleanup(func() { _ = stranger.Close() })
+
+	h := newHouse(t, filepath.Join(t.TempDir(), "data"), listen)
+	share(t, h)
+	if h.door.URL() == "http://"+listen {
+		t.Fatal("links lead to the stranger")
+	}
+	if !alive(strings.TrimPrefix(h.door.URL(), "http://")) {
+		t.Error("nobody serves where the links lead")
+	}
+}
+
+// HL-013: by default only loopback addresses are bound.
+func TestTheDoorIsOnLoopback(t *testing.T) {
+	s := &settings{}
+	newFlags(commands()[0], s)
+	if !isLoopback(s.listen) {
+		t.Errorf("the default address %s can be reached from elsewhere", s.listen)
+	}
+}
+
+// HL-001, HL-031: a foreign Host is refused on every route, and there are no debug
+// surfaces.
+func TestRoutes(t *testing.T) {
+	listen := freePort(t)
+	h := newHouse(t, filepath.Join(t.TempDir(), "data"), listen)
+	h.serves, h.settings.serve.sse = true, true
+	share(t, h)
+	ask := func(method, path, host string) int {
+		req, err := http.NewRequest(method, "http://"+listen+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode
+	}
+	for _, path := range []string{"/", "/c/x", "/callback/github", "/done/x", "/secret/x", "/live/x", "/connections", "/approvals", "/activity", "/apps",
+		"/login", "/logout", "/api/v1/connections", "/mcp", "/sse", "/message", "/healthz", "/readyz", "/static/latchpost.css"} {
+		for _, method := range []string{"GET", "POST"} {
+			if got := ask(method, path, "evil.example"); got != http.StatusMisdirectedRequest && got != http.StatusForbidden {
+				t.Errorf("%s %s with a foreign Host: %d", method, path, got)
+			}
+		}
+	}
+	for _, path := range []string{"/debug/pprof/", "/debug/vars", "/metrics", "/.git/config", "/swagger"} {
+		if got := ask("GET", path, listen); got != http.StatusNotFound {
+			t.Errorf("GET %s: %d", path, got)
+		}
+	}
+	for _, path := range []string{"/mcp", "/sse", "/message"} {
+		if got := ask("GET", path, listen); got != http.StatusUnauthorized && got != http.StatusMethodNotAllowed {
+			t.Errorf("GET %s without a token: %d", path, got) // MC-011
+		}
+	}
+}
