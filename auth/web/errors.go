@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -79,15 +80,16 @@ func (s *Site) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if known := new(auth.Error); errors.As(err, &known) && known.RetryAfterSeconds > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(known.RetryAfterSeconds))
 	}
-	login := ""
-	if _, in := s.owner(r); !in && t.Status != http.StatusInternalServerError {
-		login = s.LoginURL
-	}
+	_, in := s.owner(r)
+	stranger := t.Status == http.StatusUnauthorized || errors.Is(err, auth.ErrNotYours) && s.vault.Identified && !in
 	page := struct {
 		trouble
 		Login string // where to sign in, when that would help
 		Open  bool   // local mode: say how to get in
-	}{t, login, t.Status == http.StatusUnauthorized && s.Local}
+	}{trouble: t, Open: stranger && s.Local}
+	if stranger && !s.Local && s.LoginURL != "" {
+		page.Login = s.LoginURL + "?next=" + url.QueryEscape(r.URL.Path)
+	}
 	if err := s.show(w, r, t.Status, "error", t.Title, page); err != nil {
 		s.Log.Error("error page failed", "error", err)
 		http.Error(w, t.Message, t.Status)
