@@ -87,7 +87,7 @@ func FuzzParse(f *testing.F) {
 			Method string
 			Params struct{ Name string }
 		}
-		if err := json.Unmarshal(data, &same); err != nil || same.Method != m.Method || same.Params.Name != m.Params.Name {
+		if err := json.Unmarshal(data, &same); err != nil || same.Method != m.method || same.Params.Name != m.name {
 			t.Errorf("%s reads as %+v and as %+v", data, m, same)
 		}
 	})

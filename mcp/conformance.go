@@ -63,12 +63,12 @@ func (f fixture) always(name string, content ...protocol.Content) {
 	f.add(name, func(context.Context, toolReq) (*toolRes, error) { return &toolRes{Content: content}, nil })
 }
 
-func text(format string, args ...any) protocol.Content {
+func content(format string, args ...any) protocol.Content {
 	return protocol.NewTextContent(fmt.Sprintf(format, args...))
 }
 
 func says(format string, args ...any) (*toolRes, error) {
-	return &toolRes{Content: []protocol.Content{text(format, args...)}}, nil
+	return &toolRes{Content: []protocol.Content{content(format, args...)}}, nil
 }
 
 func embedded(uri, mime, body string) protocol.Content {
@@ -76,13 +76,13 @@ func embedded(uri, mime, body string) protocol.Content {
 }
 
 func (f fixture) contents() {
-	f.always("test_simple_text", text("This is a simple text response for testing."))
+	f.always("test_simple_text", content("This is a simple text response for testing."))
 	f.always("test_image_content", protocol.NewImageContent(onePixel, "image/png"))
 	f.always("test_audio_content", protocol.NewAudioContent(oneBeep, "audio/wav"))
 	f.always("test_embedded_resource", embedded("test://embedded-resource", "text/plain", "This is an embedded resource content."))
-	f.always("test_multiple_content_types", text("Multiple content types test:"), protocol.NewImageContent(onePixel, "image/png"),
+	f.always("test_multiple_content_types", content("Multiple content types test:"), protocol.NewImageContent(onePixel, "image/png"),
 		embedded("test://mixed-content-resource", "application/json", `{"test":"data","value":123}`))
-	f.always("test_missing_capability", text("sampling is there"))
+	f.always("test_missing_capability", content("sampling is there"))
 	f.add("test_error_handling", func(context.Context, toolReq) (*toolRes, error) {
 		return protocol.NewToolResultError("This tool intentionally returns an error for testing"), nil
 	})
@@ -96,7 +96,7 @@ func (f fixture) needsSampling(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		var m message
+		var m struct{ ID json.RawMessage }
 		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxMessage)).Decode(&m); err != nil {
 			refuse(w, http.StatusBadRequest, &rejection{nil, protocol.PARSE_ERROR, "not JSON"})
 			return
@@ -129,7 +129,7 @@ func (f fixture) notices() {
 		return says("progress reported")
 	})
 	f.add("test_trigger_tool_change", func(context.Context, toolReq) (*toolRes, error) {
-		f.always("test_changed", text("here for a moment"))
+		f.always("test_changed", content("here for a moment"))
 		f.core.DeleteTools("test_changed")
 		return says("changed")
 	})
@@ -165,19 +165,19 @@ func (f fixture) legacyQuestions() {
 			return says("Elicitation completed: action=%s, content=%v", got.Action, got.Content)
 		}, args...)
 	}
-	ask("test_elicitation", "", object(m{"username": m{"type": "string"}, "email": m{"type": "string"}}), protocol.WithString("message", protocol.Required()))
-	ask("test_elicitation_sep1034_defaults", "Provide your information", object(m{
+	ask("test_elicitation", "", schema(m{"username": m{"type": "string"}, "email": m{"type": "string"}}), protocol.WithString("message", protocol.Required()))
+	ask("test_elicitation_sep1034_defaults", "Provide your information", schema(m{
 		"name": m{"type": "string", "default": "John Doe"}, "age": m{"type": "integer", "default": 30}, "score": m{"type": "number", "default": 95.5},
 		"status": m{"type": "string", "enum": []string{"active", "inactive", "pending"}, "default": "active"}, "verified": m{"type": "boolean", "default": true}}))
 	titled := []m{{"const": "value1", "title": "Value One"}, {"const": "value2", "title": "Value Two"}, {"const": "value3", "title": "Value Three"}}
 	plain := []string{"option1", "option2", "option3"}
-	ask("test_elicitation_sep1330_enums", "Select options", object(m{
+	ask("test_elicitation_sep1330_enums", "Select options", schema(m{
 		"untitledSingle": m{"type": "string", "enum": plain}, "titledSingle": m{"type": "string", "oneOf": titled},
 		"legacyEnum":    m{"type": "string", "enum": []string{"opt1", "opt2", "opt3"}, "enumNames": []string{"Option One", "Option Two", "Option Three"}},
 		"untitledMulti": m{"type": "array", "items": m{"type": "string", "enum": plain}}, "titledMulti": m{"type": "array", "items": m{"anyOf": titled}}}))
 }
 
-func object(properties m) m { return m{"type": "object", "properties": properties} }
+func schema(properties m) m { return m{"type": "object", "properties": properties} }
 
 func sampling(prompt string, tokens int) protocol.CreateMessageParams {
 	return protocol.CreateMessageParams{MaxTokens: tokens,
@@ -316,21 +316,21 @@ func (f fixture) prompt(name string, run func(protocol.GetPromptRequest) []proto
 func (f fixture) prompts() {
 	one := func(c ...protocol.Content) []protocol.Content { return c }
 	f.prompt("test_simple_prompt", func(protocol.GetPromptRequest) []protocol.Content {
-		return one(text("This is a simple prompt for testing."))
+		return one(content("This is a simple prompt for testing."))
 	})
 	f.prompt("test_prompt_with_arguments", func(req protocol.GetPromptRequest) []protocol.Content {
-		return one(text("Prompt with arguments: arg1='%s', arg2='%s'", req.Params.Arguments["arg1"], req.Params.Arguments["arg2"]))
+		return one(content("Prompt with arguments: arg1='%s', arg2='%s'", req.Params.Arguments["arg1"], req.Params.Arguments["arg2"]))
 	}, protocol.WithArgument("arg1", protocol.RequiredArgument()), protocol.WithArgument("arg2", protocol.RequiredArgument()))
 	f.prompt("test_prompt_with_embedded_resource", func(req protocol.GetPromptRequest) []protocol.Content {
-		return one(embedded(req.Params.Arguments["resourceUri"], "text/plain", "Embedded resource content for testing."), text("Please process the embedded resource above."))
+		return one(embedded(req.Params.Arguments["resourceUri"], "text/plain", "Embedded resource content for testing."), content("Please process the embedded resource above."))
 	}, protocol.WithArgument("resourceUri", protocol.RequiredArgument()))
 	f.prompt("test_prompt_with_image", func(protocol.GetPromptRequest) []protocol.Content {
-		return one(protocol.NewImageContent(onePixel, "image/png"), text("Please analyze the image above."))
+		return one(protocol.NewImageContent(onePixel, "image/png"), content("Please analyze the image above."))
 	})
 	f.core.AddPrompt(protocol.NewPrompt("test_input_required_result_prompt", protocol.WithPromptDescription("Asks before it answers")),
 		func(_ context.Context, req protocol.GetPromptRequest) (*protocol.GetPromptResult, error) {
 			if what, ok := accepted(req.Params.InputResponses, "user_context", "context"); ok {
-				return &protocol.GetPromptResult{Messages: []protocol.PromptMessage{{Role: protocol.RoleUser, Content: text("Use the context: %v", what)}}}, nil
+				return &protocol.GetPromptResult{Messages: []protocol.PromptMessage{{Role: protocol.RoleUser, Content: content("Use the context: %v", what)}}}, nil
 			}
 			return server.NewInputRequestBuilder("").Elicit("user_context", form("What context should the prompt use?", "context")).PromptResult(), nil
 		})

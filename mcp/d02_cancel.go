@@ -11,7 +11,7 @@ import (
 // message over HTTP (closing the stream cancels), so it stops here. Sessions are safe: their id is
 // part of the key, and sessions.admit knows whose they are.
 func d02(w http.ResponseWriter, m *message) (answered bool) {
-	if m.Method != string(protocol.MethodNotificationCancelled) {
+	if m.method != string(protocol.MethodNotificationCancelled) {
 		return false
 	}
 	refuse(w, http.StatusBadRequest, &rejection{nil, protocol.INVALID_REQUEST, "to cancel a call, close its stream"})

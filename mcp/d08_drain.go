@@ -23,13 +23,13 @@ type inFlight struct {
 
 // admit counts a request in.
 func (f *inFlight) admit(m *message) *rejection {
-	if !m.asks() || m.Method == string(protocol.MethodSubscriptionsListen) { // which is answered at the end only
+	if !m.asks() || m.method == string(protocol.MethodSubscriptionsListen) { // which is answered at the end only
 		return nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.due >= maxDue && m.Method == string(protocol.MethodToolsCall) {
-		return &rejection{m.ID, codeBusy, "busy: too many calls at once; wait for answers, then try again"}
+	if f.due >= maxDue && m.method == string(protocol.MethodToolsCall) {
+		return &rejection{m.id, codeBusy, "busy: too many calls at once; wait for answers, then try again"}
 	}
 	f.due++
 	return nil

@@ -51,11 +51,11 @@ func (s *Server) HTTP(opts HTTPOptions) http.Handler {
 			if !ok {
 				return
 			}
-			modern = modern || m.modern()
+			modern = modern || m.modern
 			if modern && d02(w, m) {
 				return
 			}
-			starts = m.Method == string(protocol.MethodInitialize)
+			starts = m.method == string(protocol.MethodInitialize)
 		default:
 			w.Header().Set("Allow", "POST, GET, DELETE")
 			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
@@ -124,8 +124,8 @@ func (e *edge) message(w http.ResponseWriter, r *http.Request, caller auth.Calle
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	r.ContentLength = int64(len(body))
-	if m.Method == string(protocol.MethodToolsCall) {
-		if t, known := e.s.tools[m.Params.Name]; known && t.scope != "" && !holds(caller, t.scope) {
+	if m.method == string(protocol.MethodToolsCall) {
+		if t, known := e.s.tools[m.name]; known && t.scope != "" && !holds(caller, t.scope) {
 			e.stepUp(w, caller, t.scope)
 			return nil, false
 		}

@@ -1,9 +1,10 @@
 package mcp
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 
 	protocol "github.com/mark3labs/mcp-go/mcp"
 
@@ -16,38 +17,21 @@ const (
 	maxDepth   = 64
 )
 
-// message is a JSON-RPC message as far as the checks in front of mcp-go look at it. mcp-go reads
-// with encoding/json, which takes METHOD for method and the last of two names; what
-// it would see must be what we saw, so a key that differs from one of these in case only is
-// refused, and so is any key that is given twice.
+// message is a JSON-RPC message as far as the checks in front of mcp-go look at it.
 type message struct {
-	JSONRPC string          `json:"jsonrpc"`
-	ID      json.RawMessage `json:"id"`
-	Method  string          `json:"method"`
-	Params  struct {
-		Name            string          `json:"name"`
-		URI             string          `json:"uri"`
-		Arguments       json.RawMessage `json:"arguments"`
-		Meta            meta            `json:"_meta"`
-		RequestState    json.RawMessage `json:"requestState"`
-		InputResponses  json.RawMessage `json:"inputResponses"`
-		ProtocolVersion json.RawMessage `json:"protocolVersion"`
-		Capabilities    json.RawMessage `json:"capabilities"`
-		ClientInfo      json.RawMessage `json:"clientInfo"`
-		RequestID       json.RawMessage `json:"requestId"`
-		Task            json.RawMessage `json:"task"`
-		Cursor          json.RawMessage `json:"cursor"`
-	} `json:"params"`
-	Result json.RawMessage `json:"result"`
-	Error  json.RawMessage `json:"error"`
+	id     json.RawMessage // nil without
+	method string          // "" in an answer
+	name   string          // of the tool, in params
+	modern bool            // of the stateless protocol of 2026-07-28 or later
 }
 
-type meta struct {
-	Version       json.RawMessage `json:"io.modelcontextprotocol/protocolVersion"`
-	ClientInfo    json.RawMessage `json:"io.modelcontextprotocol/clientInfo"`
-	Capabilities  json.RawMessage `json:"io.modelcontextprotocol/clientCapabilities"`
-	ProgressToken json.RawMessage `json:"progressToken"`
-}
+// The keys that mcp-go reads, by where they stand. It reads with encoding/json, which takes METHOD for
+// method and the last of two names; what it sees must be what we saw. So a key that differs from one of
+// these in case only is refused, and so is any key that is given twice.
+var (
+	messageKeys = []string{"jsonrpc", "id", "method", "params", "result", "error"}
+	paramKeys   = []string{"name", "uri", "arguments", "_meta", "requestState", "inputResponses", "protocolVersion", "capabilities", "clientInfo", "requestId", "task", "cursor"}
+)
 
 // rejection is why a message goes no further.
 type rejection struct {
@@ -60,39 +44,84 @@ func (r *rejection) Error() string { return r.reason }
 
 // parse checks a message as a whole.
 func parse(data []byte) (*message, *rejection) {
-	var m message
-	if err := strictjson.Decode(data, &m, strictjson.Limits{Bytes: maxMessage, Depth: maxDepth, Unknown: true}); err != nil {
-		code, wrong := protocol.PARSE_ERROR, (*strictjson.Error)(nil)
+	if err := strictjson.Check(data, strictjson.Limits{Bytes: maxMessage, Depth: maxDepth}); err != nil {
+		code := protocol.PARSE_ERROR
 		if json.Valid(data) {
 			code = protocol.INVALID_REQUEST
 		}
-		reason := "the message is not in order"
-		if errors.As(err, &wrong) {
-			reason = visible(wrong.Error(), 200)
-		}
-		return nil, &rejection{nil, code, reason}
+		return nil, &rejection{nil, code, visible(err.Error(), 200)}
 	}
-	if bytes.TrimSpace(data)[0] != '{' {
-		return nil, &rejection{nil, protocol.INVALID_REQUEST, "a message must be one JSON object"}
+	top, err := object(data, messageKeys)
+	if err != nil {
+		return nil, &rejection{nil, protocol.INVALID_REQUEST, "a message must be one JSON object: " + err.Error()}
 	}
-	if !validID(m.ID) {
+	m := &message{id: top["id"]}
+	if !validID(m.id) {
 		return nil, &rejection{nil, protocol.INVALID_REQUEST, "id must be a short string or a whole number"}
 	}
-	asks, answers := m.Method != "", m.Result != nil || m.Error != nil
-	if m.JSONRPC != "2.0" || asks == answers {
-		return nil, &rejection{m.ID, protocol.INVALID_REQUEST, "not a JSON-RPC 2.0 message"}
+	answers := top["result"] != nil || top["error"] != nil
+	if text(top["jsonrpc"]) != "2.0" || (top["method"] != nil) == answers {
+		return nil, &rejection{m.id, protocol.INVALID_REQUEST, "not a JSON-RPC 2.0 message"}
 	}
-	return &m, nil
+	if answers {
+		return m, nil
+	}
+	if m.method = text(top["method"]); m.method == "" {
+		return nil, &rejection{m.id, protocol.INVALID_REQUEST, "method must be a string"}
+	}
+	if err := m.params(top["params"]); err != nil {
+		return nil, &rejection{m.id, protocol.INVALID_REQUEST, "params: " + err.Error()}
+	}
+	return m, nil
+}
+
+func (m *message) params(raw json.RawMessage) error {
+	if raw == nil {
+		return nil
+	}
+	params, err := object(raw, paramKeys)
+	if err != nil {
+		return err
+	}
+	m.name = text(params["name"])
+	if params["_meta"] == nil {
+		return nil
+	}
+	meta, err := object(params["_meta"], nil) // mcp-go reads it as a map, so keys count as they are written
+	if err != nil {
+		return fmt.Errorf("_meta: %w", err)
+	}
+	m.modern = protocol.IsModernProtocol(text(meta[protocol.MetaKeyProtocolVersion]))
+	return nil
+}
+
+// object reads one level of an object. Keys that are like one of names must be equal to it.
+func object(raw json.RawMessage, names []string) (map[string]json.RawMessage, error) {
+	var out map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &out); err != nil || out == nil {
+		return nil, errors.New("must be an object")
+	}
+	for key := range out {
+		for _, name := range names {
+			if key != name && strings.EqualFold(key, name) {
+				return nil, errors.New(name + " must be written so")
+			}
+		}
+	}
+	return out, nil
+}
+
+// text is a JSON string, or "" for anything else.
+func text(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) != nil {
+		return ""
+	}
+	return s
 }
 
 // asks reports whether an answer is due.
-func (m *message) asks() bool { return m.Method != "" && m.ID != nil }
-
-// modern reports whether the message belongs to the stateless protocol of 2026-07-28 or later.
-func (m *message) modern() bool {
-	var version string
-	return json.Unmarshal(m.Params.Meta.Version, &version) == nil && protocol.IsModernProtocol(version)
-}
+func (m *message) asks() bool { return m.method != "" && m.id != nil }
 
 // validID takes what survives a trip through float64 and back; no id at all is fine too.
 func validID(id json.RawMessage) bool {
