@@ -1,0 +1,180 @@
+package web_test
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/auth/authtest"
+	"github.com/latchpost/latchpost/auth/web"
+)
+
+func TestDeviceCode(t *testing.T) {
+	h := open(t, nil)
+	p := h.person()
+	id := h.ask(claude, auth.Wish{Method: auth.MethodDeviceCode}).RequestID
+	p.confirm(id, nil)
+	p.want(303)
+	p.get("/c/" + id)
+	p.want(200, "Only continue if you started this", strings.TrimPrefix(h.Server.URL, "http://"))
+	if p.last.header.Get("Refresh") != "3" {
+		t.Error("the page does not look again")
+	}
+	view, err := h.Vault.Vault.Requests.Request(t.Context(), id)
+	if err != nil || view.UserCode == "" || !strings.Contains(p.last.body, view.UserCode) {
+		t.Errorf("the page lacks the code %q: %v", view.UserCode, err)
+	}
+	p.post("/c/"+id, url.Values{"do": {"decline"}})
+	p.want(303)
+	p.get("/done/" + id)
+	p.want(200, "Declined")
+	if s := h.status(claude, id); s.Status != auth.StatusDeclined {
+		t.Errorf("the agent is told %s", s.Status)
+	}
+}
+
+func TestClientCredentials(t *testing.T) {
+	h := open(t, nil)
+	clients := authtest.DefaultClients()
+	if err := h.Desk(auth.Local).SetApp(t.Context(), "practice", "basic", auth.NewSecret(clients[1].Secret), nil); err != nil {
+		t.Fatal(err)
+	}
+	p := h.person()
+	id := h.ask(claude, auth.Wish{}).RequestID
+	p.confirm(id, url.Values{"method": {auth.MethodClientCredentials}, "access": {"write"}})
+	p.want(303)
+	p.get("/done/" + id)
+	p.want(200, "is connected", "may read and write")
+}
+
+func TestEnterApp(t *testing.T) {
+	h := open(t, nil)
+	p := h.person()
+	asked := h.ask(claude, auth.Wish{Provider: "github", Method: auth.MethodOAuthCode})
+	if asked.Reason != auth.NoOAuthApp {
+		t.Fatalf("reason %s", asked.Reason)
+	}
+	p.get("/c/" + asked.RequestID)
+	p.want(200, h.URL+"/callback/github", "https://github.com/settings/", "Client secret", "Decline")
+	p.post("/c/"+asked.RequestID+"/app", url.Values{"client_id": {"my-id\x01"}, "client_secret": {"CANARY-SECRET"}})
+	p.want(400, "control characters")
+	if strings.Contains(p.last.body, "CANARY") {
+		t.Error("the secret is on the page")
+	}
+	p.post("/c/"+asked.RequestID+"/app", url.Values{"client_id": {"my-id"}, "client_secret": {"CANARY-SECRET"}})
+	p.want(303)
+	target, err := url.Parse(p.confirm(asked.RequestID, nil))
+	if err != nil || target.Host != "github.com" || target.Query().Get("client_id") != "my-id" || target.Query().Get("code_challenge_method") != "S256" {
+		t.Errorf("it leads to %s", target)
+	}
+	owner := h.person().signIn("local")
+	owner.get("/apps")
+	owner.want(200, "my-id")
+	if strings.Contains(owner.last.body, "CANARY") {
+		t.Error("the secret is on the page")
+	}
+	owner.post("/apps", url.Values{"do": {"remove"}, "provider": {"github"}})
+	owner.want(303)
+	owner.get("/apps")
+	if strings.Contains(owner.last.body, "my-id") {
+		t.Error("the app is still there")
+	}
+}
+
+func TestApprovals(t *testing.T) {
+	h := open(t, nil)
+	h.connect(h.person(), h.ask(claude, auth.Wish{}).RequestID, "alice")
+	write := auth.Call{Provider: "practice", Method: "POST", Path: "/echo", Headers: map[string]string{"Content-Type": "text/plain"}, Body: []byte("hello <there>")}
+	asks := func() bool {
+		_, err := h.Call(t.Context(), claude, write)
+		var required *auth.ApprovalRequired
+		return errors.As(err, &required)
+	}
+	for _, answer := range []struct {
+		word string
+		asks []bool // whether the next calls ask again
+	}{{"deny", []bool{true}}, {"once", []bool{false, true}}, {"hour", []bool{false, false}}} {
+		id := h.approval(claude, write)
+		p := h.person() // on one person's machine, the link is enough
+		p.get("/approvals/" + id)
+		p.want(200, "POST", "/echo", "hello <there>", "may only read")
+		p.post("/approvals/"+id, url.Values{"do": {"release_1h"}})
+		p.want(400)
+		p.get("/approvals/" + id)
+		p.post("/approvals/"+id, url.Values{"do": {answer.word}})
+		p.want(303)
+		for i, want := range answer.asks {
+			if got := asks(); got != want {
+				t.Errorf("%s: call %d asks: %v", answer.word, i, got)
+			}
+		}
+		p.get("/approvals/" + id)
+		p.want(200)
+		if strings.Contains(p.last.body, "<form") {
+			t.Errorf("%s: it can be decided again", answer.word)
+		}
+	}
+	h.pass(requestTTL * 7)
+	if !asks() {
+		t.Error("the hour does not end")
+	}
+}
+
+func TestRevokeOnThePage(t *testing.T) {
+	h := open(t, func(_ *authtest.Vault, o *web.Options) { o.Unsafe = []string{"--unsafe-loopback"} })
+	h.connect(h.person(), h.ask(claude, auth.Wish{}).RequestID, "alice")
+	pending := h.ask(claude, auth.Wish{Scopes: []string{"repo"}}).RequestID
+	owner := h.person().signIn("local")
+	owner.get("/connections")
+	page := owner.want(200, "alice@example.com", "Active", "--unsafe-loopback", "read only", pending)
+	grants, err := h.Desk(auth.Local).Grants(t.Context())
+	if err != nil || len(grants) != 1 {
+		t.Fatal(grants, err)
+	}
+	for _, step := range []struct {
+		form  url.Values
+		shown string
+	}{
+		{url.Values{"do": {"cancel"}, "request": {pending}}, "was cancelled"},
+		{url.Values{"do": {"end"}, "grant": {grants[0].ID}}, "can no longer use"},
+		{url.Values{"do": {"revoke"}, "provider": {"practice"}, "account": {"alice@example.com"}}, "has revoked its credential"},
+	} {
+		owner.last = page
+		owner.post("/connections", step.form)
+		owner.want(303)
+		owner.get(owner.last.header.Get("Location"))
+		owner.want(200, step.shown)
+	}
+	if got := h.accounts(); got != "" {
+		t.Errorf("connected: %s", got)
+	}
+	owner.last = page
+	owner.post("/connections", url.Values{"do": {"revoke"}, "provider": {"practice"}})
+	owner.want(400)
+	if owner.get("/activity?kind=revoke"); !strings.Contains(owner.last.body, "revoke") {
+		t.Error("it is not on record")
+	}
+}
+
+func TestAllowed(t *testing.T) {
+	h := open(t, nil)
+	id := h.ask(claude, auth.Wish{}).RequestID
+	site := web.New(h.Vault.Vault, web.Options{Local: true})
+	p := h.person()
+	if err := site.Allowed(p.request("GET", "/live/"+id, nil, nil), id); !errors.Is(err, auth.ErrNotYours) {
+		t.Errorf("before the button was pressed: %v", err)
+	}
+	p.confirm(id, nil)
+	own := p.request("GET", "/live/"+id, nil, nil)
+	for _, c := range p.client.Jar.Cookies(own.URL) {
+		own.AddCookie(c)
+	}
+	if err := site.Allowed(own, id); err != nil {
+		t.Error(err)
+	}
+	if err := site.Allowed(p.request("GET", "/live/"+id, nil, nil), id); !errors.Is(err, auth.ErrNotYours) {
+		t.Errorf("another browser: %v", err)
+	}
+}
