@@ -353,3 +353,21 @@ func signWith(t *testing.T, key jose.SigningKey, opts *jose.SignerOptions, paylo
 	}
 	return token
 }
+
+func BenchmarkCaller(b *testing.B) {
+	h := open(b)
+	issued, _, err := h.Tokens.Create(b.Context(), alice, "ci", nil, time.Time{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, token := range map[string]string{"issued": issued.Reveal(), "jwt": h.as.Sign("at+jwt", h.good())} {
+		b.Run(name, func(b *testing.B) {
+			r := bearer(token)
+			for b.Loop() {
+				if _, err := h.Caller(r); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

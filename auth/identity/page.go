@@ -5,6 +5,7 @@ import (
 	"embed"
 	"errors"
 	"html/template"
+	"log/slog"
 	"net/http"
 
 	"github.com/latchpost/latchpost/auth"
@@ -64,9 +65,14 @@ func (i *Identity) page(h func(http.ResponseWriter, *http.Request) error) http.H
 	})
 }
 
-// fail shows an error. What is not meant for people stays in the log.
+// fail shows an error. What is not meant for people stays in the log, loud where somebody
+// has to look at it; what strangers send is none of that.
 func (i *Identity) fail(w http.ResponseWriter, r *http.Request, err error) {
-	i.log().WarnContext(r.Context(), "sign-in failed", "route", r.Pattern, "error", err)
+	level := slog.LevelWarn
+	if known, ok := errors.AsType[*auth.Error](err); ok && known.Unwrap() == nil {
+		level = slog.LevelDebug
+	}
+	i.log().Log(r.Context(), level, "sign-in failed", "route", r.Pattern, "error", err)
 	status, message := http.StatusInternalServerError, "Something went wrong here; try again, and if that goes on, look at the server's log."
 	if known, ok := errors.AsType[*auth.Error](err); ok {
 		message = known.Message + "."
