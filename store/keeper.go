@@ -38,13 +38,17 @@ func (k *keeper) tick(ctx context.Context, db *DB) {
 func (k *keeper) checkpoint(ctx context.Context, db *DB) error {
 	if now := db.group.commits.Load(); now != k.commits {
 		k.commits, k.idle = now, 0
-		// Waits for nobody: what readers still need stays in the WAL.
-		_, err := db.file.keeper.ExecContext(ctx, `PRAGMA wal_checkpoint(PASSIVE)`)
-		return err
+		return db.checkpoint(ctx, "PASSIVE")
 	}
 	if k.idle++; k.idle != idleSeconds {
 		return nil
 	}
-	_, err := db.file.keeper.ExecContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`)
+	return db.checkpoint(ctx, "TRUNCATE")
+}
+
+// checkpoint moves the WAL into the file: PASSIVE waits for nobody and leaves what
+// readers still need, TRUNCATE leaves nothing.
+func (db *DB) checkpoint(ctx context.Context, how string) error {
+	_, err := db.file.keeper.ExecContext(ctx, `PRAGMA wal_checkpoint(`+how+`)`)
 	return err
 }

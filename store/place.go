@@ -114,8 +114,16 @@ func createFile(ctx context.Context, path string) error {
 	return syncDir(filepath.Dir(path))
 }
 
+// pageSize of our files, in bytes.
+const pageSize = 8192
+
 // checkOurs reads the mark in the file's header, without a lock or a file beside it.
 func checkOurs(ctx context.Context, path string) error {
+	// SQLite notices whole pages that are missing. Part of one may be, when the machine
+	// stopped while the WAL was folded in; then the WAL has it still.
+	if size(path)%pageSize != 0 && size(path+"-wal") == 0 {
+		return ErrDamaged
+	}
 	pool, err := sqlitePool(path, "mode=ro&immutable=1", 1, withoutChecks)
 	if err != nil {
 		return err

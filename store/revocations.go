@@ -9,14 +9,21 @@ import (
 
 // RevokeConnection ends a connection here, in one transaction. The deleted bytes
 // are overwritten in the file (secure_delete), and once the WAL is folded in they
-// are nowhere any more.
+// are nowhere any more. auth.ErrConflict when rev is of another generation.
 func (db *DB) RevokeConnection(ctx context.Context, o auth.Owner, id string, rev *auth.Revocation) error {
+	version := int64(0)
+	if rev != nil {
+		version = rev.Version
+	}
 	return db.mustWrite(ctx, func(ctx context.Context, q querier) error {
 		err := change(ctx, q, errNone, `UPDATE connections SET state = 'revoked', cause = '', updated_at = $4, salt = NULL, sealed = NULL, answer = NULL,
 			lease_holder = '', lease_until = 0, attempted_at = 0
-			WHERE org = $1 AND user_id = $2 AND id = $3 AND state <> 'revoked'`, o.Org, o.User, id, ms(db.now()))
+			WHERE org = $1 AND user_id = $2 AND id = $3 AND state <> 'revoked' AND ($5 = 0 OR version = $5)`, o.Org, o.User, id, ms(db.now()), version)
 		if err == errNone {
-			_, err := connection(ctx, q, o, id)
+			c, err := connection(ctx, q, o, id)
+			if err == nil && c.State != auth.Revoked {
+				err = auth.ErrConflict
+			}
 			return err
 		}
 		if err != nil {

@@ -102,6 +102,16 @@ func (s *statements) get(ctx context.Context, text string) (*sql.Stmt, error) {
 	return stmt, nil
 }
 
+// close is for statements on one connection, which does not close them itself.
+func (s *statements) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, stmt := range s.byText {
+		stmt.Close()
+	}
+	clear(s.byText)
+}
+
 func (s *statements) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
 	stmt, err := s.get(ctx, text)
 	if err := firstError(err, storable(args)); err != nil {

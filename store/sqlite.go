@@ -25,6 +25,8 @@ const applicationID = 0x4c505354
 type sqliteFile struct {
 	path   string
 	writer *sql.DB
+	conn   *sql.Conn   // the one of writer; the group's alone
+	writes *statements // prepared on conn
 	keeper *sql.DB
 	spent  atomic.Bool // the ballast was given up: only mustWrite may write
 }
@@ -146,11 +148,11 @@ func (db *DB) openFile(ctx context.Context) (err error) {
 	if db.pool, err = sqlitePool(f.path, readerDSN, max(2, runtime.GOMAXPROCS(0)), withChecks); err != nil {
 		return err
 	}
-	conn, err := f.writer.Conn(ctx)
-	if err != nil {
+	if f.conn, err = f.writer.Conn(ctx); err != nil {
 		return err
 	}
-	db.group = newGroup(beginOn(conn), isIOError)
+	f.writes = &statements{prepare: f.conn.PrepareContext}
+	db.group = newGroup(f.begin, isIOError)
 	db.rows = &statements{prepare: db.pool.PrepareContext}
 	if err := db.migrate(ctx); err != nil {
 		return err
@@ -163,11 +165,10 @@ func (db *DB) abandon() {
 	if db.group != nil {
 		db.group.close()
 	}
-	for _, pool := range []*sql.DB{db.pool, db.file.keeper, db.file.writer} {
-		if pool != nil {
-			pool.Close()
-		}
+	if db.pool != nil {
+		db.pool.Close()
 	}
+	db.file.close()
 	if db.lock != nil {
 		db.lock.Close()
 	}
@@ -200,28 +201,33 @@ func (db *DB) openReadOnly(ctx context.Context) (err error) {
 // close ends the connections that write; the readers must be closed already, so
 // that the last one can fold the WAL into the file.
 func (f *sqliteFile) close() error {
-	if f.writer == nil {
-		return nil
+	var errs [3]error
+	if f.keeper != nil {
+		errs[0] = f.keeper.Close()
 	}
-	return firstError(f.keeper.Close(), f.writer.Close())
+	if f.conn != nil {
+		f.writes.close() // a connection with open statements would not end, nor tell
+		errs[1] = f.conn.Close()
+	}
+	if f.writer != nil {
+		errs[2] = f.writer.Close()
+	}
+	return firstError(errs[:]...)
 }
 
 // sqliteTx is the transaction of the writer's connection.
 type sqliteTx struct{ *statements }
 
-// beginOn gives transactions on conn, which belongs to the group alone.
-func beginOn(conn *sql.Conn) func(context.Context) (transaction, error) {
-	prepared := &statements{prepare: conn.PrepareContext}
-	return func(ctx context.Context) (transaction, error) {
-		// Behind another process's large transaction the busy timeout can pass; wait on.
-		for try := 0; ; try++ {
-			_, err := prepared.ExecContext(ctx, `BEGIN IMMEDIATE`)
-			if err == nil {
-				return sqliteTx{prepared}, nil
-			}
-			if sqliteCode(err)&0xff != sqlite3.SQLITE_BUSY || try == 5 {
-				return nil, err
-			}
+// begin is for the group. Behind another process's large transaction the busy
+// timeout can pass; then it waits on.
+func (f *sqliteFile) begin(ctx context.Context) (transaction, error) {
+	for try := 0; ; try++ {
+		_, err := f.writes.ExecContext(ctx, `BEGIN IMMEDIATE`)
+		if err == nil {
+			return sqliteTx{f.writes}, nil
+		}
+		if sqliteCode(err)&0xff != sqlite3.SQLITE_BUSY || try == 5 {
+			return nil, err
 		}
 	}
 }

@@ -1,0 +1,290 @@
+//go:build linux
+
+package store
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"fmt"
+	mathrand "math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+// TestMain is also the process that the crash tests kill.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("LATCHPOST_TEST_VICTIM"); dir != "" {
+		fmt.Fprintln(os.Stderr, victim(dir))
+		os.Exit(1)
+	}
+	if dir := os.Getenv("LATCHPOST_TEST_FULL"); dir != "" {
+		if err := fullDisk(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// victim writes for ever and says on standard output what it was told is on disk.
+func victim(dir string) error {
+	ctx := context.Background()
+	db, err := Open(ctx, Options{URL: "sqlite:" + filepath.Join(dir, "latchpost.db"), Dir: dir, Ballast: -1})
+	if err != nil {
+		return err
+	}
+	l := db.AuditLog(testMAC)
+	acks, failed := make(chan string), make(chan error)
+	for range 8 {
+		go func() {
+			for {
+				id := rand.Text()
+				err := l.Append(ctx, auth.Event{ID: id, Owner: auth.Local, Kind: "call"})
+				if err == nil {
+					err = db.SetMeta(ctx, id, id)
+				}
+				if err != nil {
+					failed <- err
+					return
+				}
+				acks <- id
+			}
+		}()
+	}
+	for {
+		select {
+		case id := <-acks:
+			fmt.Println(id)
+		case err := <-failed:
+			return err
+		}
+	}
+}
+
+// ST-011 and AU-012: killed at any moment, nothing that was acknowledged is lost, and
+// the log verifies with its anchor.
+func TestKill(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	var acked []string
+	for round := range 25 {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "LATCHPOST_TEST_VICTIM="+dir)
+		cmd.Stderr = os.Stderr
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(out)
+		for n := mathrand.N(300); n >= 0 && lines.Scan(); n-- {
+			acked = append(acked, lines.Text())
+		}
+		cmd.Process.Kill()
+		for lines.Scan() { // what it had written before it died
+			if id := lines.Text(); len(id) == len(rand.Text()) {
+				acked = append(acked, id)
+			}
+		}
+		cmd.Wait()
+
+		db := openAt(t, dir)
+		if err := db.Check(t.Context()); err != nil {
+			t.Fatal(round, err)
+		}
+		for _, id := range acked {
+			if _, err := db.Meta(t.Context(), id); err != nil {
+				t.Fatalf("round %d: %s was acknowledged: %v", round, id, err)
+			}
+		}
+		l := db.AuditLog(testMAC)
+		report, err := l.Verify(t.Context())
+		if err != nil || len(report.Faults) > 0 || report.Events < int64(len(acked)) {
+			t.Fatalf("round %d, %d acknowledged: %+v %v", round, len(acked), report, err)
+		}
+		db.Close()
+	}
+	t.Logf("%d acknowledged, none lost", len(acked))
+}
+
+// ST-014: a process that dies with a lease does not keep the others waiting.
+func TestDeadHolderGivesWay(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	alive, dying := openAt(t, dir), openAt(t, dir)
+	c := &auth.Connection{ID: "c", Owner: auth.Local, Provider: "p", Account: "a", State: auth.Active, Version: 1}
+	r := &auth.Request{ID: "r", Owner: auth.Local, State: auth.Created}
+	if _, err := alive.CreateRequest(t.Context(), r, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := alive.CompleteRequest(t.Context(), r, c, nil); err != nil {
+		t.Fatal(err)
+	}
+	acquire := func(db *DB) bool {
+		t.Helper()
+		_, taken, err := db.AcquireRefresh(t.Context(), auth.Local, "c", 1, 1<<40)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return taken
+	}
+	if !acquire(dying) || acquire(alive) {
+		t.Fatal("one holder")
+	}
+	dying.lock.Close() // what the kernel does with a process that is killed
+	if !acquire(alive) {
+		t.Fatal("the dead holder was waited for")
+	}
+	if _, err := os.Stat(dying.holderFile(dying.id)); !os.IsNotExist(err) {
+		t.Fatal("the dead holder's file is left")
+	}
+}
+
+// ST-010: a power cut leaves the file and any first part of the WAL. Whatever part it
+// is, the store opens, is whole, and holds the first so many commits.
+func TestPowerCut(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	db := openAt(t, dir)
+	if err := db.checkpoint(t.Context(), "TRUNCATE"); err != nil {
+		t.Fatal(err)
+	}
+	db.stop() // no checkpoint from here on
+	db.tasks.Wait()
+	write(t, db.AuditLog(testMAC), 12)
+	path := filepath.Join(dir, "latchpost.db")
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wal, err := os.ReadFile(path + "-wal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const header, frame = 32, 24 + pageSize
+	var last int64
+	for cut := header; cut <= len(wal); cut += frame {
+		for _, cut := range []int{cut, cut - 1, cut + 24, cut + frame/2} {
+			if cut > len(wal) || cut < 0 {
+				continue
+			}
+			n := survives(t, file, wal[:cut])
+			if n > 12 || (cut-header)%frame == 0 && n < last {
+				t.Fatalf("after %d bytes of WAL %d events, before %d", cut, n, last)
+			}
+			if (cut-header)%frame == 0 {
+				last = n
+			}
+		}
+	}
+	if last != 12 {
+		t.Fatalf("%d of 12 with the whole WAL", last)
+	}
+	// perf.md section 5: a bit that flips in the middle makes commits vanish, and all
+	// looks whole. The anchor tells.
+	l := db.audits()[0]
+	if err := l.dropAnchor(); err != nil {
+		t.Fatal(err)
+	}
+	anchor, err := os.ReadFile(filepath.Join(dir, anchorFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rotten := append([]byte{}, wal...)
+	rotten[len(rotten)/2] ^= 1
+	if n := survives(t, file, rotten); n >= 12 {
+		t.Fatal("nothing vanished")
+	}
+	report := verifyCopy(t, file, rotten, anchor)
+	if len(report.Faults) != 1 || !strings.Contains(report.Faults[0].What, "the anchor remembers") {
+		t.Fatal(report)
+	}
+}
+
+func survives(t *testing.T, file, wal []byte) int64 {
+	t.Helper()
+	report := verifyCopy(t, file, wal, nil)
+	if len(report.Faults) > 0 {
+		t.Fatalf("after %d bytes of WAL: %v", len(wal), report.Faults)
+	}
+	return report.Events
+}
+
+func verifyCopy(t *testing.T, file, wal, anchor []byte) Report {
+	t.Helper()
+	dir, err := os.MkdirTemp(t.TempDir(), "cut")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "latchpost.db")
+	for name, data := range map[string][]byte{path: file, path + "-wal": wal, filepath.Join(dir, anchorFile): anchor} {
+		if data == nil {
+			continue
+		}
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db := openAt(t, dir)
+	defer db.Close()
+	if err := db.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	report, err := db.AuditLog(testMAC).Verify(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+// ST-022: a copy that is made while others write is consistent, private, and opens.
+func TestBackupUnderLoad(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	db := openAt(t, dir)
+	l := db.AuditLog(testMAC)
+	write(t, l, 20)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() {
+		var err error
+		for err == nil && ctx.Err() == nil {
+			err = l.Append(context.Background(), auth.Event{ID: rand.Text(), Owner: auth.Local})
+		}
+		done <- err
+	}()
+	copies := filepath.Join(t.TempDir(), "copies")
+	if err := os.Mkdir(copies, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(copies, "latchpost.db")
+	err := db.Backup(t.Context(), path)
+	stop()
+	if err := firstError(err, <-done); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Backup(t.Context(), path); err == nil || !strings.Contains(err.Error(), "there already") {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatal(info, err)
+	}
+	entries, err := os.ReadDir(copies)
+	if err != nil || len(entries) != 1 {
+		t.Fatal(entries, err)
+	}
+	restored := openAt(t, copies)
+	report, err := restored.AuditLog(testMAC).Verify(t.Context())
+	if err != nil || len(report.Faults) > 0 || report.Events < 20 {
+		t.Fatal(report, err)
+	}
+	if err := restored.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,355 @@
+//go:build unix
+
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+// filled makes a store with something in every table that matters, closes it, and
+// gives the path of its file.
+func filled(t testing.TB) (dir, path string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "data")
+	db := openAt(t, dir)
+	for i := range 20 {
+		c := &auth.Connection{ID: fmt.Sprint("c", i), Owner: auth.Local, Provider: "github", Account: fmt.Sprint(i), State: auth.Active, Version: 1, Salt: []byte("s"), Sealed: bytes.Repeat([]byte{7}, 1500)}
+		r := &auth.Request{ID: fmt.Sprint("r", i), Owner: auth.Local, Provider: fmt.Sprint(i), State: auth.Created}
+		if _, err := db.CreateRequest(t.Context(), r, 100); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.CompleteRequest(t.Context(), r, c, []auth.Grant{{ID: fmt.Sprint("g", i), Owner: auth.Local, Connection: c.ID}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, db.AuditLog(testMAC), 50)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir, filepath.Join(dir, "latchpost.db")
+}
+
+// refuses expects that Open fails with is, in one line, and leaves the file as it was.
+func refuses(t *testing.T, dir string, is error, says string) {
+	t.Helper()
+	path := filepath.Join(dir, "latchpost.db")
+	before, _ := os.ReadFile(path)
+	db, err := Open(t.Context(), Options{URL: "sqlite:" + path, Dir: dir, Ballast: -1})
+	if err == nil {
+		db.Close()
+		t.Fatal("opened")
+	}
+	if is != nil && !errors.Is(err, is) || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "\n") {
+		t.Fatal(err)
+	}
+	if after, _ := os.ReadFile(path); !bytes.Equal(before, after) {
+		t.Fatal("the file was changed")
+	}
+}
+
+// ST-008: what is not whole, or not ours, is refused and kept.
+func TestDamagedFile(t *testing.T) {
+	dir, path := filled(t)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(data []byte) {
+		t.Helper()
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 20 {
+		put(whole[:len(whole)*i/20])
+		refuses(t, dir, ErrDamaged, "restore")
+	}
+	put(whole[:len(whole)-1])
+	refuses(t, dir, ErrDamaged, "restore")
+	random := make([]byte, len(whole))
+	rand.Read(random)
+	put(random)
+	refuses(t, dir, ErrDamaged, "restore")
+	put([]byte("listen: 127.0.0.1\n"))
+	refuses(t, dir, ErrDamaged, "restore")
+
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	pool, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.ExecContext(t.Context(), `CREATE TABLE keys (mine TEXT)`); err != nil {
+		t.Fatal(err)
+	}
+	pool.Close()
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refuses(t, dir, ErrForeign, "--store")
+
+	put(whole)
+	newer := raw(t, dir)
+	if _, err := newer.ExecContext(t.Context(), `INSERT INTO migrations VALUES (999, 0)`); err != nil {
+		t.Fatal(err)
+	}
+	newer.Close()
+	refuses(t, dir, nil, "newer latchpost")
+	put(whole)
+	openAt(t, dir).Close()
+}
+
+// ST-009: one bad page in each b-tree is noticed: at the start, by what reads it, or by Check.
+func TestDamagedPage(t *testing.T) {
+	dir, path := filled(t)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := raw(t, dir).QueryContext(t.Context(), `SELECT name, rootpage FROM sqlite_schema WHERE rootpage > 0`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := map[string]int{}
+	for rows.Next() {
+		var name string
+		var page int
+		if err := rows.Scan(&name, &page); err != nil {
+			t.Fatal(err)
+		}
+		roots[name] = page
+	}
+	rows.Close()
+	for name, page := range roots {
+		damaged := bytes.Clone(whole)
+		rand.Read(damaged[(page-1)*8192 : page*8192])
+		if err := os.WriteFile(path, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		db, err := Open(t.Context(), Options{URL: "sqlite:" + path, Dir: dir, Ballast: -1})
+		if err != nil {
+			if !errors.Is(err, ErrDamaged) {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		if err := db.Check(t.Context()); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: Check says %v", name, err)
+		}
+		if all, err := db.Connections(t.Context(), auth.Local, "", ""); err == nil && len(all) != 20 {
+			t.Errorf("%s: %d of 20 connections and no error", name, len(all))
+		}
+		db.Close()
+	}
+	if len(roots) < 20 {
+		t.Fatal("too few b-trees", roots)
+	}
+}
+
+// ST-015: every connection of every pool has the settings that keep data safe, and the
+// ones that a URL cannot set wrong.
+func TestPragmas(t *testing.T) {
+	db := openAt(t, filepath.Join(t.TempDir(), "data"))
+	for name, pool := range map[string]*sql.DB{"readers": db.pool, "keeper": db.file.keeper} {
+		var held []*sql.Conn // so that each is another one
+		for range pool.Stats().MaxOpenConnections {
+			conn, err := pool.Conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			held = append(held, conn)
+		}
+		for _, conn := range held {
+			checkPragmas(t, name, func(pragma string) (v any) {
+				if err := conn.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&v); err != nil {
+					t.Error(err)
+				}
+				return v
+			})
+			conn.Close()
+		}
+	}
+	err := db.write(t.Context(), func(ctx context.Context, q querier) error {
+		checkPragmas(t, "writer", func(pragma string) any {
+			v, err := first(ctx, q, func(s scanner) (v any, err error) { return v, s.Scan(&v) }, "PRAGMA "+pragma)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return *v
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.pool.ExecContext(t.Context(), `DELETE FROM meta`); err == nil {
+		t.Fatal("a reader wrote")
+	}
+	var page int
+	if err := db.pool.QueryRowContext(t.Context(), `PRAGMA page_size`).Scan(&page); err != nil || page != 8192 {
+		t.Fatal(page, err)
+	}
+	// A connection that lacks one is not used.
+	unsafe, err := sqlitePool(db.file.path, strings.Replace(readerDSN, "_synchronous=FULL", "_synchronous=NORMAL", 1), 1, withChecks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unsafe.Close()
+	if err := unsafe.PingContext(t.Context()); err == nil || !strings.Contains(err.Error(), "synchronous") {
+		t.Fatal(err)
+	}
+}
+
+func checkPragmas(t *testing.T, name string, get func(string) any) {
+	t.Helper()
+	for pragma, want := range map[string]any{
+		"synchronous": int64(2), "journal_mode": "wal", "foreign_keys": int64(1), "secure_delete": int64(1), "trusted_schema": int64(0), "busy_timeout": int64(5000),
+	} {
+		if got := get(pragma); got != want {
+			t.Errorf("%s: %s is %v, want %v", name, pragma, got, want)
+		}
+	}
+}
+
+// ST-017: with the loosest umask everything is private all the same; a place that
+// others can enter, or that is a link, is refused.
+func TestPermissions(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0))
+	dir := filepath.Join(t.TempDir(), "data")
+	db, err := Open(t.Context(), Options{URL: "sqlite:" + filepath.Join(dir, "latchpost.db"), Dir: dir, Ballast: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := db.AuditLog(testMAC)
+	write(t, l, 1)
+	if err := errors.Join(l.dropAnchor(), db.layBallast(), db.Backup(t.Context(), filepath.Join(dir, "backup.db"))); err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		want := fs.FileMode(0o600)
+		if d.IsDir() {
+			want = 0o700
+		}
+		if err == nil && info.Mode().Perm() != want {
+			t.Errorf("%s is %04o", path, info.Mode().Perm())
+		}
+		seen++
+		return err
+	})
+	if err != nil || seen < 9 { // two directories, database, WAL, SHM, two locks, holder, anchor, ballast, backup
+		t.Fatal(seen, err)
+	}
+	db.Close()
+
+	if err := os.Chmod(filepath.Join(dir, "latchpost.db"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	openAt(t, dir).Close()
+	if info, err := os.Stat(filepath.Join(dir, "latchpost.db")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatal("a looser mode was not corrected", err)
+	}
+	if err := os.Chmod(dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	refuses(t, dir, nil, "chmod 700")
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	refuses(t, link, nil, "symbolic link")
+	file := filepath.Join(t.TempDir(), "data")
+	if err := errors.Join(os.Mkdir(file, 0o700), os.Symlink(filepath.Join(dir, "latchpost.db"), filepath.Join(file, "latchpost.db"))); err != nil {
+		t.Fatal(err)
+	}
+	refuses(t, file, nil, "not a regular file")
+	empty := filepath.Join(t.TempDir(), "data")
+	if err := os.Mkdir(empty, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	openAt(t, empty).Close() // nothing in it: taken over
+	if info, err := os.Stat(empty); err != nil || info.Mode().Perm() != 0o700 {
+		t.Fatal(info.Mode(), err)
+	}
+}
+
+// ST-016: after a revocation the secret is nowhere in the files, nor is its label's
+// sealed text; the log's and the request's words are not secrets.
+func TestDeletedSecretIsGone(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	db := openAt(t, dir)
+	canary := []byte("CANARY-" + rand.Text())
+	big := bytes.Repeat(canary, 700) // over several pages
+	for i, sealed := range [][]byte{canary, big} {
+		c := &auth.Connection{ID: fmt.Sprint(i), Owner: auth.Local, Provider: "p", Account: fmt.Sprint(i), State: auth.Active, Version: 1, Salt: canary, Sealed: sealed}
+		r := &auth.Request{ID: fmt.Sprint("r", i), Owner: auth.Local, Account: fmt.Sprint(i), Private: canary, State: auth.Created}
+		if _, err := db.CreateRequest(t.Context(), r, 10); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.CompleteRequest(t.Context(), r, c, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.KeepAnswer(t.Context(), auth.Local, c.ID, 1, big); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.checkpoint(t.Context(), "TRUNCATE"); err != nil {
+		t.Fatal(err)
+	}
+	if hits(t, dir, canary) == 0 {
+		t.Fatal("the canary is not found where it must be")
+	}
+	for i := range 2 {
+		if err := db.RevokeConnection(t.Context(), auth.Local, fmt.Sprint(i), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.checkpoint(t.Context(), "TRUNCATE"); err != nil {
+		t.Fatal(err)
+	}
+	if n := hits(t, dir, canary); n > 0 {
+		t.Fatalf("the canary is found %d times", n)
+	}
+	if err := db.Backup(t.Context(), filepath.Join(dir, "backup.db")); err != nil {
+		t.Fatal(err)
+	}
+	if n := hits(t, dir, canary); n > 0 {
+		t.Fatalf("the canary is found %d times beside a backup", n)
+	}
+}
+
+func hits(t *testing.T, dir string, what []byte) (n int) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err == nil { // directories give an error
+			n += bytes.Count(data, what)
+		}
+	}
+	return n
+}

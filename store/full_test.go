@@ -1,0 +1,147 @@
+//go:build linux
+
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+// AU-001 and RF-005, at the store, on a disk that is really full: a small tmpfs in a
+// mount namespace of its own. And a directory that cannot be written (ST-013) there,
+// because root may write everywhere else.
+func TestFullDisk(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "LATCHPOST_TEST_FULL="+t.TempDir())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	if os.Getuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+	}
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, syscall.EPERM) && os.Getenv("CI") == "" {
+		t.Skip("this machine lets nobody mount")
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// fullDisk runs in the process that TestFullDisk starts.
+func fullDisk(mount string) error {
+	ctx := context.Background()
+	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	if err := syscall.Mount("tmpfs", mount, "tmpfs", 0, "size=8m,mode=0700"); err != nil {
+		return err
+	}
+	opt := Options{URL: "sqlite:" + filepath.Join(mount, "latchpost.db"), Dir: mount, Ballast: 1 << 20}
+	db, err := Open(ctx, opt)
+	if err != nil {
+		return err
+	}
+	c := &auth.Connection{ID: "c", Owner: auth.Local, Provider: "p", Account: "a", State: auth.Active, Version: 1, Sealed: []byte("x")}
+	r := &auth.Request{ID: "r", Owner: auth.Local, State: auth.Created}
+	l := db.AuditLog(testMAC)
+	if _, err := db.CreateRequest(ctx, r, 1); err != nil {
+		return err
+	}
+	if err := errors.Join(db.CompleteRequest(ctx, r, c, nil), db.layBallast()); err != nil {
+		return err
+	}
+	filler := filepath.Join(mount, "filler")
+	f, err := os.Create(filler)
+	if err != nil {
+		return err
+	}
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	f.Close()
+
+	event := func() auth.Event {
+		return auth.Event{ID: rand.Text(), Owner: auth.Local, Detail: map[string]string{"x": rand.Text()}}
+	}
+	written := 0
+	for err = nil; err == nil && written < 10000; written++ { // what the WAL has room for in place
+		err = l.Append(ctx, event(), event())
+	}
+	if !errors.Is(err, auth.ErrAudit) || !errors.Is(err, ErrFull) {
+		return fmt.Errorf("after %d events on a full disk: %v", written, err)
+	}
+	if _, taken, err := db.AcquireRefresh(ctx, auth.Local, "c", 1, time.Minute); taken || !errors.Is(err, ErrFull) {
+		return fmt.Errorf("a refresh could begin: %v %v", taken, err)
+	}
+	if _, err := db.Connection(ctx, auth.Local, "c"); err != nil {
+		return fmt.Errorf("reading: %w", err)
+	}
+	if err := db.RevokeConnection(ctx, auth.Local, "c", nil); err != nil {
+		return fmt.Errorf("revoking on a full disk: %w", err)
+	}
+	if err := l.Append(ctx, event()); !errors.Is(err, ErrFull) {
+		return fmt.Errorf("the ballast's room is for revoking: %v", err)
+	}
+	if report, err := l.Verify(ctx); err != nil || len(report.Faults) > 0 || report.Events != 2*int64(written-1) {
+		return fmt.Errorf("%d events, %d faults after %d writes: %v", report.Events, len(report.Faults), written, err)
+	}
+	if err := os.Remove(filler); err != nil {
+		return err
+	}
+	if err := db.layBallast(); err != nil {
+		return err
+	}
+	if err := l.Append(ctx, event()); err != nil {
+		return fmt.Errorf("with room again: %w", err)
+	}
+	if err := db.Close(); err != nil {
+		return err
+	}
+	return readOnlyDisk(ctx, mount, opt)
+}
+
+// readOnlyDisk is ST-013.
+func readOnlyDisk(ctx context.Context, mount string, opt Options) error {
+	if err := syscall.Mount("", mount, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		return err
+	}
+	if db, err := Open(ctx, opt); !errors.Is(err, ErrReadOnly) {
+		return fmt.Errorf("open on a read-only disk: %v %v", db, err)
+	}
+	opt.ReadOnly = true
+	db, err := Open(ctx, opt)
+	if err != nil {
+		return fmt.Errorf("degraded mode: %w", err)
+	}
+	defer db.Close()
+	if _, err := db.Connection(ctx, auth.Local, "c"); err != nil {
+		return err
+	}
+	l := db.AuditLog(testMAC)
+	if report, err := l.Verify(ctx); err != nil || len(report.Faults) > 0 {
+		return fmt.Errorf("verify: %v %w", report, err)
+	}
+	l.Later(auth.Event{ID: "lost"})
+	for what, err := range map[string]error{
+		"release": l.Append(ctx, auth.Event{ID: "x"}),
+		"revoke":  db.RevokeConnection(ctx, auth.Local, "c", nil),
+		"meta":    db.SetMeta(ctx, "a", "b"),
+		"backup":  db.Backup(ctx, filepath.Join(os.TempDir(), "backup-of-read-only")),
+	} {
+		if !errors.Is(err, ErrReadOnly) {
+			return fmt.Errorf("%s in degraded mode: %v", what, err)
+		}
+	}
+	return db.Touch(ctx, auth.Local, "c", time.Now())
+}

@@ -1,0 +1,187 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+func testMAC(b []byte) []byte {
+	h := hmac.New(sha256.New, []byte("a key for tests"))
+	h.Write(b)
+	return h.Sum(nil)
+}
+
+// openAt opens the store in dir for a test.
+func openAt(t testing.TB, dir string) *DB {
+	t.Helper()
+	db, err := Open(t.Context(), Options{URL: "sqlite:" + filepath.Join(dir, "latchpost.db"), Dir: dir, Ballast: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// raw is the file as somebody with an editor for SQLite sees it.
+func raw(t testing.TB, dir string) *sql.DB {
+	t.Helper()
+	pool, err := sqlitePool(filepath.Join(dir, "latchpost.db"), "_busy_timeout=5000", 1, withoutChecks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pool.Close() })
+	return pool
+}
+
+func write(t testing.TB, l *Log, n int) {
+	t.Helper()
+	for i := range n {
+		if err := l.Append(t.Context(), auth.Event{ID: rand.Text(), At: time.Now(), Owner: auth.Local, Kind: "call", Detail: map[string]string{"n": fmt.Sprint(i)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// AU-003 and AU-004: whoever can write the database but has no key cannot change the
+// log unnoticed, with recomputed heads or without.
+func TestTampering(t *testing.T) {
+	for name, attack := range map[string]string{
+		"edit":                  `UPDATE audit_events SET decision = 'deny' WHERE seq = 5`,
+		"edit another owner in": `UPDATE audit_events SET user_id = 'somebody' WHERE seq = 5`,
+		"edit the last":         `UPDATE audit_events SET detail = '' WHERE seq = 10`,
+		"edit the MAC":          `UPDATE audit_events SET mac = zeroblob(32) WHERE seq = 5`,
+		"delete":                `DELETE FROM audit_events WHERE seq = 5`,
+		"delete the first":      `DELETE FROM audit_events WHERE seq = 1`,
+		"delete and close up":   `DELETE FROM audit_events WHERE seq = 5; UPDATE audit_events SET seq = -seq + 1 WHERE seq > 5; UPDATE audit_events SET seq = -seq WHERE seq < 0`,
+		"reorder":               `UPDATE audit_events SET seq = -6 WHERE seq = 5; UPDATE audit_events SET seq = 5 WHERE seq = 6; UPDATE audit_events SET seq = 6 WHERE seq = -6`,
+		"insert":                `INSERT INTO audit_events SELECT writer, 11, id, of, at, org, user_id, client, kind, provider, connection, request, decision, detail, mac FROM audit_events WHERE seq = 10`,
+		"insert before":         `INSERT INTO audit_events SELECT writer, 0, id, of, at, org, user_id, client, kind, provider, connection, request, decision, detail, mac FROM audit_events WHERE seq = 1`,
+		"insert a writer":       `INSERT INTO audit_events SELECT 'me', seq, id, of, at, org, user_id, client, kind, provider, connection, request, decision, detail, mac FROM audit_events`,
+		"cut the tail":          `DELETE FROM audit_events WHERE seq > 7`,
+		"cut the tail and the head with it": `DELETE FROM audit_events WHERE seq > 7;
+			UPDATE audit_heads SET seq = 7, mac = (SELECT mac FROM audit_events WHERE seq = 7)`,
+		"cut the beginning as retention would": `DELETE FROM audit_events WHERE seq < 4;
+			UPDATE audit_heads SET base_seq = 3, base_mac = (SELECT mac FROM audit_events WHERE seq = 4)`,
+		"all":               `DELETE FROM audit_events`,
+		"all and the heads": `DELETE FROM audit_events; DELETE FROM audit_heads`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(t.TempDir(), "data")
+			db := openAt(t, dir)
+			l := db.AuditLog(testMAC)
+			write(t, l, 10)
+			if err := l.dropAnchor(); err != nil {
+				t.Fatal(err)
+			}
+			if report, err := l.Verify(t.Context()); err != nil || len(report.Faults) > 0 || report.Events != 10 {
+				t.Fatal(report, err)
+			}
+			if _, err := raw(t, dir).ExecContext(t.Context(), attack); err != nil {
+				t.Fatal(err)
+			}
+			if report, err := l.Verify(t.Context()); err != nil || len(report.Faults) == 0 {
+				t.Fatal("not noticed", report, err)
+			}
+		})
+	}
+}
+
+// AU-003: an older copy of the whole database verifies in itself; the anchor remembers
+// that there was more. The chain is not continued, so the gap stays to be seen.
+func TestRolledBackDatabase(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	path := filepath.Join(dir, "latchpost.db")
+	db := openAt(t, dir)
+	write(t, db.AuditLog(testMAC), 5)
+	db.Close()
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db = openAt(t, dir)
+	write(t, db.AuditLog(testMAC), 5)
+	db.Close()
+	if err := os.WriteFile(path, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db = openAt(t, dir)
+	l := db.AuditLog(testMAC)
+	for _, writers := range []int{1, 2} {
+		report, err := l.Verify(t.Context())
+		if err != nil || report.Writers != writers || len(report.Faults) != 1 || !strings.Contains(report.Faults[0].What, "last 5 events are missing") {
+			t.Fatal(report, err)
+		}
+		write(t, l, 7)
+		if err := l.dropAnchor(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// AU-004: the anchor is keyed too. One that was changed is reported and left as it is.
+func TestForgedAnchor(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	l := openAt(t, dir).AuditLog(testMAC)
+	write(t, l, 5)
+	if err := l.dropAnchor(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, anchorFile)
+	anchor, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, forged := range [][]byte{bytes.Replace(anchor, []byte(" 5 "), []byte(" 3 "), 1), anchor[:len(anchor)/2], {}, []byte("\n\n\n"), bytes.SplitAfter(anchor, []byte("\n"))[1]} {
+		if err := os.WriteFile(path, forged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		report, err := l.Verify(t.Context())
+		if err != nil || len(report.Faults) != 1 || !strings.Contains(report.Faults[0].What, "anchor does not verify") {
+			t.Fatalf("%q: %v %v", forged, report, err)
+		}
+		write(t, l, 1)
+		if err := l.dropAnchor(); !errors.Is(err, errAnchor) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A log whose chain another process took, after a long silence, goes on in a new one.
+func TestChainTakenOver(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	silent := openAt(t, dir)
+	now := time.Now()
+	other, err := Open(t.Context(), Options{URL: "sqlite:" + filepath.Join(dir, "latchpost.db"), Dir: dir, Ballast: -1, Now: func() time.Time { return now.Add(2 * hold) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	mine, theirs := silent.AuditLog(testMAC), other.AuditLog(testMAC)
+	write(t, mine, 3)
+	write(t, theirs, 3)
+	if mine.chain.writer != theirs.chain.writer {
+		t.Fatal("the chain was not taken")
+	}
+	write(t, mine, 3)
+	if mine.chain.writer == theirs.chain.writer {
+		t.Fatal("two write one chain")
+	}
+	report, err := mine.Verify(context.Background())
+	if err != nil || len(report.Faults) != 0 || report.Events != 9 {
+		t.Fatal(report, err)
+	}
+}
