@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/latchpost/latchpost/auth/seal"
 )
@@ -20,7 +21,7 @@ func (v *Vault) redeem(ctx context.Context, r *Request, in Input) error {
 	defer cancel()
 	out, err := v.finish(ctx, r, in)
 	if err != nil {
-		return v.fail(ctx, r, in, err)
+		return v.fail(ctx, r, err)
 	}
 	return v.complete(ctx, r, out)
 }
@@ -46,7 +47,7 @@ func (v *Vault) finish(ctx context.Context, r *Request, in Input) (*Outcome, err
 
 // fail ends a request with one of a fixed set of causes. A form that was filled in
 // wrongly may be filled in again.
-func (v *Vault) fail(ctx context.Context, r *Request, in Input, err error) error {
+func (v *Vault) fail(ctx context.Context, r *Request, err error) error {
 	var known *Error
 	cause := "internal"
 	if errors.As(err, &known) {
@@ -57,8 +58,12 @@ func (v *Vault) fail(ctx context.Context, r *Request, in Input, err error) error
 	if errors.Is(err, ErrDeclined) {
 		r.State = Declined
 	}
-	if in.Query == nil && (errors.Is(err, ErrInvalid) || errors.Is(err, ErrRefused) || errors.Is(err, ErrUnavailable)) && r.Method != MethodClientCredentials && r.Method != MethodDeviceCode {
+	form := r.Method == MethodAPIKey || r.Method == MethodBrowser
+	if form && (errors.Is(err, ErrInvalid) || errors.Is(err, ErrRefused) || errors.Is(err, ErrUnavailable)) {
 		r.State = Redirected
+	}
+	if r.State.Over() {
+		r.Private = nil
 	}
 	e := requestEvent(r, "request.fail", "failed")
 	e.Detail = map[string]string{"cause": cause}
@@ -73,14 +78,43 @@ func (v *Vault) fail(ctx context.Context, r *Request, in Input, err error) error
 // generation of the one it renews, or held when the person signed in as somebody
 // else than the request was about.
 func (v *Vault) complete(ctx context.Context, r *Request, out *Outcome) error {
-	c, err := v.target(ctx, r, out)
-	if errors.Is(err, errOtherAccount) {
-		return v.hold(ctx, r, out)
+	return v.completeAs(ctx, r, out, v.target)
+}
+
+// completeAs stores the outcome as the connection that target names. A connection that
+// was renewed meanwhile, or lost its label to another sign-in, is looked at again; what
+// cannot be stored the provider is told to forget.
+func (v *Vault) completeAs(ctx context.Context, r *Request, out *Outcome, target func(context.Context, *Request, *Outcome) (*Connection, error)) error {
+	for try := 0; ; try++ {
+		c, err := target(ctx, r, out)
+		if errors.Is(err, errOtherAccount) {
+			return v.hold(ctx, r, out)
+		}
+		if err == nil {
+			err = v.store(ctx, r, c, out)
+			if errors.Is(err, ErrConflict) && try < 5 && v.stillWanted(ctx, r, c) {
+				continue
+			}
+		}
+		if err == nil {
+			return nil
+		}
+		if errors.Is(err, ErrConflict) {
+			v.note(requestEvent(r, "connection.orphan", "deny"))
+			err = ErrConflict.Say("the request was cancelled meanwhile; nothing was stored, and the provider is told to forget the sign-in")
+		}
+		return errors.Join(v.fail(ctx, r, err), v.discard(ctx, r, out))
 	}
-	if err != nil {
-		return v.fail(ctx, r, Input{}, err)
+}
+
+// stillWanted reports whether neither r was cancelled nor c revoked.
+func (v *Vault) stillWanted(ctx context.Context, r *Request, c *Connection) bool {
+	now, err := v.Requests.Request(ctx, r.ID)
+	if err != nil || now.State.Over() {
+		return false
 	}
-	return v.store(ctx, r, c, out)
+	held, err := v.Connections.Connection(ctx, c.Owner, c.ID)
+	return errors.Is(err, ErrNotFound) || err == nil && held.State != Revoked
 }
 
 var errOtherAccount = errors.New("signed in as another account")
@@ -135,10 +169,10 @@ func (v *Vault) store(ctx context.Context, r *Request, c *Connection, out *Outco
 	maps.Copy(vars, out.Vars)
 	resolved, err := p.Resolve(vars)
 	if err != nil {
-		return v.fail(ctx, r, Input{}, ErrRefused.Say("%s sent a value that its definition does not allow; nothing was stored", p.Name).Because(err))
+		return ErrRefused.Say("%s sent a value that its definition does not allow; nothing was stored", p.Name).Because(err)
 	}
-	if c.Hosts, err = resolved.Hosts(vars); err != nil {
-		return v.fail(ctx, r, Input{}, ErrRefused.Say("%s sent an address that its definition does not allow; nothing was stored", p.Name).Because(err))
+	if c.Hosts, err = reach(resolved, r.Method, vars); err != nil {
+		return ErrRefused.Say("%s sent an address that its definition does not allow; nothing was stored", p.Name).Because(err)
 	}
 	c.Vars, c.Bind, c.Method = vars, bind(resolved, r.Method), r.Method
 	c.State, c.Cause, c.UpdatedAt, c.IssuedAt = Active, "", now, now
@@ -157,16 +191,16 @@ func (v *Vault) store(ctx context.Context, r *Request, c *Connection, out *Outco
 	e := requestEvent(r, "connection.store", "allow")
 	e.Connection, e.Detail = c.ID, map[string]string{"account": c.Account, "scopes": strings.Join(c.Scopes, " "), "access": r.Access}
 	if _, err := v.record(ctx, e); err != nil {
-		return v.fail(ctx, r, Input{}, err)
+		return err
 	}
 	grant := Grant{ID: rand.Text(), Owner: r.Owner, Client: r.Client, Connection: c.ID, Kind: Use, Access: orDefault(r.Access, Read), CreatedAt: now, Origin: "request:" + r.ID}
-	r.State, r.Cause, r.Connection, r.Private, r.UpdatedAt = Stored, "", c.ID, nil, now
-	err = v.Requests.CompleteRequest(ctx, r, c, []Grant{grant})
-	if errors.Is(err, ErrConflict) { // revoked or cancelled while the provider answered: what came is an orphan
-		v.note(requestEvent(r, "connection.orphan", "deny"))
-		return errors.Join(ErrConflict.Say("the request was cancelled meanwhile; nothing was stored, and the provider is told to forget the sign-in"), v.orphan(ctx, c))
+	stored := *r
+	stored.State, stored.Cause, stored.Connection, stored.Private, stored.UpdatedAt = Stored, "", c.ID, nil, now
+	if err := v.Requests.CompleteRequest(ctx, &stored, c, []Grant{grant}); err != nil {
+		return err
 	}
-	return err
+	*r = stored
+	return nil
 }
 
 // orphan queues a credential that must not be used for revocation at the provider.
@@ -182,18 +216,30 @@ func (v *Vault) orphan(ctx context.Context, c *Connection) error {
 type heldOutcome struct {
 	Credential []byte
 	Outcome    Outcome
+	Revocation string // id of the one that ends the sign-in, should nobody want it; "" = none
 }
 
 // hold keeps the outcome until the person says what to do with the other account.
-// The old credential stays as it is.
+// The old credential stays as it is. The new one is on the list of revocations from
+// now on, for the time when the request has expired.
 func (v *Vault) hold(ctx context.Context, r *Request, out *Outcome) error {
 	cred, err := out.Credential.encode()
 	if err != nil {
 		return err
 	}
-	rest := *out
-	rest.Credential = nil
-	plain, err := json.Marshal(heldOutcome{cred, rest})
+	held := heldOutcome{Credential: cred, Outcome: *out}
+	held.Outcome.Credential = nil
+	rev, err := v.signInRevocation(ctx, r, out)
+	if err != nil {
+		return err
+	}
+	if rev != nil {
+		held.Revocation, rev.NextTryAt = rev.ID, r.ExpiresAt.Add(time.Minute)
+		if err := v.Revocations.AddRevocation(ctx, *rev); err != nil {
+			return err
+		}
+	}
+	plain, err := json.Marshal(held)
 	if err != nil {
 		return err
 	}
@@ -203,7 +249,18 @@ func (v *Vault) hold(ctx context.Context, r *Request, out *Outcome) error {
 	}
 	v.note(requestEvent(r, "request.other_account", "deny"))
 	r.State, r.Cause, r.UpdatedAt = Held, clip(out.Account, maxAccount), v.now()
-	return v.Requests.MoveRequest(ctx, r, Claimed)
+	if err := v.Requests.MoveRequest(ctx, r, Claimed); err != nil {
+		return errors.Join(err, v.unwanted(ctx, &held))
+	}
+	return nil
+}
+
+// unwanted makes the revocation of a held sign-in due.
+func (v *Vault) unwanted(ctx context.Context, held *heldOutcome) error {
+	if held.Revocation == "" {
+		return nil
+	}
+	return v.Revocations.EndRevocation(ctx, held.Revocation, v.now())
 }
 
 // Settle says what becomes of a held request: SettleAdd, SettleReplace or SettleDiscard.
@@ -213,34 +270,52 @@ func (s Visit) Settle(ctx context.Context, id, how string) error {
 	if err != nil {
 		return err
 	}
-	if r.State != Held {
+	switch {
+	case r.State == Expired:
+		return ErrExpired
+	case r.State != Held:
 		return ErrUsed
+	case how != SettleAdd && how != SettleReplace && how != SettleDiscard:
+		return ErrInvalid.Say("say what becomes of this sign-in: %s, %s or %s", SettleAdd, SettleReplace, SettleDiscard)
 	}
-	out, err := v.unhold(ctx, r)
+	held, err := v.unhold(ctx, r)
 	if err != nil {
 		return err
 	}
-	claimed := *r
-	claimed.State, claimed.Cause = Claimed, ""
-	if err := v.Requests.MoveRequest(ctx, &claimed, Held); err != nil {
-		return err
-	}
-	r = &claimed
-	switch how {
-	case SettleAdd:
-		r.Renews, r.Account = "", ""
-		return v.complete(ctx, r, out)
-	case SettleReplace:
-		c, err := v.Connections.Connection(ctx, r.Owner, r.Renews)
-		if err != nil {
+	if how == SettleDiscard {
+		r.State, r.Private, r.UpdatedAt = Declined, nil, v.now()
+		if err := v.Requests.MoveRequest(ctx, r, Held); err != nil {
 			return err
 		}
-		c.Account, c.AccountID = orDefault(out.Account, c.Account), out.AccountID
-		return v.store(ctx, r, c, out)
+		return v.unwanted(ctx, held)
 	}
-	err = v.discard(ctx, r, out)
-	r.State, r.Private, r.UpdatedAt = Declined, nil, v.now()
-	return errors.Join(err, v.Requests.MoveRequest(ctx, r, Claimed))
+	r.State, r.Cause, r.UpdatedAt = Claimed, "", v.now()
+	if err := v.Requests.MoveRequest(ctx, r, Held); err != nil {
+		return err
+	}
+	if held.Revocation != "" { // from here on it is wanted
+		if err := v.Revocations.EndRevocation(ctx, held.Revocation, time.Time{}); err != nil {
+			return err
+		}
+	}
+	if how == SettleReplace {
+		return v.completeAs(ctx, r, &held.Outcome, v.replaced)
+	}
+	r.Renews, r.Account = "", ""
+	return v.complete(ctx, r, &held.Outcome)
+}
+
+// replaced is the connection that a request renews, under its new account.
+func (v *Vault) replaced(ctx context.Context, r *Request, out *Outcome) (*Connection, error) {
+	c, err := v.Connections.Connection(ctx, r.Owner, r.Renews)
+	if err != nil {
+		return nil, err
+	}
+	if c.State == Revoked {
+		return nil, ErrConflict
+	}
+	c.Account, c.AccountID = orDefault(out.Account, c.Account), out.AccountID
+	return c, nil
 }
 
 // How a held request is settled.
@@ -250,7 +325,7 @@ const (
 	SettleDiscard = "discard"
 )
 
-func (v *Vault) unhold(ctx context.Context, r *Request) (*Outcome, error) {
+func (v *Vault) unhold(ctx context.Context, r *Request) (*heldOutcome, error) {
 	plain, err := v.open(ctx, privatePlace(r), r.Private)
 	if err != nil {
 		return nil, err
@@ -261,21 +336,31 @@ func (v *Vault) unhold(ctx context.Context, r *Request) (*Outcome, error) {
 		return nil, err
 	}
 	h.Outcome.Credential, err = decodeCredential(h.Credential)
-	return &h.Outcome, err
+	clear(h.Credential)
+	return &h, err
 }
 
-// discard has the provider forget a sign-in that was not wanted.
+// discard has the provider forget a sign-in that is not wanted.
 func (v *Vault) discard(ctx context.Context, r *Request, out *Outcome) error {
-	p, err := v.provider(r.Provider)
-	if err != nil {
+	rev, err := v.signInRevocation(ctx, r, out)
+	if err != nil || rev == nil {
 		return err
 	}
+	return v.Revocations.AddRevocation(ctx, *rev)
+}
+
+// signInRevocation is what ends an outcome at its provider; nil when nothing does.
+func (v *Vault) signInRevocation(ctx context.Context, r *Request, out *Outcome) (*Revocation, error) {
+	p, err := v.provider(r.Provider)
+	if err != nil {
+		return nil, err
+	}
 	if p, err = p.Resolve(r.Vars); err != nil {
-		return err
+		return nil, err
 	}
 	c := &Connection{ID: rand.Text(), Owner: r.Owner, Provider: r.Provider, Method: r.Method, Vars: r.Vars, Bind: bind(p, r.Method), Salt: seal.NewSalt(), Version: 1}
 	if err := v.sealCredential(c, out.Credential); err != nil {
-		return err
+		return nil, err
 	}
-	return v.orphan(ctx, c)
+	return v.revocation(ctx, c)
 }

@@ -32,7 +32,7 @@ type Verdict struct {
 // judge decides whether grants let a client send method to t with c's credential.
 // p is resolved with the connection's variables.
 func judge(p *providers.Provider, c *Connection, grants []Grant, method string, t egress.Target) Verdict {
-	hosts, err := p.Hosts(c.Vars)
+	hosts, err := reach(p, c.Method, c.Vars)
 	if err != nil || !t.MatchHost(c.Hosts) || !t.MatchHost(hosts) {
 		return Verdict{Rule: RuleHost}
 	}

@@ -131,6 +131,12 @@ func (c condition) holds(r *rules, s scene) bool {
 				return true
 			}
 		}
+	case c.Page != "":
+		for _, u := range s.urls {
+			if onPage(c.Page, u) {
+				return true
+			}
+		}
 	case c.Cookie != "":
 		for _, k := range s.cookies {
 			if k.Name == c.Cookie && k.Value != "" && r.reaches(k.Domain) {
@@ -145,6 +151,14 @@ func (c condition) holds(r *rules, s scene) bool {
 		return s.watch.returned(c.ReturnTo)
 	}
 	return false
+}
+
+// onPage tells whether an address is the page, whatever its query, or below it when the
+// page ends with a slash.
+func onPage(page, address string) bool {
+	address, _, _ = strings.Cut(address, "#")
+	address, _, _ = strings.Cut(address, "?")
+	return address == page || strings.HasSuffix(page, "/") && strings.HasPrefix(address, page)
 }
 
 // watch remembers what happened on the way: responses that a rule names, and

@@ -38,6 +38,8 @@ type Match struct {
 type Condition struct {
 	// URL is an anchored pattern of the whole address.
 	URL string `json:"url,omitempty" is:"pattern"`
+	// Page is an address without a query: the browser stands there, or below it when it ends with a slash.
+	Page string `json:"page,omitempty" is:"url"`
 	// Cookie is the name of a cookie of one of Domains that is there and not empty.
 	Cookie string `json:"cookie,omitempty"`
 	// Selector is a CSS selector that is found in the main frame.

@@ -252,13 +252,13 @@ func (c *check) match(path string, m *Match) {
 func (c *check) conditions(path string, list []Condition) {
 	for i, cond := range list {
 		set := 0
-		for _, s := range []string{cond.URL, cond.Cookie, cond.Selector, cond.Response, cond.ReturnTo} {
+		for _, s := range []string{cond.URL, cond.Page, cond.Cookie, cond.Selector, cond.Response, cond.ReturnTo} {
 			if s != "" {
 				set++
 			}
 		}
 		if set != 1 {
-			c.failf(fmt.Sprintf("%s[%d]", path, i), "must have exactly one of url, cookie, selector, response, return_to")
+			c.failf(fmt.Sprintf("%s[%d]", path, i), "must have exactly one of url, page, cookie, selector, response, return_to")
 		}
 	}
 }
