@@ -19,18 +19,19 @@ import (
 	"github.com/latchpost/latchpost/mcp"
 )
 
-type demoSettings struct{ auto bool }
+type demoSettings struct{ auto, browser bool }
 
 func demoFlags(fs *flag.FlagSet, s *settings) {
 	fs.BoolVar(&s.demo.auto, "auto", false, "click through the sign-in by plain HTTP instead of waiting for your browser")
+	fs.BoolVar(&s.demo.browser, "browser", false, "sign in to a site without OAuth, in the live view of a real browser (after latchpost browser install)")
 }
 
 // demo is the whole product on one screen: a practice provider and API in this
 // process, an agent that is a real MCP client over pipes, and everything between
 // them as it is in earnest. Nothing of it outlives the command.
 func demo(ctx context.Context, s *settings, args []string) error {
-	if len(args) > 0 {
-		return usagef("demo takes no arguments")
+	if len(args) > 0 || s.demo.auto && s.demo.browser {
+		return usagef("demo takes --auto or --browser, and no arguments")
 	}
 	dir, err := os.MkdirTemp("", "latchpost-demo-")
 	if err != nil {
@@ -41,11 +42,14 @@ func demo(ctx context.Context, s *settings, args []string) error {
 	defer provider.Close()
 	api := authtest.NewAPI(provider)
 	defer api.Close()
+	site := authtest.NewSite(authtest.SiteOptions{})
+	defer site.Close()
 
 	*s = settings{
 		in: s.in, out: s.out, err: s.err, logLevel: s.logLevel, demo: s.demo,
 		data: dir + "/data", listen: "127.0.0.1:0", unsafeLoopback: true,
-		vars: vars{"practice.port": port(provider.URL), "practice.api_port": port(api.URL)},
+		vars:    vars{"practice.port": port(provider.URL), "practice.api_port": port(api.URL), "practice.site_port": port(site.URL)},
+		browser: browserSettings{kind: "local", dir: defaultBrowserDir()},
 	}
 	s.logLevel = "error" // the unsafe flag is the point here, and nobody else can reach it
 	h, err := open(ctx, s)
@@ -57,7 +61,10 @@ func demo(ctx context.Context, s *settings, args []string) error {
 		return err
 	}
 	return h.whileServing(ctx, func(ctx context.Context, transcript *transcript, agent *mcp.Client) error {
-		d := &stage{house: h, out: s.out, agent: agent, provider: provider, transcript: transcript}
+		d := &stage{house: h, out: s.out, agent: agent, provider: provider, transcript: transcript, path: "/me"}
+		if s.demo.browser {
+			d.method, d.path = auth.MethodBrowser, "/api/session"
+		}
 		return d.play(ctx)
 	})
 }
@@ -123,6 +130,8 @@ type stage struct {
 	agent      *mcp.Client
 	provider   *authtest.Server
 	transcript *transcript
+	method     string // of signing in; "" is the provider's first
+	path       string // that the agent calls
 	scene      int
 }
 
@@ -139,8 +148,7 @@ func (d *stage) show(format string, args ...any) {
 
 func (d *stage) play(ctx context.Context) error {
 	fmt.Fprintln(d.out, "Latchpost demo: an agent uses an account and never sees the credential.")
-	d.say("The agent asks the practice API who it is: call_api practice GET /me")
-	answer, err := d.call(ctx, "call_api", map[string]any{"provider": "practice", "method": "GET", "path": "/me"})
+	answer, err := d.ask(ctx)
 	if err != nil {
 		return err
 	}
@@ -155,7 +163,7 @@ func (d *stage) play(ctx context.Context) error {
 		return err
 	}
 	d.say("The agent repeats the call. Latchpost adds the token and makes it:")
-	answer, err = d.call(ctx, "call_api", map[string]any{"provider": "practice", "method": "GET", "path": "/me"})
+	answer, err = d.call(ctx, "call_api", map[string]any{"provider": "practice", "method": "GET", "path": d.path})
 	if err != nil {
 		return err
 	}
@@ -174,6 +182,16 @@ func (d *stage) play(ctx context.Context) error {
 	}
 	d.show("Ended here and at the provider.")
 	return d.epilogue(ctx)
+}
+
+// ask is the agent's first try, which ends in a link.
+func (d *stage) ask(ctx context.Context) (map[string]any, error) {
+	if d.method != "" {
+		d.say("The agent wants an account of the practice site: request_auth practice, by %s", d.method)
+		return d.call(ctx, "request_auth", map[string]any{"provider": "practice", "method": d.method})
+	}
+	d.say("The agent asks the practice API who it is: call_api practice GET %s", d.path)
+	return d.call(ctx, "call_api", map[string]any{"provider": "practice", "method": "GET", "path": d.path})
 }
 
 func (d *stage) call(ctx context.Context, tool string, args map[string]any) (map[string]any, error) {
