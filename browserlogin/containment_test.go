@@ -63,21 +63,19 @@ func descendants() []process {
 	return out
 }
 
-// below are the processes whose command line or working files are in dir.
+// below are the driver that was started from a directory in dir, and all its children.
 func below(dir string) []process {
-	return slices.DeleteFunc(descendants(), func(p process) bool {
-		for q := p; q.pid != 0; {
-			if strings.Contains(q.command, dir) {
-				return false
-			}
-			i := slices.IndexFunc(descendants(), func(o process) bool { return o.pid == q.parent })
-			if i < 0 {
-				return true
-			}
-			q = descendants()[i]
+	all := descendants()
+	inside := map[int]bool{}
+	for _, p := range all {
+		inside[p.pid] = strings.Contains(p.command, dir+"/"+runDirPrefix) && strings.Contains(p.command, "run-driver")
+	}
+	for range 10 { // deep enough for Chromium's tree
+		for _, p := range all {
+			inside[p.pid] = inside[p.pid] || inside[p.parent]
 		}
-		return true
-	})
+	}
+	return slices.DeleteFunc(all, func(p process) bool { return !inside[p.pid] })
 }
 
 // chromiums of the pool: the main process and its children by type.

@@ -29,6 +29,9 @@ func (s *session) observe(ctx context.Context, b Browser, c *Context, w *watch) 
 			asked = true
 		case v := <-verdicts:
 			busy = false
+			if errors.Is(v.err, ErrNoBrowser) { // a driver that dies does not say so
+				return nil, v.err
+			}
 			if !known && v.err == nil {
 				before, known = v.scene.cookies, true
 			}

@@ -185,6 +185,15 @@ func (p *Pool) release(owner string, b *owned) {
 	})
 }
 
+// discard forgets the owner's browser, which does not work any more.
+func (p *Pool) discard(owner string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if b := p.browsers[owner]; b != nil {
+		p.drop(owner, b)
+	}
+}
+
 // drop closes a browser, and with the last one the driver. p.mu is held.
 func (p *Pool) drop(owner string, b *owned) {
 	if p.browsers[owner] != b {

@@ -146,6 +146,7 @@ func (s *session) drive() (*Captured, error) {
 		if !errors.Is(err, ErrNoBrowser) || s.ctx.Err() != nil {
 			return got, err
 		}
+		s.pool.discard(s.login.Owner)
 		s.tell(crashed, "")
 		select {
 		case <-s.again:
@@ -181,6 +182,9 @@ func (s *session) attempt() (*Captured, error) {
 		}
 	})
 	c.OnFailed(s.navigationFailed)
+	if err := c.InitScript(passkeyScript); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	s.context = c
 	s.mu.Unlock()

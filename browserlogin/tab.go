@@ -1,9 +1,13 @@
 package browserlogin
 
 import (
+	_ "embed"
 	"net/url"
 	"sync"
 )
+
+//go:embed passkey.js
+var passkeyScript string
 
 // tab is one page of a login: the first, or a popup.
 type tab struct {
@@ -36,12 +40,11 @@ func (t *tab) open(emit func(frame)) {
 	}
 	t.cast = newCast(t.cdp, emit)
 	t.agent.join(t.cdp)
-	// A passkey request would open an invisible native sheet that swallows every
-	// later click. With an authenticator that holds nothing the site is told at
-	// once that there is no passkey, and offers the password.
+	// A passkey request that gets past passkey.js would open an invisible native sheet
+	// that swallows every later click. This keeps the sheet away.
 	_, _ = t.cdp.Send("WebAuthn.enable", map[string]any{"enableUI": false})
 	_, _ = t.cdp.Send("WebAuthn.addVirtualAuthenticator", map[string]any{"options": map[string]any{
-		"protocol": "ctap2", "transport": "usb", "hasResidentKey": false, "hasUserVerification": false, "automaticPresenceSimulation": true,
+		"protocol": "ctap2", "transport": "usb", "hasResidentKey": false, "hasUserVerification": false, "automaticPresenceSimulation": false,
 	}})
 }
 
