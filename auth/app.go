@@ -33,6 +33,7 @@ type Revocation struct {
 	Owner      Owner
 	Provider   string
 	Connection string
+	Version    int64 // generation of Connection that Sealed was made from; 0 = none. Not stored
 	Method     string
 	Vars       map[string]string
 	Bind       string
@@ -48,6 +49,7 @@ type Revocation struct {
 type RevocationStore interface {
 	// RevokeConnection sets state Revoked, destroys Salt, Sealed and Refresh.Answer, deletes grants and waiting approvals,
 	// and keeps rev (nil: nothing to tell). ErrNotFound when it is not there; already revoked is no error and keeps nothing.
+	// ErrConflict when rev.Version is set and the connection stands at another one: its tokens are not those of rev.
 	RevokeConnection(ctx context.Context, o Owner, id string, rev *Revocation) error
 	AddRevocation(ctx context.Context, rev Revocation) error
 	// DueRevocations gives each to one caller only (NextTryAt moves on by hold).

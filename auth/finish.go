@@ -3,13 +3,11 @@ package auth
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/latchpost/latchpost/auth/seal"
 )
@@ -210,134 +208,6 @@ func (v *Vault) orphan(ctx context.Context, c *Connection) error {
 		return err
 	}
 	return v.Revocations.AddRevocation(ctx, *rev)
-}
-
-// heldOutcome is what a held request keeps, sealed.
-type heldOutcome struct {
-	Credential []byte
-	Outcome    Outcome
-	Revocation string // id of the one that ends the sign-in, should nobody want it; "" = none
-}
-
-// hold keeps the outcome until the person says what to do with the other account.
-// The old credential stays as it is. The new one is on the list of revocations from
-// now on, for the time when the request has expired.
-func (v *Vault) hold(ctx context.Context, r *Request, out *Outcome) error {
-	cred, err := out.Credential.encode()
-	if err != nil {
-		return err
-	}
-	held := heldOutcome{Credential: cred, Outcome: *out}
-	held.Outcome.Credential = nil
-	rev, err := v.signInRevocation(ctx, r, out)
-	if err != nil {
-		return err
-	}
-	if rev != nil {
-		held.Revocation, rev.NextTryAt = rev.ID, r.ExpiresAt.Add(time.Minute)
-		if err := v.Revocations.AddRevocation(ctx, *rev); err != nil {
-			return err
-		}
-	}
-	plain, err := json.Marshal(held)
-	if err != nil {
-		return err
-	}
-	defer clear(plain)
-	if err := v.sealPrivate(r, plain); err != nil {
-		return err
-	}
-	v.note(requestEvent(r, "request.other_account", "deny"))
-	r.State, r.Cause, r.UpdatedAt = Held, clip(out.Account, maxAccount), v.now()
-	if err := v.Requests.MoveRequest(ctx, r, Claimed); err != nil {
-		return errors.Join(err, v.unwanted(ctx, &held))
-	}
-	return nil
-}
-
-// unwanted makes the revocation of a held sign-in due.
-func (v *Vault) unwanted(ctx context.Context, held *heldOutcome) error {
-	if held.Revocation == "" {
-		return nil
-	}
-	return v.Revocations.EndRevocation(ctx, held.Revocation, v.now())
-}
-
-// Settle says what becomes of a held request: SettleAdd, SettleReplace or SettleDiscard.
-func (s Visit) Settle(ctx context.Context, id, how string) error {
-	v := s.vault
-	r, err := s.enter(ctx, id)
-	if err != nil {
-		return err
-	}
-	switch {
-	case r.State == Expired:
-		return ErrExpired
-	case r.State != Held:
-		return ErrUsed
-	case how != SettleAdd && how != SettleReplace && how != SettleDiscard:
-		return ErrInvalid.Say("say what becomes of this sign-in: %s, %s or %s", SettleAdd, SettleReplace, SettleDiscard)
-	}
-	held, err := v.unhold(ctx, r)
-	if err != nil {
-		return err
-	}
-	if how == SettleDiscard {
-		r.State, r.Private, r.UpdatedAt = Declined, nil, v.now()
-		if err := v.Requests.MoveRequest(ctx, r, Held); err != nil {
-			return err
-		}
-		return v.unwanted(ctx, held)
-	}
-	r.State, r.Cause, r.UpdatedAt = Claimed, "", v.now()
-	if err := v.Requests.MoveRequest(ctx, r, Held); err != nil {
-		return err
-	}
-	if held.Revocation != "" { // from here on it is wanted
-		if err := v.Revocations.EndRevocation(ctx, held.Revocation, time.Time{}); err != nil {
-			return err
-		}
-	}
-	if how == SettleReplace {
-		return v.completeAs(ctx, r, &held.Outcome, v.replaced)
-	}
-	r.Renews, r.Account = "", ""
-	return v.complete(ctx, r, &held.Outcome)
-}
-
-// replaced is the connection that a request renews, under its new account.
-func (v *Vault) replaced(ctx context.Context, r *Request, out *Outcome) (*Connection, error) {
-	c, err := v.Connections.Connection(ctx, r.Owner, r.Renews)
-	if err != nil {
-		return nil, err
-	}
-	if c.State == Revoked {
-		return nil, ErrConflict
-	}
-	c.Account, c.AccountID = orDefault(out.Account, c.Account), out.AccountID
-	return c, nil
-}
-
-// How a held request is settled.
-const (
-	SettleAdd     = "add"     // keep both: a second account
-	SettleReplace = "replace" // the new account takes the old one's place
-	SettleDiscard = "discard"
-)
-
-func (v *Vault) unhold(ctx context.Context, r *Request) (*heldOutcome, error) {
-	plain, err := v.open(ctx, privatePlace(r), r.Private)
-	if err != nil {
-		return nil, err
-	}
-	defer clear(plain)
-	var h heldOutcome
-	if err := json.Unmarshal(plain, &h); err != nil {
-		return nil, err
-	}
-	h.Outcome.Credential, err = decodeCredential(h.Credential)
-	clear(h.Credential)
-	return &h, err
 }
 
 // discard has the provider forget a sign-in that is not wanted.

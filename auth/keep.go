@@ -81,13 +81,13 @@ func (v *Vault) pollOne(ctx context.Context, r *Request) error {
 		if err := v.sealPrivate(r, f.Private); err != nil { // slow_down makes the interval longer for good
 			return err
 		}
-		return v.Requests.MoveRequest(ctx, r, Redirected)
+		return quiet(v.Requests.MoveRequest(ctx, r, Redirected))
 	}
 	if err != nil {
-		return quiet(v.fail(ctx, r, Input{}, err))
+		return quiet(v.fail(ctx, r, err))
 	}
-	if err := v.Requests.MoveRequest(ctx, claimed(r, v.now()), Redirected); err != nil {
-		return err // cancelled meanwhile
+	if err := v.Requests.MoveRequest(ctx, claimed(r, v.now()), Redirected); err != nil { // cancelled meanwhile
+		return errors.Join(quiet(err), v.discard(ctx, r, out))
 	}
 	r.State = Claimed
 	return v.complete(ctx, r, out)

@@ -50,10 +50,17 @@ func (v *Vault) cancel(ctx context.Context, c Caller, id string) (*Ended, error)
 		return nil, ErrUsed.Say("this request has ended already (%s)", r.State)
 	}
 	v.lament(ctx, requestEvent(r, "request.cancel", "allow"))
-	from := r.State
+	was := *r
 	r.State, r.Cause, r.Private, r.UpdatedAt = Declined, "cancelled", nil, v.now()
-	if err := v.Requests.MoveRequest(ctx, r, from); err != nil {
+	if err := v.Requests.MoveRequest(ctx, r, was.State); err != nil {
 		return nil, err
+	}
+	if was.State == Held { // its sign-in is on the list of revocations already
+		if held, err := v.unhold(ctx, &was); err != nil {
+			v.log().Error("a held sign-in does not open", "request", r.ID, "error", err)
+		} else if err := v.unwanted(ctx, held); err != nil {
+			return nil, err
+		}
 	}
 	return &Ended{Request: r.ID}, nil
 }
@@ -70,23 +77,75 @@ func (v *Vault) lament(ctx context.Context, e Event) {
 func (v *Vault) revoke(ctx context.Context, c Caller, conn *Connection) (atProvider string, err error) {
 	ctx = context.WithoutCancel(ctx)
 	v.lament(ctx, Event{Owner: c.Owner, Client: c.Client, Kind: "revoke", Provider: conn.Provider, Connection: conn.ID, Decision: "allow"})
-	rev, err := v.revocation(ctx, conn)
+	rev, conn, err := v.kill(ctx, conn)
 	if err != nil {
-		v.log().Error("the provider cannot be told of a revocation", "connection", conn.ID, "error", err)
-	}
-	if rev != nil {
-		rev.NextTryAt = v.now().Add(time.Minute) // the keeper's turn, should this process die now
-	}
-	if err := v.Revocations.RevokeConnection(ctx, conn.Owner, conn.ID, rev); err != nil {
 		return "", err
 	}
 	v.stopCalls(conn.ID)
+	if err := v.orphanAnswer(ctx, conn); err != nil {
+		v.log().Error("an answer that waited was not queued for revocation", "connection", conn.ID, "error", err)
+	}
 	if rev == nil {
 		return LocalOnly, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	return v.tell(ctx, rev), nil
+}
+
+// kill ends conn in the store, with the tokens that stand there now: a refresh may
+// have renewed them since conn was read.
+func (v *Vault) kill(ctx context.Context, conn *Connection) (*Revocation, *Connection, error) {
+	for try := 0; ; try++ {
+		rev, err := v.revocation(ctx, conn)
+		if err != nil {
+			v.log().Error("the provider cannot be told of a revocation", "connection", conn.ID, "error", err)
+		}
+		if rev != nil {
+			rev.NextTryAt = v.now().Add(time.Minute) // the keeper's turn, should this process die now
+			if rev.Version = conn.Version; try == 5 {
+				rev.Version = 0 // ending it here matters most
+			}
+		}
+		err = v.Revocations.RevokeConnection(ctx, conn.Owner, conn.ID, rev)
+		if !errors.Is(err, ErrConflict) {
+			return rev, conn, err
+		}
+		if conn, err = v.Connections.Connection(ctx, conn.Owner, conn.ID); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// orphanAnswer has the provider forget the tokens of an answer that was kept and
+// never committed.
+func (v *Vault) orphanAnswer(ctx context.Context, conn *Connection) error {
+	answer, sentAt, err := v.leftover(ctx, conn)
+	if err != nil || answer == nil {
+		return err
+	}
+	defer clear(answer)
+	f, err := v.flow(ctx, conn)
+	if err != nil {
+		return err
+	}
+	old, err := v.openCredential(ctx, conn)
+	if err != nil {
+		return err
+	}
+	method, err := v.connector(conn.Method)
+	if err != nil {
+		return err
+	}
+	out, err := method.(Refresher).Refreshed(f, old, answer, sentAt)
+	if err != nil {
+		return nil // no tokens in it
+	}
+	next := *conn
+	if err := v.sealCredential(&next, out.Credential); err != nil {
+		return err
+	}
+	return v.orphan(ctx, &next)
 }
 
 // revocation prepares what the provider has to be told about conn; nil when its
