@@ -14,9 +14,9 @@ import (
 // SSE serves the transport of 2024-11-05 for old clients: stream goes to /sse, post to /message.
 func (s *Server) SSE(opts HTTPOptions) (stream, post http.Handler) {
 	e := s.edge(opts)
-	live := &streams{sessions: e.sessions, ends: map[string]context.Context{}}
+	live := &streams{open: map[string]openStream{}}
 	inner := server.NewSSEServer(s.core,
-		server.WithSessionIDGenerator(live.open),
+		server.WithSessionIDGenerator(live.start),
 		server.WithSSEContextFunc(d04),
 		server.WithUseFullURLForMessageEndpoint(false),
 		server.WithKeepAliveInterval(30*time.Second),
@@ -24,13 +24,13 @@ func (s *Server) SSE(opts HTTPOptions) (stream, post http.Handler) {
 		d01(),
 	)
 	s.atClose(func(context.Context) error { inner.CloseSessions(); return nil })
-	open := quota{max: e.opts.Sessions}
+	places := quota{max: e.opts.Sessions}
 	stream = e.enter(func(w http.ResponseWriter, r *http.Request, caller auth.Caller) {
-		if !open.take(principal(caller)) {
+		if !places.take(principal(caller)) {
 			refuse(w, http.StatusTooManyRequests, &rejection{nil, codeBusy, "too many streams; close one"})
 			return
 		}
-		defer open.give(principal(caller))
+		defer places.give(principal(caller))
 		r, done := live.enter(r)
 		defer done()
 		inner.SSEHandler().ServeHTTP(w, r)
@@ -39,13 +39,12 @@ func (s *Server) SSE(opts HTTPOptions) (stream, post http.Handler) {
 		if _, ok := e.message(w, r, caller); !ok {
 			return
 		}
-		id := r.URL.Query().Get("sessionId")
-		end, ok := live.of(id, principal(caller))
+		r, ok := live.post(r, r.URL.Query().Get("sessionId"), principal(caller))
 		if !ok {
 			refuse(w, http.StatusNotFound, &rejection{nil, protocol.INVALID_REQUEST, "no such session; open /sse again"})
 			return
 		}
-		inner.MessageHandler().ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), streamKey{}, end)))
+		inner.MessageHandler().ServeHTTP(w, r)
 	})
 	return stream, post
 }

@@ -1,0 +1,84 @@
+package mcp
+
+import (
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strings"
+	"time"
+
+	protocol "github.com/mark3labs/mcp-go/mcp"
+
+	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/providers/strictjson"
+)
+
+// maxWait bounds wait_seconds: hosts give up on a tool after 60 seconds.
+const maxWait = 25
+
+// arguments gives the bytes that the client sent, so that large numbers survive.
+func arguments(req protocol.CallToolRequest) (json.RawMessage, error) {
+	switch raw := req.GetRawArguments().(type) {
+	case nil:
+		return json.RawMessage("{}"), nil
+	case json.RawMessage:
+		if string(raw) == "null" {
+			return json.RawMessage("{}"), nil
+		}
+		return raw, nil
+	default: // called in process
+		text, err := json.Marshal(raw)
+		if err != nil {
+			return nil, auth.ErrInvalid.Say("the arguments must be a JSON object")
+		}
+		return text, nil
+	}
+}
+
+// read decodes the arguments into a struct that has a field for each of them.
+func (c call) read(into any) error {
+	err := strictjson.Decode(c.args, into, strictjson.Limits{Bytes: maxMessage, Depth: maxDepth})
+	wrong, bad := errors.AsType[*strictjson.Error](err)
+	switch {
+	case !bad:
+		return err
+	case wrong.Path == "":
+		return auth.ErrInvalid.Say("the arguments are not in order: %s", wrong.Reason)
+	case wrong.Reason == "unknown field":
+		return auth.ErrInvalid.Say("unknown argument %s; the tool takes %s", clean(wrong.Path, 80), names(into))
+	default:
+		return auth.ErrInvalid.Say("argument %s: %s", clean(wrong.Path, 80), wrong.Reason)
+	}
+}
+
+// names lists the arguments that a struct takes.
+func names(args any) string {
+	var all []string
+	for _, f := range reflect.VisibleFields(reflect.TypeOf(args).Elem()) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		all = append(all, name)
+	}
+	return strings.Join(all, ", ")
+}
+
+// required refuses arguments that are not there; pairs are name, value.
+func required(pairs ...string) error {
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] == "" {
+			return auth.ErrInvalid.Say("argument %s is missing", pairs[i])
+		}
+	}
+	return nil
+}
+
+// waiting turns wait_seconds into a duration.
+func waiting(seconds int) (time.Duration, error) {
+	return time.Duration(seconds) * time.Second, between("wait_seconds", seconds, 0, maxWait)
+}
+
+func between(name string, n, least, most int) error {
+	if n < least || n > most {
+		return auth.ErrInvalid.Say("argument %s: must be %d to %d", name, least, most)
+	}
+	return nil
+}
