@@ -6,7 +6,10 @@
 // pages in package web. Start reading at Vault, then Request, then Call.
 package auth
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Owner is the person (within an org, which may be empty) whose credentials these are.
 // Over stdio the owner is Local.
@@ -18,11 +21,13 @@ type Owner struct {
 // Local is the owner of everything on a machine that serves one person.
 var Local = Owner{User: "local"}
 
+// String is unambiguous: a slash within a name is written as %2F.
 func (o Owner) String() string {
+	escape := strings.NewReplacer("%", "%25", "/", "%2F").Replace
 	if o.Org == "" {
-		return o.User
+		return escape(o.User)
 	}
-	return o.Org + "/" + o.User
+	return escape(o.Org) + "/" + escape(o.User)
 }
 
 // Caller is who asks: an owner plus the client (the agent) that acts for them.
