@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -178,7 +179,8 @@ func (g *group) try(batch []*job) (err error) {
 			tx.Rollback()
 		}
 	}()
-	alone := len(batch) == 1
+	logs := gatherLogs(batch)
+	alone := len(logs) == 1 && !slices.ContainsFunc(batch, func(j *job) bool { return j.run != nil }) || len(batch) == 1
 	for _, j := range batch {
 		if j.run == nil {
 			continue
@@ -187,10 +189,8 @@ func (g *group) try(batch []*job) (err error) {
 			return err
 		}
 	}
-	logs := gatherLogs(batch)
 	for _, part := range logs {
-		err := within(ctx, tx, alone, func() error { return part.write(ctx, tx) })
-		if err != nil {
+		if err := within(ctx, tx, alone, func() error { return part.write(ctx, tx) }); err != nil {
 			return err
 		}
 	}
@@ -207,8 +207,8 @@ func (g *group) try(batch []*job) (err error) {
 	return nil
 }
 
-// within undoes fn alone when it fails, by a savepoint; a job that has the
-// transaction for itself (alone) fails it instead.
+// within undoes fn alone when it fails, by a savepoint; what has the transaction
+// for itself (alone) fails it instead.
 func within(ctx context.Context, tx transaction, alone bool, fn func() error) error {
 	if alone {
 		return fn()
