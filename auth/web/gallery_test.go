@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"fmt"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -60,6 +61,34 @@ func TestGallery(t *testing.T) {
 	}
 	if n := violations.Load(); n > 0 {
 		t.Errorf("%d violations of the content policy", n)
+	}
+}
+
+// TestElement loads the script from a page of another origin in Chromium. It draws a
+// link for a request's id, and nothing for anything else.
+func TestElement(t *testing.T) {
+	chromium, err := exec.LookPath("chromium")
+	if err != nil && os.Getenv("CI") == "" {
+		t.Skip("there is no chromium")
+	}
+	h := open(t, nil)
+	id := h.ask(claude, auth.Wish{}).RequestID
+	host := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `<!doctype html><script src="%s/embed/latchpost.js"></script>
+			<latchpost-connect request="%s" provider="<b>GitHub"></latchpost-connect>
+			<latchpost-connect request="../evil"></latchpost-connect>
+			<script>document.title = [...document.querySelectorAll("latchpost-connect")].map(e => e.shadowRoot.innerHTML).join(" | ")</script>`, h.URL, id)
+	}))
+	defer host.Close()
+	cmd := exec.CommandContext(t.Context(), chromium, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir="+t.TempDir(), "--dump-dom", host.URL)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dom := html.UnescapeString(string(out))
+	want := fmt.Sprintf(`<title><a href="%s/c/%s" target="_blank" rel="noopener noreferrer" part="link">Connect &lt;b&gt;GitHub</a> | </title>`, h.URL, id)
+	if !strings.Contains(strings.ReplaceAll(dom, "Connect <b>GitHub", "Connect &lt;b&gt;GitHub"), want) {
+		t.Errorf("the page is\n%s\nwant\n%s", dom, want)
 	}
 }
 

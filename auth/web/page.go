@@ -17,7 +17,7 @@ import (
 //go:embed pages/*.html
 var pageFiles embed.FS
 
-//go:embed static
+//go:embed static embed
 var staticFiles embed.FS
 
 // templates has one set for each page: the layout, the shared parts, and the page.
@@ -142,6 +142,12 @@ func static(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-cache") // kept, but asked for again: an update shows at once
 	w.Header().Set("ETag", fmt.Sprintf(`"%x"`, sha256.Sum256(data)))
 	http.ServeContent(w, r, r.URL.Path, time.Time{}, bytes.NewReader(data))
+}
+
+// embedded serves the elements for other people's pages, which other origins load.
+func embedded(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cross-Origin-Resource-Policy", "cross-origin")
+	static(w, r)
 }
 
 // see sends the browser on with a GET. The target is a path that we made.

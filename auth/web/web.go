@@ -1,7 +1,7 @@
 // Package web is what a person sees: the connect page, the callback, forms for
 // keys and OAuth apps, connections, approvals, activity, and the JSON behind them.
 //
-// The pages work without script. A GET changes nothing; every POST carries a
+// The pages work without script (the elements in embed are for other people's pages). A GET changes nothing; every POST carries a
 // token that only our own page of this person and this flow could hold. Start at
 // New, then Handler: its routes are the table of contents.
 package web
@@ -81,6 +81,7 @@ func (s *Site) Handler() http.Handler {
 	}
 
 	mux.Handle("GET /static/", http.HandlerFunc(static))
+	mux.Handle("GET /embed/latchpost.js", http.HandlerFunc(embedded))
 	s.api(mux)
 	if s.Live != nil {
 		mux.Handle("GET /live/", s.Live)
