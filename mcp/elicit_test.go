@@ -242,3 +242,28 @@ func TestProgressComesBeforeTheAnswer(t *testing.T) {
 		}
 	}
 }
+
+// An approval is asked in the same way, and the call goes through once the owner has allowed it.
+func TestElicitationOfAnApproval(t *testing.T) {
+	allowed := false
+	broker := &fake{
+		get: func(n auth.Need) (*auth.Handle, error) {
+			if !allowed {
+				return nil, &auth.ApprovalRequired{RequestID: "APPROVAL", ProviderName: "Practice", Account: "ada", URL: "http://127.0.0.1:7823/approvals", Message: "Practice: the owner has to allow this."}
+			}
+			return &auth.Handle{Info: auth.Info{Provider: n.Provider, Account: "ada"}, Handle: "latchpost:practice/ada"}, nil
+		},
+		wait: func(_ context.Context, id string, _ time.Duration, _ func(auth.Status)) (*auth.Status, error) {
+			allowed = true
+			return &auth.Status{RequestID: id, Status: auth.StatusConnected}, nil
+		},
+	}
+	w := serve(t, New(broker, Options{}))
+	got := w.ask("T1", "get_credential", `{"provider":"practice"}`)
+	if ask := got.Result.InputRequests["open_link"]; ask.Params["url"] != "http://127.0.0.1:7823/approvals" || ask.Params["message"] != "Practice: the owner has to allow this." {
+		t.Errorf("asked %v", ask)
+	}
+	if text := w.text(w.modern("T1", "get_credential", `{"provider":"practice"}`, opens, said(got.Result.RequestState, "accept"))); !strings.Contains(text, `"handle":"latchpost:practice/ada"`) {
+		t.Errorf("%s", text)
+	}
+}
