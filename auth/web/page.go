@@ -51,7 +51,8 @@ type layout struct {
 	Page    any
 }
 
-// show writes a page. A page that cannot be made is an internal error, never half a page.
+// show writes a page; those whose name begins with desk_ are the owner's and have the
+// navigation. A page that cannot be made is an internal error, never half a page.
 func (s *Site) show(w http.ResponseWriter, r *http.Request, status int, name, title string, page any) error {
 	data := layout{Title: title, Version: s.Version, Now: s.Now(), Page: page}
 	if strings.HasPrefix(name, "desk_") {
@@ -68,8 +69,7 @@ func (s *Site) show(w http.ResponseWriter, r *http.Request, status int, name, ti
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_, err := w.Write(b.Bytes())
-	_ = err // the person went away
+	_, _ = w.Write(b.Bytes()) // the person may have gone
 	return nil
 }
 
