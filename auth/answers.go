@@ -89,6 +89,9 @@ type Need struct {
 	Provider string
 	Account  string
 	Scopes   []string
+	// Raw asks for the credential itself. Without a release grant the owner is asked: *ApprovalRequired with reason release.
+	// False: a handle, and the credential along with it only where release was granted before.
+	Raw bool
 	// Form of a browser login's credential, when it may be released: storage_state, cookies_txt or cookie_header
 	// (for URL). "" is the method's own form: the access token, the key, storage_state.
 	Form string
@@ -120,7 +123,10 @@ type Call struct {
 	Path     string // under the definition's api.base
 	Query    map[string][]string
 	Headers  map[string]string
-	Body     []byte
+	// One of these is the body; Form and Parts bring their own content type.
+	Body  []byte
+	Form  map[string][]string
+	Parts []Part
 }
 
 // Response is what the API answered, freed of secrets and of bytes that do harm:

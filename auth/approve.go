@@ -11,7 +11,6 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/latchpost/latchpost/auth/egress"
@@ -34,11 +33,19 @@ func (v *Vault) frozen(c Caller, conn *Connection, out egress.Request, rule stri
 		BodyDigest: hex.EncodeToString(sum[:]),
 	}
 	if isText(out.Header.Get("Content-Type"), out.Body) {
-		a.Preview = egress.Sanitize(clip(string(out.Body), previewBytes))
+		a.Preview = preview(out.Body)
 	} else if len(out.Body) > 0 {
 		a.Preview = fmt.Sprintf("%d bytes that are not text", len(out.Body))
 	}
 	return a
+}
+
+// preview is what a person reads of a body. It says when there is more.
+func preview(body []byte) string {
+	if len(body) <= previewBytes {
+		return egress.Sanitize(string(body))
+	}
+	return egress.Sanitize(string(wholeRunes(body[:previewBytes]))) + fmt.Sprintf("\n… and %d bytes more", len(body)-previewBytes)
 }
 
 // hideValues keeps the names of a query and shortens long values, which may be secret.
@@ -59,17 +66,18 @@ func hideValues(raw string) string {
 
 // digest binds an approval to exactly one call: caller, connection, method, URL, headers and body.
 func (v *Vault) digest(c Caller, conn *Connection, out egress.Request) []byte {
-	var b []byte
-	add := func(parts ...string) {
-		for _, p := range parts {
-			b = binary.BigEndian.AppendUint32(b, uint32(len(p)))
-			b = append(b, p...)
-		}
-	}
-	add(c.Org, c.User, c.Client, conn.ID, out.Method, out.Target.String(), string(out.Body))
+	facts := []string{Use, c.Org, c.User, c.Client, conn.ID, out.Method, out.Target.String(), string(out.Body)}
 	for _, name := range slices.Sorted(maps.Keys(out.Header)) {
-		add(name)
-		add(out.Header[name]...)
+		facts = append(append(facts, name), out.Header[name]...)
+	}
+	return v.bound(facts...)
+}
+
+// bound is a keyed digest of facts, each with its length, so that no two lists are alike.
+func (v *Vault) bound(facts ...string) []byte {
+	var b []byte
+	for _, f := range facts {
+		b = append(binary.BigEndian.AppendUint32(b, uint32(len(f))), f...)
 	}
 	return v.Box.MAC("approval")(b)
 }
@@ -81,7 +89,7 @@ func (v *Vault) askApproval(ctx context.Context, c Caller, p *providers.Provider
 	a.Connection, a.Provider, a.Account = conn.ID, conn.Provider, conn.Account
 	a.State, a.CreatedAt, a.ExpiresAt = Waiting, now, now.Add(approvalTTL)
 	if a.Digest == nil {
-		a.Digest = v.Box.MAC("approval")([]byte(strings.Join([]string{a.Kind, c.Org, c.User, c.Client, conn.ID}, "\x00")))
+		a.Digest = v.bound(a.Kind, c.Org, c.User, c.Client, conn.ID)
 	}
 	existing, err := v.Approvals.AddApproval(ctx, &a, openApprovals)
 	if errors.Is(err, ErrLimit) {
@@ -132,7 +140,7 @@ func (v *Vault) announce(a *Approval) {
 // Decision is the owner's word on an approval.
 type Decision struct {
 	Allow  bool
-	Once   bool          // this one call; for a release: the next one
+	Once   bool          // this one call
 	For    time.Duration // a grant of this length
 	Always bool          // a grant without end: this client, this host and path
 	Access string        // of a grant that lets a client in: Read or Write
@@ -170,27 +178,38 @@ func (v *Vault) decideApproval(ctx context.Context, o Owner, id string, d Decisi
 	return v.Approvals.Decide(ctx, o, id, Approved, g == nil, g, now)
 }
 
-// grantOf makes the grant that a decision means; nil when it is for once.
+// maxRelease is how long the raw credential may be released for.
+const maxRelease = 24 * time.Hour
+
+// grantOf makes the grant that a decision means; nil when it is for once. A call
+// that was approved for longer is approved for this client, method, host and path.
 func grantOf(a *Approval, d Decision, now time.Time) (*Grant, error) {
 	g := &Grant{ID: rand.Text(), Owner: a.Owner, Client: a.Client, Connection: a.Connection, Kind: a.Kind, CreatedAt: now, Origin: "approval:" + a.ID}
-	switch {
-	case a.Kind == Release && (d.Always || d.For <= 0 || d.For > 24*time.Hour):
-		return nil, ErrInvalid.Say("the raw credential is released for a time of at most a day")
-	case d.For > 0:
+	if d.For > 0 {
 		g.Until = now.Add(d.For)
-	case !d.Always && a.Why != RuleNoGrant:
-		return nil, nil
-	case !d.Always && a.Method != "":
-		return nil, nil
 	}
-	if a.Method == "" { // the question was whether the client may come in at all
-		g.Access = orDefault(d.Access, Read)
+	switch {
+	case a.Kind == Release && (d.Always || d.For <= 0 || d.For > maxRelease):
+		return nil, ErrInvalid.Say("the raw credential is released for a time of at most a day; choose one")
+	case a.Kind == Release:
 		return g, nil
+	case a.Method == "": // the question was whether the client may come in at all
+		g.Access = Read
+		if d.Access == Write {
+			g.Access = Write
+		}
+		return g, nil
+	case !d.Always && d.For <= 0:
+		return nil, nil
 	}
 	t, err := url.Parse(a.URL)
 	if err != nil {
 		return nil, err
 	}
-	g.Access, g.Methods, g.Hosts, g.Paths = Write, []string{a.Method}, []string{t.Host}, []string{t.EscapedPath()}
+	path, ok := exactly(t.EscapedPath())
+	if !ok {
+		return nil, ErrInvalid.Say("this path has a star in it, which would stand for every path; allow it once instead")
+	}
+	g.Access, g.Methods, g.Hosts, g.Paths = Write, []string{a.Method}, []string{t.Host}, []string{path}
 	return g, nil
 }

@@ -1,38 +1,62 @@
 package auth
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"mime"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/latchpost/latchpost/auth/egress"
 	"github.com/latchpost/latchpost/providers"
 )
-
-const (
-	maxCallBody   = 1 << 20 // bytes that an agent may send
-	maxCallAnswer = 1 << 20 // decoded bytes that come back
-)
-
-var callMethods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
 
 // Call sends one HTTP request with the connection's credential and gives back what
 // the API answered, without the credential. The order is the safety: target and
 // headers are made canonical, the policy decides, the record is on disk, and only
 // then the credential is opened. Redirects are not followed. A 401 is followed by
 // one renewal and one more try; a call is otherwise never repeated.
+//
+// The error is *AuthRequired or *ApprovalRequired when a person has to act first:
+// ask again with the same call when they have. Every decision is on record, once.
 func (v *Vault) Call(ctx context.Context, c Caller, call Call) (*Response, error) {
 	conn, grants, err := v.usable(ctx, c, call.Provider, call.Account, nil)
 	if err != nil {
-		return nil, err
+		return nil, v.refuse(c, &Connection{Provider: clip(call.Provider, 40)}, egress.Request{Method: call.Method}, wordFor(err), err)
 	}
+	p, err := v.definition(conn)
+	if err != nil {
+		return nil, v.refuse(c, conn, egress.Request{Method: call.Method}, wordFor(err), err)
+	}
+	out, err := v.outgoing(p, conn, call)
+	if err != nil {
+		return nil, v.refuse(c, conn, out, "invalid", err)
+	}
+	verdict := judge(p, conn, grants, out.Method, out.Target)
+	if verdict.Never() {
+		return nil, v.refuse(c, conn, out, verdict.Rule, never(p, conn, out, verdict.Rule))
+	}
+	free, err := v.limits.enter(c.Owner, v.now())
+	if err != nil {
+		return nil, v.refuse(c, conn, out, "limit", err)
+	}
+	defer free()
+	ctx, done := v.underWay(ctx, conn)
+	defer done()
+	if conn, err = v.fresh(ctx, conn, false); err != nil {
+		err = v.mustReauth(ctx, c, Need{Provider: call.Provider, Account: call.Account}, err)
+		return nil, v.refuse(c, &Connection{Provider: call.Provider}, out, wordFor(err), err)
+	}
+	rule, err := v.permit(ctx, c, p, conn, out, verdict)
+	if err != nil {
+		return nil, v.refuse(c, conn, out, verdict.Rule, err)
+	}
+	return v.send(ctx, c, conn, out, rule)
+}
+
+// definition is the connection's provider, resolved with its variables.
+func (v *Vault) definition(conn *Connection) (*providers.Provider, error) {
 	p, err := v.provider(conn.Provider)
 	if err != nil {
 		return nil, err
@@ -40,284 +64,221 @@ func (v *Vault) Call(ctx context.Context, c Caller, call Call) (*Response, error
 	if p, err = p.Resolve(conn.Vars); err != nil {
 		return nil, ErrConfig.Say("the definition of %s does not fit this connection any more; the user has to sign in again", conn.Provider).Because(err)
 	}
-	out, err := v.outgoing(p, conn, call)
-	if err != nil {
-		v.note(callEvent(c, conn, call.Method, egress.Target{}, "deny", "invalid"))
-		return nil, err
-	}
-	rule, err := v.permit(ctx, c, p, conn, grants, out)
-	if err != nil {
-		return nil, err
-	}
-	free, err := v.limits.enter(c.Owner)
-	if err != nil {
-		v.note(callEvent(c, conn, out.Method, out.Target, "deny", "limit"))
-		return nil, err
-	}
-	defer free()
-	ctx, done := v.running.add(ctx, conn.ID)
-	defer done()
-	resp, err := v.send(ctx, c, conn, out, rule)
-	if errors.Is(err, ErrReauth) {
-		return nil, v.mustReauth(ctx, c, Need{Provider: conn.Provider, Account: conn.Account}, err)
-	}
-	return resp, err
+	return p, nil
 }
 
-// outgoing is the request as it will be sent, before the credential is in it.
-func (v *Vault) outgoing(p *providers.Provider, conn *Connection, call Call) (egress.Request, error) {
-	var out egress.Request
-	method := strings.ToUpper(orDefault(call.Method, http.MethodGet))
-	if !slices.Contains(callMethods, method) {
-		return out, ErrInvalid.Say("method must be one of %s", strings.Join(callMethods, ", "))
+// never says which rule refuses a call for good, and what the agent may do instead.
+func never(p *providers.Provider, conn *Connection, out egress.Request, rule string) error {
+	if rule == RuleHost {
+		return ErrDenied.Say("rule host: the credential of %s goes to %s only, not to %s; use one of these hosts, or another connection", p.Name, strings.Join(conn.Hosts, ", "), out.Target.Authority())
 	}
-	if len(call.Body) > maxCallBody {
-		return out, ErrInvalid.Say("the body has %d bytes; at most %d are sent", len(call.Body), maxCallBody)
-	}
-	target, err := v.callTarget(p, conn, call)
-	if err != nil {
-		return out, err
-	}
-	header, err := egress.RequestHeaders(call.Headers, p.API.HeadersAllowed)
-	if err != nil {
-		return out, ErrInvalid.Say("%s", err)
-	}
-	return egress.Request{Method: method, Target: target, Header: header, Body: call.Body, MaxBody: maxCallAnswer, Truncate: true}, nil
+	return ErrDenied.Say("rule deny_path: agents cannot call this path of %s, because its answer would contain the credential in a form that cannot be removed; call another one", p.Name)
 }
 
-// callTarget makes the URL of a call canonical.
-func (v *Vault) callTarget(p *providers.Provider, conn *Connection, call Call) (egress.Target, error) {
-	opt := egress.ParseOptions{Loopback: v.Loopback}
-	raw := call.URL
-	switch {
-	case (call.URL == "") == (call.Path == ""):
-		return egress.Target{}, ErrInvalid.Say("give either url or path")
-	case call.Path != "":
-		base, err := base(p, conn.Method, conn.Vars)
-		if err != nil {
-			return egress.Target{}, ErrConfig.Say("the base address of %s cannot be made; give the whole url", p.Name).Because(err)
-		}
-		if base == "" {
-			return egress.Target{}, ErrInvalid.Say("%s has no base address; give the whole url", p.Name)
-		}
-		raw = base
+// permit lets a call pass that a grant allows, or that the owner allowed this once;
+// otherwise the owner is asked.
+func (v *Vault) permit(ctx context.Context, c Caller, p *providers.Provider, conn *Connection, out egress.Request, verdict Verdict) (rule string, err error) {
+	if verdict.Allow {
+		return RuleGrant + ":" + verdict.Grant.ID, nil
 	}
-	t, err := egress.Parse(raw, opt)
-	if err == nil && call.Path != "" {
-		t, err = t.JoinPath(call.Path)
-	}
-	if err != nil {
-		return egress.Target{}, ErrInvalid.Say("%s", err)
-	}
-	if len(call.Query) > 0 {
-		t.RawQuery = strings.TrimPrefix(t.RawQuery+"&"+url.Values(call.Query).Encode(), "&")
-	}
-	return t, nil
-}
-
-// permit lets the policy decide. What it refuses is on record, and says which rule
-// refused and what the agent may do instead.
-func (v *Vault) permit(ctx context.Context, c Caller, p *providers.Provider, conn *Connection, grants []Grant, out egress.Request) (rule string, err error) {
-	verdict := judge(p, conn, grants, out.Method, out.Target)
-	switch {
-	case verdict.Allow:
-		return verdict.Rule, nil
-	case verdict.Ask:
-		id, err := v.Approvals.Spend(ctx, c.Owner, c.Client, conn.ID, v.digest(c, conn, out), v.now())
-		if err == nil {
-			return RuleApproval + ":" + id, nil
-		}
-		if !errors.Is(err, ErrNotFound) {
-			return "", err
-		}
-		v.note(callEvent(c, conn, out.Method, out.Target, "deny", verdict.Rule))
+	id, err := v.Approvals.Spend(ctx, c.Owner, c.Client, conn.ID, v.digest(c, conn, out), v.now())
+	if errors.Is(err, ErrNotFound) {
 		return "", v.askApproval(ctx, c, p, conn, v.frozen(c, conn, out, verdict.Rule))
 	}
-	v.note(callEvent(c, conn, out.Method, out.Target, "deny", verdict.Rule))
-	if verdict.Rule == RuleHost {
-		return "", ErrDenied.Say("rule host: the credential of %s goes to %s only, not to %s", p.Name, strings.Join(conn.Hosts, ", "), out.Target.Authority())
-	}
-	return "", ErrDenied.Say("rule deny_path: agents cannot call this path of %s, because its answer would contain the credential in a form that cannot be removed", p.Name)
+	return RuleApproval + ":" + id, err
 }
 
-func callEvent(c Caller, conn *Connection, method string, t egress.Target, decision, rule string) Event {
+// refuse notes that a call was refused, by which rule, and gives err.
+func (v *Vault) refuse(c Caller, conn *Connection, out egress.Request, rule string, err error) error {
+	v.note(callEvent(c, conn, out, "deny", rule))
+	return err
+}
+
+// wordFor is a word for the record: why the person has to act, or an error's code.
+func wordFor(err error) string {
+	if required, ok := errors.AsType[*AuthRequired](err); ok {
+		return required.Reason
+	}
+	if known, ok := errors.AsType[*Error](err); ok {
+		return known.Code
+	}
+	return "internal"
+}
+
+func callEvent(c Caller, conn *Connection, out egress.Request, decision, rule string) Event {
 	return Event{
 		Owner: c.Owner, Client: c.Client, Kind: "call", Provider: conn.Provider, Connection: conn.ID, Decision: decision,
-		Detail: map[string]string{"method": clip(method, 10), "host": t.Host, "path": clip(t.Path, 500), "rule": rule},
+		Detail: map[string]string{"method": clip(out.Method, 10), "host": out.Target.Host, "path": clip(out.Target.Path, 500), "rule": rule},
 	}
 }
 
 // send makes the call, and once more with a renewed credential when the API answers 401.
 func (v *Vault) send(ctx context.Context, c Caller, conn *Connection, out egress.Request, rule string) (*Response, error) {
-	conn, err := v.fresh(ctx, conn, false)
+	id, err := v.record(ctx, callEvent(c, conn, out, "allow", rule))
 	if err != nil {
 		return nil, err
 	}
-	id, err := v.record(ctx, callEvent(c, conn, out.Method, out.Target, "allow", rule))
-	if err != nil {
-		return nil, err
+	a, err := v.try(ctx, conn, out)
+	if err == nil && a.resp.Status == http.StatusUnauthorized {
+		a, err = v.tryAgain(ctx, a, out)
 	}
-	resp, cred, err := v.once(ctx, conn, out)
-	if err == nil && resp.Status == http.StatusUnauthorized && v.renewable(conn) {
-		renewed, renewErr := v.fresh(ctx, conn, true)
-		if err = renewErr; err == nil && renewed.Version != conn.Version {
-			conn = renewed
-			if resp, cred, err = v.once(ctx, conn, out); err == nil && resp.Status == http.StatusUnauthorized {
-				v.refused(ctx, conn)
-			}
-		}
-	} else if err == nil && resp.Status == http.StatusUnauthorized {
-		v.refused(ctx, conn)
+	var resp *Response
+	if err == nil {
+		resp = a.clean()
+		v.limits.received(c.Owner, len(a.resp.Body), v.now())
 	}
-	v.noteOutcome(c, conn, id, resp, err)
-	if err != nil {
-		return nil, callError(err)
+	v.note(outcome(c, conn, id, a, resp, err))
+	switch {
+	case errors.Is(err, ErrReauth):
+		return nil, v.mustReauth(ctx, c, Need{Provider: conn.Provider, Account: conn.Account}, err)
+	case err != nil:
+		return nil, callError(ctx, err)
 	}
 	v.touch(conn)
-	v.limits.received(c.Owner, len(resp.Body))
-	if more := wantsScope(resp); more != nil {
+	if more := a.wantsScope(); more != nil {
 		return nil, v.askAgain(ctx, c, Wish{Provider: conn.Provider, Account: conn.Account, Scopes: more}, conn, InsufficientScope)
 	}
-	return v.clean(conn, cred, resp), nil
+	return resp, nil
 }
 
-// once opens the credential, puts it on the request and sends it.
-func (v *Vault) once(ctx context.Context, conn *Connection, out egress.Request) (*egress.Response, *Credential, error) {
-	f, err := v.flow(ctx, conn)
-	if err != nil {
-		return nil, nil, err
-	}
-	cred, err := v.openCredential(ctx, conn)
-	if err != nil {
-		return nil, nil, err
-	}
-	method, err := v.connector(conn.Method)
-	if err != nil {
-		return nil, nil, err
-	}
-	if carrier, ok := method.(Carrier); ok {
-		resp, rolled, err := carrier.Carry(ctx, f, cred, out)
-		if err == nil && rolled != nil {
-			err = v.saveRolled(ctx, conn, rolled)
-		}
-		return resp, cred, err
-	}
-	out.Target, out.Header, err = inject(f.Provider, cred, conn.Method, conn.Vars, out.Target, out.Header)
-	if err != nil {
-		return nil, nil, err
-	}
-	resp, err := v.Out.Do(ctx, out)
-	return resp, cred, err
-}
-
-// saveRolled writes back a session that the site rolled. Losing a race is no harm:
-// the winner's cookies are as new as ours.
-func (v *Vault) saveRolled(ctx context.Context, conn *Connection, rolled *Credential) error {
-	next := *conn
-	next.Version++
-	if err := v.sealCredential(&next, rolled); err != nil {
-		return err
-	}
-	if err := v.Connections.SaveSealed(context.WithoutCancel(ctx), &next); err != nil && !errors.Is(err, ErrConflict) {
-		return err
-	}
-	return nil
-}
-
-// refused notes that the API does not take a credential that was just made, or
-// that nobody can renew.
-func (v *Vault) refused(ctx context.Context, conn *Connection) {
-	err := v.Connections.SetState(context.WithoutCancel(ctx), conn.Owner, conn.ID, conn.Version, NeedsReauth, "refused_by_api")
-	if err != nil && !errors.Is(err, ErrConflict) {
-		v.log().Error("state of a connection not noted", "connection", conn.ID, "error", err)
-	}
-}
-
-func (v *Vault) noteOutcome(c Caller, conn *Connection, of string, resp *egress.Response, err error) {
+// outcome is the record of how a call ended. "failed" says that the API did not act
+// on it, "unknown" that nobody can tell.
+func outcome(c Caller, conn *Connection, of string, a *sending, resp *Response, err error) Event {
 	e := Event{Of: of, Owner: c.Owner, Client: c.Client, Kind: "call.done", Provider: conn.Provider, Connection: conn.ID, Decision: "ok", Detail: map[string]string{}}
-	if err != nil {
-		e.Decision, e.Detail["cause"] = "failed", string(egress.KindOf(err))
-		if egress.Sent(err) {
+	if a.resp != nil {
+		e.Detail["status"], e.Detail["bytes"] = strconv.Itoa(a.resp.Status), strconv.Itoa(len(a.resp.Body))
+	}
+	switch {
+	case err != nil:
+		e.Decision, e.Detail["cause"] = "failed", orDefault(string(egress.KindOf(err)), wordFor(err))
+		if a.resp == nil && a.left && egress.Sent(err) {
 			e.Decision = "unknown"
 		}
-	} else {
-		e.Detail["status"], e.Detail["bytes"] = strconv.Itoa(resp.Status), strconv.Itoa(len(resp.Body))
+	case resp.Redacted:
+		e.Detail["redacted"] = "true"
 	}
-	v.note(e)
+	return e
+}
+
+// sending is one try at a call: the connection as it stood in that moment, and
+// every secret that was in play.
+type sending struct {
+	conn    *Connection
+	flow    *Flow
+	secrets []Secret
+	carrier Carrier // nil: the credential was put into the request
+	left    bool    // it was handed over for sending
+	resp    *egress.Response
+}
+
+// try opens the credential as it is now, puts it on the request and sends it. The
+// result is never nil.
+func (v *Vault) try(ctx context.Context, conn *Connection, out egress.Request) (*sending, error) {
+	a := &sending{}
+	var err error
+	// A revocation, here or in another process, that came before this is obeyed, and
+	// one that comes after it finds the call under way and cancels it.
+	if a.conn, err = v.Connections.Connection(ctx, conn.Owner, conn.ID); err != nil {
+		return a, err
+	}
+	if a.conn.State == Revoked {
+		return a, errRevoked
+	}
+	if a.flow, err = v.flow(ctx, a.conn); err != nil {
+		return a, err
+	}
+	cred, err := v.openCredential(ctx, a.conn)
+	if err != nil {
+		return a, err
+	}
+	method, err := v.connector(a.conn.Method)
+	if err != nil {
+		return a, err
+	}
+	a.secrets = append(cred.Secrets(), a.flow.Client)
+	if a.carrier, _ = method.(Carrier); a.carrier != nil {
+		a.secrets = append(a.secrets, a.carrier.Secrets(cred)...)
+		out.MaxBody = maxCallAnswer + a.margin()
+		return a, v.carry(ctx, a, cred, out)
+	}
+	out.MaxBody = maxCallAnswer + a.margin()
+	if out.Target, out.Header, err = inject(a.flow.Provider, cred, a.conn.Method, a.conn.Vars, out.Target, out.Header); err != nil {
+		return a, err
+	}
+	a.left = true
+	a.resp, err = v.Out.Do(ctx, out)
+	return a, err
+}
+
+// tryAgain follows a 401: one renewal and one more try. What is refused even then
+// needs the person; a session is asked first, because signing in again is much to ask.
+func (v *Vault) tryAgain(ctx context.Context, a *sending, out egress.Request) (*sending, error) {
+	next, err := v.fresh(ctx, a.conn, true)
+	if err != nil {
+		return a, err
+	}
+	if next.Version != a.conn.Version {
+		again, err := v.try(ctx, next, out)
+		again.secrets = append(again.secrets, a.secrets...)
+		if err != nil || again.resp.Status != http.StatusUnauthorized {
+			return again, err
+		}
+		a = again
+	}
+	if prober, ok := a.carrier.(Prober); ok {
+		cred, err := v.openCredential(ctx, a.conn)
+		if err != nil || !errors.Is(prober.Probe(ctx, a.flow, cred), ErrReauth) {
+			return a, err
+		}
+	}
+	err = v.Connections.SetState(context.WithoutCancel(ctx), a.conn.Owner, a.conn.ID, a.conn.Version, NeedsReauth, "refused_by_api")
+	if errors.Is(err, ErrConflict) {
+		return a, nil // renewed meanwhile: the agent may try again
+	}
+	if err != nil {
+		return a, err
+	}
+	return a, ErrReauth.Say("the API does not accept this sign-in; the user has to sign in again: call request_auth")
 }
 
 // callError says what went wrong outside, and nothing of the inside network.
-func callError(err error) error {
-	var known *Error
-	var way *egress.Error
-	switch {
-	case errors.As(err, &known):
-		return err
-	case errors.Is(err, context.Canceled):
-		return err
-	case errors.As(err, &way) && way.Sent:
-		return ErrUnavailable.Say("%s; the API may have acted on the call all the same, so look before you repeat it", way.Error()).Because(err)
-	case errors.As(err, &way):
-		return ErrUnavailable.Say("%s; nothing was sent", way.Error()).Because(err)
+func callError(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); errors.Is(cause, errRevoked) {
+		return errRevoked.Because(err)
 	}
-	return err
+	known, ok := errors.AsType[*Error](err)
+	if ok {
+		return known
+	}
+	way, ok := errors.AsType[*egress.Error](err)
+	switch {
+	case errors.Is(err, context.Canceled), !ok:
+		return err
+	case way.Sent:
+		return ErrUnavailable.Say("%s; the API may have acted on the call all the same, so look before you repeat it", way.Error()).Because(err)
+	}
+	return ErrUnavailable.Say("%s; nothing was sent", way.Error()).Because(err)
 }
 
-// wantsScope reads a 403 that asks for more scopes (RFC 6750 section 3.1).
-func wantsScope(resp *egress.Response) []string {
-	challenge := resp.Header.Get("WWW-Authenticate")
-	if resp.Status != http.StatusForbidden || !strings.Contains(challenge, `error="insufficient_scope"`) {
+// wantsScope reads a 403 that asks for more scopes (RFC 6750 section 3.1). It is nil
+// when signing in again would not help: the sign-in has no scopes, or has these.
+func (a *sending) wantsScope() []string {
+	if a.resp.Status != http.StatusForbidden || !needsApp(a.conn.Method) {
 		return nil
 	}
-	_, rest, found := strings.Cut(challenge, `scope="`)
-	if found && !strings.HasPrefix(rest, `"`) {
-		list, _, _ := strings.Cut(rest, `"`)
-		scopes := strings.Fields(list)
-		if len(scopes) > 0 && checkScopes(scopes) == nil {
+	for _, challenge := range a.resp.Header.Values("WWW-Authenticate") {
+		if !insufficientScope.MatchString(challenge) {
+			continue
+		}
+		found := scopeParameter.FindStringSubmatch(challenge)
+		if found == nil || a.redactor().RedactString(found[1]) != found[1] {
+			continue
+		}
+		scopes := strings.Fields(found[1])
+		held := func(s string) bool { return slices.Contains(a.conn.Scopes, s) }
+		if checkScopes(scopes) == nil && slices.ContainsFunc(scopes, func(s string) bool { return !held(s) }) {
 			return scopes
 		}
 	}
 	return nil
-}
-
-// clean takes the secrets and the harmful bytes out of an answer.
-func (v *Vault) clean(conn *Connection, cred *Credential, resp *egress.Response) *Response {
-	redactor := v.redactor(conn, cred)
-	out := &Response{Status: resp.Status, Headers: map[string]string{}, ContentType: resp.Header.Get("Content-Type"), Truncated: resp.Truncated, Account: conn.Account}
-	for name, values := range egress.ResponseHeaders(resp.Header) {
-		out.Headers[strings.ToLower(name)] = redactor.RedactString(strings.Join(values, ", "))
-	}
-	out.LocationHost = out.Headers["location-host"]
-	delete(out.Headers, "location-host")
-	out.Body = redactor.Redact(resp.Body)
-	out.Redacted = !bytes.Equal(out.Body, resp.Body)
-	if out.Text = isText(out.ContentType, out.Body); out.Text {
-		out.Body = []byte(egress.Sanitize(string(out.Body)))
-	}
-	return out
-}
-
-func (v *Vault) redactor(conn *Connection, cred *Credential) *egress.Redactor {
-	secrets := cred.Secrets()
-	if method, err := v.connector(conn.Method); err == nil {
-		if carrier, ok := method.(Carrier); ok {
-			secrets = carrier.Secrets(cred)
-		}
-	}
-	raw := make([][]byte, len(secrets))
-	for i, s := range secrets {
-		raw[i] = []byte(s.Reveal())
-	}
-	return egress.NewRedactor(raw...)
-}
-
-// isText decides by the bytes: what the API calls its answer is a hint.
-func isText(contentType string, body []byte) bool {
-	kind, _, _ := mime.ParseMediaType(contentType)
-	for _, binary := range []string{"image/", "audio/", "video/", "font/", "application/pdf", "application/zip", "application/octet-stream"} {
-		if strings.HasPrefix(kind, binary) {
-			return false
-		}
-	}
-	return utf8.Valid(body) && !slices.Contains(body, 0)
 }

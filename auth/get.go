@@ -9,29 +9,30 @@ import (
 // Get gives a handle for a connection that is ready, and the raw credential only
 // where the owner (a release grant) or whoever started the process (Release)
 // allowed it. The error is *AuthRequired or *ApprovalRequired when a person has
-// to act first.
+// to act first; asking with Need.Raw is how an agent asks for a release grant,
+// which only the owner can give.
 func (v *Vault) Get(ctx context.Context, c Caller, n Need) (*Handle, error) {
 	conn, grants, err := v.usable(ctx, c, n.Provider, n.Account, n.Scopes)
 	if err != nil {
 		return nil, err
 	}
 	h := &Handle{Info: *v.infoWith(c, conn, grants), Handle: "latchpost:" + conn.Provider + "/" + conn.Account}
-	if h.Access == "" && !h.Release {
-		p, err := v.provider(conn.Provider)
-		if err != nil {
-			return nil, err
-		}
-		return nil, v.askApproval(ctx, c, p, conn, Approval{Kind: Use, Why: RuleNoGrant})
-	}
 	e := Event{Owner: c.Owner, Client: c.Client, Kind: "credential.handle", Provider: conn.Provider, Connection: conn.ID, Decision: "allow"}
-	if !h.Release {
+	if n.Raw || h.Release {
+		e.Kind, e.Detail = "credential.release", map[string]string{"form": clip(n.Form, 20)}
+	}
+	switch {
+	case n.Raw && !h.Release:
+		return nil, v.askFor(ctx, c, conn, e, Approval{Kind: Release, Why: RuleRelease})
+	case h.Access == "" && !h.Release:
+		return nil, v.askFor(ctx, c, conn, e, Approval{Kind: Use, Why: RuleNoGrant})
+	case !h.Release:
 		_, err := v.record(ctx, e)
 		return h, err
 	}
 	if conn, err = v.fresh(ctx, conn, false); err != nil {
 		return nil, v.mustReauth(ctx, c, n, err)
 	}
-	e.Kind, e.Detail = "credential.release", map[string]string{"form": n.Form}
 	if _, err := v.record(ctx, e); err != nil { // on disk before the secret is even opened
 		return nil, err
 	}
@@ -39,6 +40,17 @@ func (v *Vault) Get(ctx context.Context, c Caller, n Need) (*Handle, error) {
 	h.Released, err = v.release(ctx, conn, n)
 	v.touch(conn)
 	return h, err
+}
+
+// askFor notes that something was refused and asks the owner for it.
+func (v *Vault) askFor(ctx context.Context, c Caller, conn *Connection, e Event, a Approval) error {
+	p, err := v.provider(conn.Provider)
+	if err != nil {
+		return err
+	}
+	e.Decision, e.Detail = "deny", map[string]string{"rule": a.Why}
+	v.note(e)
+	return v.askApproval(ctx, c, p, conn, a)
 }
 
 // usable finds the connection and everything the caller's client was granted on

@@ -2,7 +2,9 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strings"
 
 	"github.com/latchpost/latchpost/auth/egress"
 	"github.com/latchpost/latchpost/providers"
@@ -26,8 +28,11 @@ type Verdict struct {
 	Allow bool
 	Ask   bool   // the owner may allow it
 	Rule  string // one of the Rule constants
-	Grant string // id of the grant that allows
+	Grant *Grant // that allows; nil otherwise
 }
+
+// Never reports that nobody can allow the call.
+func (v Verdict) Never() bool { return !v.Allow && !v.Ask }
 
 // judge decides whether grants let a client send method to t with c's credential.
 // p is resolved with the connection's variables.
@@ -49,7 +54,7 @@ func judge(p *providers.Provider, c *Connection, grants []Grant, method string, 
 		case g.Access != Write && !reads:
 			why = RuleReadOnly
 		default:
-			return Verdict{Allow: true, Rule: RuleGrant, Grant: g.ID}
+			return Verdict{Allow: true, Rule: RuleGrant, Grant: &g}
 		}
 	}
 	return Verdict{Ask: true, Rule: why}
@@ -63,32 +68,74 @@ func (g Grant) covers(method string, t egress.Target) bool {
 	if len(g.Hosts) > 0 && !t.MatchHost(g.Hosts) {
 		return false
 	}
-	return len(g.Paths) == 0 || slices.ContainsFunc(g.Paths, func(path string) bool {
-		return providers.PathRule{Path: path}.Matches(method, t.Authority(), t.Path)
-	})
+	return len(g.Paths) == 0 || slices.ContainsFunc(g.Paths, func(pattern string) bool { return matchPath(pattern, t.Path) })
+}
+
+// matchPath compares a canonical path with a pattern: * is exactly one segment, **
+// at the end is the rest, and every other segment stands for itself. Nothing is
+// decoded: both sides are spelt in the one way of egress.CanonicalPath.
+func matchPath(pattern, path string) bool {
+	want, have := strings.Split(pattern, "/"), strings.Split(path, "/")
+	for i, segment := range want {
+		switch {
+		case segment == "**" && i == len(want)-1:
+			return len(have) > i
+		case i >= len(have), segment == "*" && have[i] == "", segment != "*" && segment != have[i]:
+			return false
+		}
+	}
+	return len(want) == len(have)
+}
+
+// exactly is the pattern that matches one canonical path only. A path may hold a
+// star of its own, which must not become a wildcard when the owner says always.
+func exactly(path string) (pattern string, ok bool) {
+	for segment := range strings.SplitSeq(path, "/") {
+		if segment == "*" || segment == "**" {
+			return "", false
+		}
+	}
+	return path, true
+}
+
+// Explanation is what Call would do, and why.
+type Explanation struct {
+	Verdict
+	Account string
+	State   State    // of the connection
+	Method  string   // as it would be sent
+	URL     string   // canonical, without query
+	Reads   bool     // the call only reads
+	Hosts   []string // where the credential may go
 }
 
 // Explain says what Call would do, and which rule or grant decides. It sends
 // nothing, asks nobody and changes nothing. ErrNotFound: there is no connection.
-func (v *Vault) Explain(ctx context.Context, c Caller, call Call) (Verdict, error) {
+func (v *Vault) Explain(ctx context.Context, c Caller, call Call) (*Explanation, error) {
+	if _, err := v.provider(call.Provider); err != nil {
+		return nil, err
+	}
 	conn, err := v.pick(ctx, c.Owner, call.Provider, call.Account)
-	if err != nil {
-		return Verdict{}, err
+	if errors.Is(err, ErrNotFound) {
+		return nil, ErrNotFound.Say("%s is not connected%s, so every call is answered with auth_required; latchpost connect %s signs in", call.Provider, ofAccount(call.Account), call.Provider)
 	}
-	p, err := v.provider(conn.Provider)
 	if err != nil {
-		return Verdict{}, err
+		return nil, err
 	}
-	if p, err = p.Resolve(conn.Vars); err != nil {
-		return Verdict{}, err
+	p, err := v.definition(conn)
+	if err != nil {
+		return nil, err
 	}
 	out, err := v.outgoing(p, conn, call)
 	if err != nil {
-		return Verdict{}, err
+		return nil, err
 	}
 	grants, err := v.Grants.Grants(ctx, c.Owner, c.Client, conn.ID, v.now())
 	if err != nil {
-		return Verdict{}, err
+		return nil, err
 	}
-	return judge(p, conn, grants, out.Method, out.Target), nil
+	return &Explanation{
+		Verdict: judge(p, conn, grants, out.Method, out.Target), Account: conn.Account, State: v.stateOf(conn),
+		Method: out.Method, URL: out.Target.Origin() + out.Target.Path, Reads: p.Reads(out.Method, out.Target.Authority(), out.Target.Path), Hosts: conn.Hosts,
+	}, nil
 }
