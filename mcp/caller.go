@@ -24,6 +24,11 @@ func callerFrom(ctx context.Context) auth.Caller {
 	return auth.Caller{Owner: auth.Local, Client: clientName(ctx)}
 }
 
+// principal is what sessions, streams, quotas and tickets belong to: an owner, and the client that acts for them.
+type principal struct{ org, user, client string }
+
+func principalOf(c auth.Caller) principal { return principal{c.Org, c.User, c.Client} }
+
 // clientName is the name that the client gives itself: with each request since
 // 2026-07-28, once in initialize before that.
 func clientName(ctx context.Context) string {

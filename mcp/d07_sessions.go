@@ -27,7 +27,7 @@ type sessions struct {
 }
 
 type session struct {
-	owner string
+	owner principal
 	used  time.Time
 }
 
@@ -35,22 +35,8 @@ func newSessions(now func() time.Time, ttl time.Duration, most int) *sessions {
 	return &sessions{now: now, ttl: ttl, most: most, known: map[string]*session{}}
 }
 
-// principal names a caller, without room for two to share a name.
-func principal(c auth.Caller) string {
-	text := ""
-	for _, part := range []string{c.Org, c.User, c.Client} {
-		text += string(binaryLength(part)) + part
-	}
-	return text
-}
-
-func binaryLength(s string) []byte {
-	n := len(s)
-	return []byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}
-}
-
 // open starts a session.
-func (s *sessions) open(owner string) string {
+func (s *sessions) open(owner principal) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now, count, oldest := s.now(), 0, ""
@@ -74,7 +60,7 @@ func (s *sessions) open(owner string) string {
 }
 
 // use reports whether id is a live session of owner, and keeps it alive.
-func (s *sessions) use(id, owner string) bool {
+func (s *sessions) use(id string, owner principal) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one := s.known[id]
@@ -98,7 +84,7 @@ func (s *sessions) admit(w http.ResponseWriter, r *http.Request, caller auth.Cal
 	switch {
 	case len(ids) != 1 || ids[0] == "":
 		refuse(w, http.StatusBadRequest, &rejection{nil, protocol.INVALID_REQUEST, "the Mcp-Session-Id header is missing; call initialize first"})
-	case !s.use(ids[0], principal(caller)):
+	case !s.use(ids[0], principalOf(caller)):
 		refuse(w, http.StatusNotFound, &rejection{nil, protocol.INVALID_REQUEST, "no such session; call initialize again"})
 	default:
 		return true
@@ -110,15 +96,15 @@ func (s *sessions) admit(w http.ResponseWriter, r *http.Request, caller auth.Cal
 // which is its sweeper, of nobody: enough to end one.
 func (s *sessions) ResolveSessionIdManager(r *http.Request) server.SessionIdManager {
 	if r == nil {
-		return callersSessions{s, ""}
+		return callersSessions{s, principal{}}
 	}
-	return callersSessions{s, principal(callerFrom(r.Context()))}
+	return callersSessions{s, principalOf(callerFrom(r.Context()))}
 }
 
 // callersSessions implements server.SessionIdManager for one caller.
 type callersSessions struct {
 	all   *sessions
-	owner string
+	owner principal
 }
 
 func (c callersSessions) Generate() string { return c.all.open(c.owner) }

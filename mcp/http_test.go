@@ -200,22 +200,23 @@ func TestSessionsBelongToTheirCaller(t *testing.T) {
 func TestSessionsAreBounded(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	all := newSessions(func() time.Time { return now }, time.Minute, 2)
-	first, foreign := all.open("a"), all.open("b")
+	a, b, c := principal{user: "a"}, principal{user: "b"}, principal{user: "c"}
+	first, foreign := all.open(a), all.open(b)
 	now = now.Add(time.Second)
-	second := all.open("a")
+	second := all.open(a)
 	now = now.Add(time.Second)
-	third := all.open("a")
-	if all.use(first, "a") || !all.use(second, "a") || !all.use(third, "a") || !all.use(foreign, "b") {
+	third := all.open(a)
+	if all.use(first, a) || !all.use(second, a) || !all.use(third, a) || !all.use(foreign, b) {
 		t.Error("the third session must push out the first, and no other caller's")
 	}
-	if all.use(third, "b") {
+	if all.use(third, b) {
 		t.Error("b used a session of a")
 	}
 	now = now.Add(2 * time.Minute)
-	if all.use(third, "a") {
+	if all.use(third, a) {
 		t.Error("a session outlived its time")
 	}
-	all.open("c")
+	all.open(c)
 	if len(all.known) != 1 {
 		t.Errorf("%d sessions kept, want the new one only", len(all.known))
 	}

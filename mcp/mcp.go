@@ -87,7 +87,6 @@ func newServer(v Broker, opts Options, more ...server.ServerOption) *Server {
 		server.WithResourceCapabilities(false, false),
 		server.WithExtensions(map[string]any{appsExtension: map[string]any{}}),
 		server.WithCacheHints(cacheTime.Milliseconds(), protocol.CacheScopePublic), // the lists are the same for everybody
-		server.WithLogger(slog.New(slog.DiscardHandler)),                           // it logs messages whole
 	}, more...)...)
 	for _, t := range catalogue() {
 		s.tools[t.name] = t

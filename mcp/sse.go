@@ -26,11 +26,11 @@ func (s *Server) SSE(opts HTTPOptions) (stream, post http.Handler) {
 	s.atClose(func(context.Context) error { inner.CloseSessions(); return nil })
 	places := quota{max: e.opts.Sessions}
 	stream = e.enter(func(w http.ResponseWriter, r *http.Request, caller auth.Caller) {
-		if !places.take(principal(caller)) {
+		if !places.take(principalOf(caller)) {
 			refuse(w, http.StatusTooManyRequests, &rejection{nil, codeBusy, "too many streams; close one"})
 			return
 		}
-		defer places.give(principal(caller))
+		defer places.give(principalOf(caller))
 		r, done := live.enter(r)
 		defer done()
 		inner.SSEHandler().ServeHTTP(w, r)
@@ -39,7 +39,7 @@ func (s *Server) SSE(opts HTTPOptions) (stream, post http.Handler) {
 		if _, ok := e.message(w, r, caller); !ok {
 			return
 		}
-		r, ok := live.post(r, r.URL.Query().Get("sessionId"), principal(caller))
+		r, ok := live.post(r, r.URL.Query().Get("sessionId"), principalOf(caller))
 		if !ok {
 			refuse(w, http.StatusNotFound, &rejection{nil, protocol.INVALID_REQUEST, "no such session; open /sse again"})
 			return

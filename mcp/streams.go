@@ -15,7 +15,7 @@ type streams struct {
 }
 
 type openStream struct {
-	owner string
+	owner principal
 	until context.Context // ends with the stream
 }
 
@@ -42,12 +42,12 @@ func (s *streams) start(ctx context.Context, _ *http.Request) (string, error) {
 	defer s.mu.Unlock()
 	id := ctx.Value(streamIDKey{}).(*string)
 	*id = rand.Text()
-	s.open[*id] = openStream{principal(callerFrom(ctx)), ctx}
+	s.open[*id] = openStream{principalOf(callerFrom(ctx)), ctx}
 	return *id, nil
 }
 
 // post gives the request of a message to owner's stream id; false when there is none.
-func (s *streams) post(r *http.Request, id, owner string) (*http.Request, bool) {
+func (s *streams) post(r *http.Request, id string, owner principal) (*http.Request, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one, ok := s.open[id]

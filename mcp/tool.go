@@ -75,10 +75,10 @@ func (s *Server) run(t tool) server.ToolHandlerFunc {
 		if t.scope != "" && !holds(caller, t.scope) {
 			return s.failed(ctx, t.name, auth.ErrDenied.Say("this token lacks the scope %s; sign in to Latchpost again with it", t.scope)), nil
 		}
-		if !s.calls.take(principal(caller)) {
+		if !s.calls.take(principalOf(caller)) {
 			return s.failed(ctx, t.name, auth.ErrLimit.After(1)), nil
 		}
-		defer s.calls.give(principal(caller))
+		defer s.calls.give(principalOf(caller))
 		args, err := arguments(req)
 		if err != nil {
 			return s.failed(ctx, t.name, err), nil
