@@ -51,6 +51,10 @@ func restore(ctx context.Context, s *settings, args []string) (err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
+	// The anchor says what the record held at the end; the backup is from before.
+	if err := os.Remove(filepath.Join(s.data, "audit.anchor")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, os.Remove(path))

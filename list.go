@@ -12,8 +12,8 @@ import (
 	"github.com/latchpost/latchpost/auth"
 )
 
-// line is a connection in list --json.
-type line struct {
+// connectionRow is a connection in list --json.
+type connectionRow struct {
 	Provider string   `json:"provider"`
 	Account  string   `json:"account"`
 	Method   string   `json:"method"`
@@ -45,9 +45,9 @@ func list(ctx context.Context, s *settings, args []string) error {
 	if err != nil {
 		return err
 	}
-	lines := make([]line, len(found))
+	lines := make([]connectionRow, len(found))
 	for i, c := range found {
-		lines[i] = line{
+		lines[i] = connectionRow{
 			Provider: c.Provider, Account: c.Account, Method: c.Method, State: string(c.State), Cause: c.Cause, Scopes: c.Scopes,
 			Expires: stamp(c.ExpiresAt), SignIn: stamp(c.RefreshExpiresAt), Used: stamp(c.LastUsedAt), Clients: clients(grants, c.ID),
 		}
@@ -56,7 +56,7 @@ func list(ctx context.Context, s *settings, args []string) error {
 		fmt.Fprintln(s.out, "Nothing is connected. latchpost connect PROVIDER signs in; latchpost providers shows what there is.")
 		return nil
 	}
-	return show(s, lines, "PROVIDER\tACCOUNT\tSTATE\tLAST USED\tCLIENTS", func(l line) string {
+	return show(s, lines, "PROVIDER\tACCOUNT\tSTATE\tLAST USED\tCLIENTS", func(l connectionRow) string {
 		state := l.State
 		if l.Cause != "" {
 			state += " (" + l.Cause + ")"

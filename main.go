@@ -48,6 +48,7 @@ func commands() []command {
 		{"revoke", "PROVIDER", "end a connection, here and at the provider", revokeFlags, revoke},
 		{"providers", "[QUERY]", "show what can be connected", jsonFlag, listProviders},
 		{"app", "set|list|remove [PROVIDER]", "keep OAuth apps (client id and secret)", appFlags, app},
+		{"install", "HOST", "enter latchpost into the configuration of an MCP host", installFlags, install},
 		{"open", "", "open the pages in your browser, signed in", ownerFlags, openPages},
 		{"owner-link", "", "print a link that signs one browser in, once", ownerFlags, ownerLink},
 		{"token", "create|list|revoke [ID]", "keep bearer tokens of remote agents", tokenFlags, token},
@@ -90,7 +91,7 @@ func run(ctx context.Context, args []string, s *settings) int {
 			continue
 		}
 		fs := newFlags(c, s)
-		rest, err := parse(fs, args[1:])
+		rest, err := s.parse(fs, args[1:])
 		if err == nil {
 			err = c.run(ctx, s, rest)
 		}

@@ -34,6 +34,8 @@ type settings struct {
 	serve   serveSettings
 	browser browserSettings
 	token   tokenSettings
+	install installSettings
+	given   []*flag.Flag // on the command line, not from the environment
 	newKey  string
 	ballast bool
 }
@@ -88,7 +90,7 @@ func jsonFlag(fs *flag.FlagSet, s *settings) {
 
 // parse reads flags, wherever they stand between the arguments, and takes what is
 // not given from the environment.
-func parse(fs *flag.FlagSet, args []string) (rest []string, err error) {
+func (s *settings) parse(fs *flag.FlagSet, args []string) (rest []string, err error) {
 	for {
 		if err := fs.Parse(args); err != nil {
 			if err == flag.ErrHelp {
@@ -104,7 +106,10 @@ func parse(fs *flag.FlagSet, args []string) (rest []string, err error) {
 		args = args[1:]
 	}
 	given := map[string]bool{}
-	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	fs.Visit(func(f *flag.Flag) {
+		given[f.Name] = true
+		s.given = append(s.given, f)
+	})
 	fs.VisitAll(func(f *flag.Flag) {
 		name := "LATCHPOST_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		if value, ok := os.LookupEnv(name); ok && !given[f.Name] && err == nil {

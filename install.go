@@ -1,0 +1,251 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/tailscale/hujson"
+)
+
+type installSettings struct{ print, undo bool }
+
+func installFlags(fs *flag.FlagSet, s *settings) {
+	listenFlags(fs, s)
+	fs.BoolVar(&s.install.print, "print", false, "print the entry and the file it belongs into, and change nothing")
+	fs.BoolVar(&s.install.undo, "undo", false, "take the entry out again")
+}
+
+// host is an MCP host and where it keeps its list of servers.
+type host struct {
+	name string
+	path func(home, config string) string // config is the system's directory for applications
+	// servers is the JSON pointer of the list; "" is TOML with tables [mcp_servers.NAME].
+	servers string
+	typed   bool // entries say "type": "stdio"
+}
+
+func mcpHosts() []host {
+	at := func(elem ...string) func(string, string) string {
+		return func(home, _ string) string { return filepath.Join(append([]string{home}, elem...)...) }
+	}
+	in := func(elem ...string) func(string, string) string {
+		return func(_, config string) string { return filepath.Join(append([]string{config}, elem...)...) }
+	}
+	return []host{
+		{"claude", at(".claude.json"), "/mcpServers", true},
+		{"claude-desktop", in("Claude", "claude_desktop_config.json"), "/mcpServers", false},
+		{"codex", at(".codex", "config.toml"), "", false},
+		{"cursor", at(".cursor", "mcp.json"), "/mcpServers", false},
+		{"gemini", at(".gemini", "settings.json"), "/mcpServers", false},
+		{"vscode", in("Code", "User", "mcp.json"), "/servers", true},
+		{"windsurf", at(".codeium", "windsurf", "mcp_config.json"), "/mcpServers", false},
+		{"zed", at(".config", "zed", "settings.json"), "/context_servers", false},
+	}
+}
+
+// entry is what a host needs to know of us.
+type entry struct {
+	Type    string   `json:"type,omitempty"`
+	Command string   `json:"command"`
+	Args    []string `json:"args"`
+}
+
+// install writes our entry into a host's configuration and keeps everything else in
+// it, comments too. Flags that are given, such as --data, become part of the entry.
+func install(_ context.Context, s *settings, args []string) error {
+	hosts := mcpHosts()
+	names := make([]string, len(hosts))
+	for i, h := range hosts {
+		names[i] = h.name
+	}
+	if len(args) != 1 || !slices.Contains(names, args[0]) {
+		return usagef("install takes one of %s", strings.Join(names, ", "))
+	}
+	h := hosts[slices.Index(names, args[0])]
+	path, err := h.file()
+	if err != nil {
+		return err
+	}
+	e, err := s.entry(h)
+	if err != nil {
+		return err
+	}
+	if s.install.print {
+		text, err := h.render(e)
+		fmt.Fprintf(s.out, "%s:\n\n%s", path, text)
+		return err
+	}
+	old, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	edited, err := h.edit(old, e, s.install.undo)
+	if err != nil {
+		return fmt.Errorf("%s: %w; nothing was changed", path, err)
+	}
+	if bytes.Equal(old, edited) {
+		fmt.Fprintf(s.out, "%s needs no change.\n", path)
+		return nil
+	}
+	if err := replace(path, edited); err != nil {
+		return err
+	}
+	if s.install.undo {
+		fmt.Fprintf(s.out, "%s has no entry for latchpost any more. Start %s again.\n", path, h.name)
+		return nil
+	}
+	fmt.Fprintf(s.out, "%s starts latchpost now. Start %s again; latchpost install %s --undo takes it back.\n", path, h.name, h.name)
+	return nil
+}
+
+func (h host) file() (string, error) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", err
+	}
+	config, err := os.UserConfigDir()
+	return h.path(home, config), err
+}
+
+func (s *settings) entry(h host) (entry, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return entry{}, err
+	}
+	e := entry{Command: self, Args: []string{"stdio"}}
+	if h.typed {
+		e.Type = "stdio"
+	}
+	for _, f := range s.given {
+		if f.Name != "print" && f.Name != "undo" {
+			e.Args = append(e.Args, "--"+f.Name+"="+f.Value.String())
+		}
+	}
+	return e, nil
+}
+
+// render is the entry as it stands in the file, for people to copy.
+func (h host) render(e entry) (string, error) {
+	if h.servers == "" {
+		return tomlEntry(e)
+	}
+	text, err := json.MarshalIndent(map[string]any{strings.TrimPrefix(h.servers, "/"): map[string]entry{"latchpost": e}}, "", "  ")
+	return string(text) + "\n", err
+}
+
+// edit puts the entry in, or takes it out.
+func (h host) edit(old []byte, e entry, undo bool) ([]byte, error) {
+	if h.servers == "" {
+		return editTOML(old, e, undo)
+	}
+	if len(bytes.TrimSpace(old)) == 0 {
+		old = []byte("{}\n")
+	}
+	doc, err := hujson.Parse(old)
+	if err != nil {
+		return nil, fmt.Errorf("it is not the JSON that it should be: %w", err)
+	}
+	type op struct {
+		Op    string `json:"op"`
+		Path  string `json:"path"`
+		Value any    `json:"value,omitempty"`
+	}
+	var ops []op
+	at := h.servers + "/latchpost"
+	switch {
+	case undo && doc.Find(at) == nil:
+		return old, nil
+	case undo:
+		ops = append(ops, op{"remove", at, nil})
+	default:
+		if doc.Find(h.servers) == nil {
+			ops = append(ops, op{"add", h.servers, map[string]any{}})
+		}
+		ops = append(ops, op{"add", at, e})
+	}
+	patch, err := json.Marshal(ops)
+	if err != nil {
+		return nil, err
+	}
+	if err := doc.Patch(patch); err != nil {
+		return nil, err
+	}
+	doc.Format()
+	return doc.Pack(), nil
+}
+
+const tomlTable = "[mcp_servers.latchpost]"
+
+func tomlEntry(e entry) (string, error) {
+	command, err := json.Marshal(e.Command) // a JSON string is a TOML basic string
+	if err != nil {
+		return "", err
+	}
+	args, err := json.Marshal(e.Args)
+	return fmt.Sprintf("%s\ncommand = %s\nargs = %s\n", tomlTable, command, args), err
+}
+
+// editTOML replaces our table, which ends where the next one begins.
+func editTOML(old []byte, e entry, undo bool) ([]byte, error) {
+	var kept []string
+	ours := false
+	for line := range strings.Lines(string(old)) {
+		if trimmed := strings.TrimSpace(line); strings.HasPrefix(trimmed, "[") {
+			ours = trimmed == tomlTable || strings.HasPrefix(trimmed, "[mcp_servers.latchpost.")
+		}
+		if !ours {
+			kept = append(kept, line)
+		}
+	}
+	rest := strings.TrimRight(strings.Join(kept, ""), "\n")
+	if rest != "" {
+		rest += "\n"
+	}
+	if undo {
+		return []byte(rest), nil
+	}
+	text, err := tomlEntry(e)
+	if rest != "" {
+		rest += "\n"
+	}
+	return []byte(rest + text), err
+}
+
+// replace writes the whole file anew, with the mode it had: a crash leaves the old one or the new one.
+func replace(path string, data []byte) error {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real // the configuration may be kept elsewhere
+	}
+	mode := fs.FileMode(0o600)
+	if info, err := os.Stat(path); err == nil {
+		mode = info.Mode().Perm()
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".latchpost-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if runtime.GOOS != "windows" {
+		err = errors.Join(err, f.Chmod(mode))
+	}
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
