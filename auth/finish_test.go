@@ -58,8 +58,14 @@ func keepOnce(t *testing.T, v *authtest.Vault) {
 
 // tokensOf watches what the token endpoint gives out.
 func tokensOf(v *authtest.Vault) *sync.Map {
-	var given sync.Map
-	v.Server.FaultAlways("/token", authtest.Rewrite(func(body []byte) []byte {
+	given := new(sync.Map)
+	v.Server.FaultAlways("/token", watchTokens(given))
+	return given
+}
+
+// watchTokens notes the tokens of an answer: access tokens by their refresh tokens.
+func watchTokens(given *sync.Map) authtest.Fault {
+	return authtest.Rewrite(func(body []byte) []byte {
 		var answer struct {
 			Access  string `json:"access_token"`
 			Refresh string `json:"refresh_token"`
@@ -68,8 +74,7 @@ func tokensOf(v *authtest.Vault) *sync.Map {
 			given.Store(answer.Refresh, answer.Access)
 		}
 		return body
-	}))
-	return &given
+	})
 }
 
 // CB-020: signing in as somebody else is held until the person says what it means. Until

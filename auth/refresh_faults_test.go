@@ -250,6 +250,7 @@ func second[A, B any](_ A, b B) B { return b }
 
 // RF-005: where the intent cannot be written, nothing is sent.
 func TestRefreshUnwritten(t *testing.T) {
+	t.Parallel()
 	t.Run("read-only store", func(t *testing.T) {
 		v, c := connected(t, authtest.Options{})
 		s := siteOf(v)
@@ -285,6 +286,7 @@ func TestRefreshUnwritten(t *testing.T) {
 // D2: an answer that came is not given up because it cannot be kept beside the old one:
 // it is committed all the same, and not handed out before.
 func TestRefreshAnswerNotKept(t *testing.T) {
+	t.Parallel()
 	v, c := connected(t, authtest.Options{})
 	alter(t, file(t, v), `CREATE TRIGGER refuse BEFORE UPDATE OF answer ON connections WHEN NEW.answer IS NOT NULL BEGIN SELECT RAISE(ABORT, 'no room'); END`)
 	c.forward(2 * time.Hour)
@@ -297,6 +299,7 @@ func TestRefreshAnswerNotKept(t *testing.T) {
 
 // RF-003: an answer that was kept survives that the next attempt cannot read it yet.
 func TestRefreshAnswerWaits(t *testing.T) {
+	t.Parallel()
 	v, c := connected(t, authtest.Options{})
 	db := file(t, v)
 	alter(t, db, `CREATE TRIGGER refuse BEFORE UPDATE OF version ON connections BEGIN SELECT RAISE(ABORT, 'no room'); END`)

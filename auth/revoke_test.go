@@ -1,0 +1,270 @@
+package auth_test
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/auth/authtest"
+	"github.com/latchpost/latchpost/providers"
+)
+
+func revoke(t *testing.T, v *authtest.Vault) string {
+	t.Helper()
+	ended, err := v.Revoke(t.Context(), agent, auth.Unwanted{Provider: "practice"})
+	if err != nil || len(ended.Connections) != 1 {
+		t.Fatalf("Revoke: %+v, %v", ended, err)
+	}
+	return ended.Connections[0].AtProvider
+}
+
+// E1, E3, PD-010: what the provider confirmed is called revoked; the secret is gone from the row, and the
+// refresh token went first. A token that the provider had forgotten already is no error.
+func TestRevokeTells(t *testing.T) {
+	for _, forgotten := range []bool{false, true} {
+		v, _ := connected(t, authtest.Options{})
+		access := get(t, v)
+		id := only(t, v).ID
+		if forgotten {
+			v.Server.RevokeUser("alice")
+		}
+		if at := revoke(t, v); at != auth.AtProviderRevoked {
+			t.Errorf("at the provider: %s", at)
+		}
+		told := v.Server.Requests("POST /revoke")
+		if len(told) != 2 || told[0].Form.Get("token_type_hint") != "refresh_token" || told[1].Form.Get("token") != access {
+			t.Errorf("%d requests", len(told))
+		}
+		row, err := v.Connections.Connection(t.Context(), agent.Owner, id)
+		if err != nil || row.State != auth.Revoked || row.Salt != nil || row.Sealed != nil || row.Refresh.Answer != nil {
+			t.Errorf("row %+v, %v", row, err)
+		}
+		_, err = v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"})
+		wantLink(t, err, auth.NotConnected)
+	}
+}
+
+// E2, E4, PD-010: what the provider did not confirm is called unknown, tried again from the store, and
+// called revoked only then. Locally it is dead at once.
+func TestRevokeRetries(t *testing.T) {
+	for name, fault := range map[string]authtest.Fault{
+		"503":     authtest.Busy(503, "60"),
+		"cut":     authtest.CutAfter,
+		"page":    authtest.LoginPage(404),
+		"refused": authtest.Refuse(http.StatusUnauthorized, "invalid_client", "x"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, c := connected(t, authtest.Options{})
+			access := get(t, v)
+			v.Server.FaultAlways("/revoke", fault)
+			if at := revoke(t, v); at != auth.AtProviderUnknown {
+				t.Errorf("at the provider: %s", at)
+			}
+			if infos, _ := v.List(t.Context(), agent, ""); len(infos) != 0 {
+				t.Errorf("still there: %+v", infos)
+			}
+			tries := len(v.Server.Requests("POST /revoke"))
+			keepOnce(t, v)
+			if n := len(v.Server.Requests("POST /revoke")); n != tries {
+				t.Error("tried again at once")
+			}
+			for range 3 { // other processes, later
+				c.forward(20 * time.Minute)
+				reopen(t, v, siteOf(v), c.Now)
+				keepOnce(t, v)
+			}
+			if n := len(v.Server.Requests("POST /revoke")); n != tries+3 {
+				t.Errorf("%d tries", n)
+			}
+			v.Server.Heal()
+			c.forward(6 * time.Hour)
+			keepOnce(t, v)
+			if live(v.Server, auth.NewSecret(access)) {
+				t.Error("the token lives on")
+			}
+			tries = len(v.Server.Requests("POST /revoke"))
+			c.forward(24 * time.Hour)
+			keepOnce(t, v)
+			if n := len(v.Server.Requests("POST /revoke")); n != tries {
+				t.Error("told again after it was done")
+			}
+			wantOutcomes(t, v, auth.AtProviderUnknown, auth.AtProviderRevoked)
+		})
+	}
+}
+
+// wantOutcomes compares what the log says became of revocations, the first and the last.
+func wantOutcomes(t *testing.T, v *authtest.Vault, first, last string) {
+	t.Helper()
+	wantEvent(t, v, agent.Owner, "revoke.done")
+	events, err := v.Desk(agent.Owner).Events(t.Context(), auth.EventFilter{Kind: "revoke.done"})
+	if err != nil || len(events) < 2 || events[len(events)-1].Detail["at_provider"] != first || events[0].Detail["at_provider"] != last {
+		t.Errorf("on record: %+v, %v", events, err)
+	}
+}
+
+// E2: a provider that says nothing at all holds nobody up for long, and the rest is done later.
+func TestRevokeSilence(t *testing.T) {
+	t.Parallel()
+	v, c := connected(t, authtest.Options{})
+	v.Server.Fault("/revoke", authtest.Silence)
+	begun := time.Now()
+	if at := revoke(t, v); at != auth.AtProviderUnknown {
+		t.Errorf("at the provider: %s", at)
+	}
+	if took := time.Since(begun); took > 12*time.Second {
+		t.Errorf("Revoke took %v", took)
+	}
+	c.forward(20 * time.Minute)
+	keepOnce(t, v)
+	if n := len(revokedTokens(v)); n != 2 {
+		t.Errorf("%d tokens revoked", n)
+	}
+}
+
+// PD-010: where a provider has no way to be told, nothing more is claimed.
+func TestRevokeLocalOnly(t *testing.T) {
+	v, c := connected(t, authtest.Options{})
+	redefine(t, v, c, func(p *providers.Provider) { p.OAuth2.Revoke = nil })
+	if at := revoke(t, v); at != auth.LocalOnly {
+		t.Errorf("at the provider: %s", at)
+	}
+}
+
+// AU-001: stopping works when nothing can be put on record.
+func TestRevokeWithoutAudit(t *testing.T) {
+	v, _ := connected(t, authtest.Options{})
+	link := reconnect(t, v)
+	v.Vault.Audit = &deafLog{AuditLog: v.Vault.Audit, kind: "request.cancel"}
+	if _, err := v.Revoke(t.Context(), agent, auth.Unwanted{RequestID: link.RequestID}); err != nil {
+		t.Errorf("cancel: %v", err)
+	}
+	v.Vault.Audit = &deafLog{AuditLog: v.Vault.Audit, kind: "revoke"}
+	if at := revoke(t, v); at != auth.AtProviderRevoked {
+		t.Errorf("at the provider: %s", at)
+	}
+}
+
+// BF-039: revoking ends the calls that are under way, within a second, and none starts after it.
+func TestRevokeStopsCalls(t *testing.T) {
+	v, _ := connected(t, authtest.Options{})
+	const calls = 20
+	arrived := make(chan struct{}, calls)
+	v.API.FaultAlways("/api/me", func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+		arrived <- struct{}{}
+		<-r.Context().Done()
+	})
+	call := auth.Call{Provider: "practice", Path: "/me"}
+	ended := make(chan error, calls)
+	for range calls {
+		go func() {
+			_, err := v.Call(context.WithoutCancel(t.Context()), agent, call)
+			ended <- err
+		}()
+	}
+	for range calls {
+		<-arrived
+	}
+	begun := time.Now()
+	revoke(t, v)
+	for range calls {
+		if err := <-ended; err == nil {
+			t.Error("a call was answered after Revoke")
+		}
+	}
+	if took := time.Since(begun); took > time.Second {
+		t.Errorf("it took %v to end them", took)
+	}
+	before := len(v.API.Requests(""))
+	for range calls {
+		_, err := v.Call(t.Context(), agent, call)
+		wantLink(t, err, auth.NotConnected)
+	}
+	if n := len(v.API.Requests("")); n != before {
+		t.Errorf("%d calls started after Revoke", n-before)
+	}
+}
+
+// D15, RF-013: a refresh that is under way when the connection is revoked brings tokens that are
+// revoked, all of them, and never stored.
+func TestRevokeWithinRefresh(t *testing.T) {
+	for _, moment := range []string{"received", "committed", "headers"} {
+		t.Run(moment, func(t *testing.T) {
+			v, c := connected(t, authtest.Options{})
+			id := only(t, v).ID
+			given := new(sync.Map)
+			reached, release := pauseToken(v, moment, given)
+			c.forward(2 * time.Hour)
+			done := make(chan error, 1)
+			go func() {
+				_, err := v.Get(context.WithoutCancel(t.Context()), agent, practiceNeed)
+				done <- err
+			}()
+			<-reached
+			revoke(t, v)
+			close(release)
+			if err := <-done; err == nil {
+				t.Error("Get gave a token of a revoked connection")
+			}
+			wantRevoked(t, v, c, id, given)
+		})
+	}
+}
+
+// RF-013: an answer that a dead process left behind is revoked too.
+func TestRevokeKeptAnswer(t *testing.T) {
+	v, c := connected(t, authtest.Options{})
+	id := only(t, v).ID
+	given := tokensOf(v)
+	start(t, "refresh", refreshConfig{Site: siteOf(v), Ahead: 2 * time.Hour, Step: "after keep"}).died(t)
+	revoke(t, v)
+	wantRevoked(t, v, c, id, given)
+}
+
+// RF-013: a refresh that commits just before the connection is revoked leaves no tokens behind.
+func TestRevokeJustAfterRefresh(t *testing.T) {
+	v, c := connected(t, authtest.Options{})
+	id := only(t, v).ID
+	given := tokensOf(v)
+	v.Revocations = &overtaken{RevocationStore: v.Revocations, before: func() {
+		c.forward(2 * time.Hour)
+		get(t, v)
+	}}
+	revoke(t, v)
+	wantRevoked(t, v, c, id, given)
+}
+
+// overtaken does something before the first RevokeConnection.
+type overtaken struct {
+	auth.RevocationStore
+	once   sync.Once
+	before func()
+}
+
+func (s *overtaken) RevokeConnection(ctx context.Context, o auth.Owner, id string, rev *auth.Revocation) error {
+	s.once.Do(s.before)
+	return s.RevocationStore.RevokeConnection(ctx, o, id, rev)
+}
+
+// wantRevoked wants a revoked row without secrets, and every token that was given out told to the provider.
+func wantRevoked(t *testing.T, v *authtest.Vault, c *clock, id string, given *sync.Map) {
+	t.Helper()
+	c.forward(2 * time.Minute)
+	if err := v.KeepOnce(t.Context()); err != nil {
+		t.Errorf("KeepOnce: %v", err)
+	}
+	row, err := v.Connections.Connection(t.Context(), agent.Owner, id)
+	if err != nil || row.State != auth.Revoked || row.Sealed != nil || row.Refresh.Answer != nil {
+		t.Errorf("row %+v, %v", row, err)
+	}
+	revoked := revokedTokens(v)
+	given.Range(func(refresh, access any) bool {
+		if !revoked[refresh.(string)] {
+			t.Errorf("a refresh token was not revoked")
+		}
+		return true
+	})
+}
