@@ -2,10 +2,13 @@ package mcp
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
 
+	protocol "github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
 
 	"github.com/latchpost/latchpost/auth"
@@ -29,6 +32,23 @@ func Bearer(verify func(ctx context.Context, token string) (auth.Caller, error))
 
 // firstScopes are what a client without a token is told to ask for.
 var firstScopes = []string{ScopeConnect, ScopeUse}
+
+// turnAway answers a request whose caller is not known. Only a token that is not good is a 401:
+// clients throw theirs away then.
+func (e *edge) turnAway(w http.ResponseWriter, r *http.Request, err error) {
+	_, known := errors.AsType[*auth.Error](err)
+	switch {
+	case errors.Is(err, auth.ErrUnavailable):
+		w.Header().Set("Retry-After", "5")
+		refuse(w, http.StatusServiceUnavailable, &rejection{nil, codeBusy, "tokens cannot be checked right now; try again"})
+	case known:
+		e.challenge(w, r)
+	default:
+		id := rand.Text()[:12]
+		e.s.log.ErrorContext(r.Context(), "the caller cannot be identified", "id", id, "error", err)
+		refuse(w, http.StatusInternalServerError, &rejection{nil, protocol.INTERNAL_ERROR, "internal error " + id + "; Latchpost's log says more under this id"})
+	}
+}
 
 // challenge answers 401 as RFC 6750 section 3 and RFC 9728 section 5.1 say.
 func (e *edge) challenge(w http.ResponseWriter, r *http.Request) {

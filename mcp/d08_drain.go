@@ -23,7 +23,7 @@ type inFlight struct {
 
 // admit counts a request in.
 func (f *inFlight) admit(m *message) *rejection {
-	if !m.asks() || m.method == string(protocol.MethodSubscriptionsListen) { // which is answered at the end only
+	if !m.asks() {
 		return nil
 	}
 	f.mu.Lock()

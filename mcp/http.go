@@ -17,7 +17,7 @@ import (
 // HTTPOptions say who may come in over HTTP.
 type HTTPOptions struct {
 	// Identify says who sent a request; it is asked for every one. Bearer makes one from a
-	// token verifier. An error is a 401; auth.ErrUnavailable is a 503.
+	// token verifier. auth.ErrUnavailable is a 503, every other *auth.Error a 401, anything else a 500.
 	Identify func(*http.Request) (auth.Caller, error)
 	// Metadata is the address of our RFC 9728 document, which challenges name; "" leaves it out.
 	Metadata string
@@ -26,7 +26,8 @@ type HTTPOptions struct {
 	HostChecked bool
 	// IdleTTL ends sessions of the protocols before 2026-07-28 that were not used for so long; 0 = 30 minutes.
 	IdleTTL time.Duration
-	// Sessions that one caller may have at once; the least recently used makes room. 0 = 64.
+	// Sessions that one caller may have at once, and open streams; 0 = 64. The least recently used session makes
+	// room for a new one, a stream too many is refused.
 	Sessions int
 }
 
@@ -64,6 +65,13 @@ func (s *Server) HTTP(opts HTTPOptions) http.Handler {
 		if !modern && !starts && !e.sessions.admit(w, r, caller) {
 			return
 		}
+		if r.Method == http.MethodGet {
+			leave, ok := e.stay(w, caller)
+			if !ok {
+				return
+			}
+			defer leave()
+		}
 		inner.ServeHTTP(w, r)
 	})
 }
@@ -73,6 +81,7 @@ type edge struct {
 	s        *Server
 	opts     HTTPOptions
 	sessions *sessions
+	streams  quota
 }
 
 func (s *Server) edge(opts HTTPOptions) *edge {
@@ -85,7 +94,18 @@ func (s *Server) edge(opts HTTPOptions) *edge {
 	if opts.Sessions == 0 {
 		opts.Sessions = 64
 	}
-	return &edge{s: s, opts: opts, sessions: newSessions(s.now, opts.IdleTTL, opts.Sessions)}
+	return &edge{s: s, opts: opts, sessions: newSessions(s.now, opts.IdleTTL, opts.Sessions), streams: quota{max: opts.Sessions}}
+}
+
+// stay counts a stream that is open until somebody leaves. When it gives false, it has answered.
+func (e *edge) stay(w http.ResponseWriter, caller auth.Caller) (leave func(), ok bool) {
+	who := principalOf(caller)
+	if !e.streams.take(who) {
+		w.Header().Set("Retry-After", "5")
+		refuse(w, http.StatusTooManyRequests, &rejection{nil, codeBusy, "too many streams; close one"})
+		return nil, false
+	}
+	return func() { e.streams.give(who) }, true
 }
 
 // enter identifies the caller and puts them into the context, for this request alone.
@@ -93,19 +113,15 @@ func (e *edge) enter(next func(http.ResponseWriter, *http.Request, auth.Caller))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Accel-Buffering", "no") // or nginx holds back what is streamed
 		caller, err := e.opts.Identify(r)
-		if errors.Is(err, auth.ErrUnavailable) {
-			http.Error(w, "tokens cannot be checked right now; try again", http.StatusServiceUnavailable)
-			return
-		}
 		if err != nil {
-			e.challenge(w, r)
+			e.turnAway(w, r, err)
 			return
 		}
 		next(w, r.WithContext(WithCaller(r.Context(), caller)), caller)
 	})
 }
 
-// message reads and checks the body, and that the caller's token and quota allow what it asks.
+// message reads and checks the body, and that the caller's token allows what it asks.
 // When it gives false, it has answered.
 func (e *edge) message(w http.ResponseWriter, r *http.Request, caller auth.Caller) (*message, bool) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxMessage))

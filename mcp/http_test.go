@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -144,6 +145,24 @@ func TestNobodyComesInUnknown(t *testing.T) {
 	res := w.do("POST", "/mcp?access_token=T1", "", fmt.Sprintf(hello, "{}"))
 	if res.StatusCode != 401 {
 		t.Errorf("a token in the query: %d", res.StatusCode)
+	}
+	if len(broker.callers) > 0 {
+		t.Error("something ran")
+	}
+}
+
+// A client keeps its token when it is we who cannot check it.
+func TestIdentityThatFails(t *testing.T) {
+	broker := &fake{}
+	for status, failure := range map[int]error{503: auth.ErrUnavailable, 500: errors.New("CANARY"), 401: auth.ErrDenied} {
+		s := New(broker, Options{})
+		handler := s.HTTP(HTTPOptions{Identify: func(*http.Request) (auth.Caller, error) { return auth.Caller{}, failure }})
+		rec := httptest.NewRecorder()
+		handler.ServeHTTP(rec, httptest.NewRequest("POST", "http://127.0.0.1/mcp", strings.NewReader(fmt.Sprintf(hello, "{}"))))
+		if rec.Code != status || strings.Contains(rec.Body.String(), "CANARY") || (rec.Header().Get("WWW-Authenticate") != "") != (status == 401) {
+			t.Errorf("%v: %d %s", failure, rec.Code, rec.Body)
+		}
+		_ = s.Close(context.Background())
 	}
 	if len(broker.callers) > 0 {
 		t.Error("something ran")
@@ -369,6 +388,48 @@ func TestCancelledReachesItsOwnSessionOnly(t *testing.T) {
 	close(release)
 	if text := <-answers["T1"]; !strings.Contains(text, "T1") {
 		t.Errorf("T1 was answered %s", text)
+	}
+}
+
+// Streams that stay open are counted for their caller, and places come back.
+func TestStreamsAreBounded(t *testing.T) {
+	s := New(&fake{}, Options{})
+	w := serve(t, s)
+	w.Config.Handler = s.HTTP(HTTPOptions{Identify: Bearer(w.users.verify), Sessions: 1})
+	ctx, leave := context.WithCancel(t.Context())
+	ids := map[string]string{"T1": w.session("T1", "{}"), "T2": w.session("T2", "{}")}
+	listen := func(ctx context.Context, token string) *http.Response {
+		t.Helper()
+		req, err := http.NewRequestWithContext(ctx, "GET", w.URL+"/mcp", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		req.Header.Set("Mcp-Session-Id", ids[token])
+		res, err := w.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { res.Body.Close() })
+		return res
+	}
+	if res := listen(ctx, "T1"); res.StatusCode != 200 || res.Header.Get("X-Accel-Buffering") != "no" {
+		t.Fatalf("the first stream: %d", res.StatusCode)
+	}
+	if res := listen(t.Context(), "T1"); res.StatusCode != 429 {
+		t.Errorf("the second: %d", res.StatusCode)
+	}
+	if res := listen(t.Context(), "T2"); res.StatusCode != 200 {
+		t.Errorf("another caller's: %d", res.StatusCode)
+	}
+	leave()
+	for end := time.Now().Add(5 * time.Second); ; {
+		if res := listen(t.Context(), "T1"); res.StatusCode == 200 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the place does not come back")
+		}
 	}
 }
 

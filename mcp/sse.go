@@ -24,13 +24,12 @@ func (s *Server) SSE(opts HTTPOptions) (stream, post http.Handler) {
 		d01(),
 	)
 	s.atClose(func(context.Context) error { inner.CloseSessions(); return nil })
-	places := quota{max: e.opts.Sessions}
 	stream = e.enter(func(w http.ResponseWriter, r *http.Request, caller auth.Caller) {
-		if !places.take(principalOf(caller)) {
-			refuse(w, http.StatusTooManyRequests, &rejection{nil, codeBusy, "too many streams; close one"})
+		leave, ok := e.stay(w, caller)
+		if !ok {
 			return
 		}
-		defer places.give(principalOf(caller))
+		defer leave()
 		r, done := live.enter(r)
 		defer done()
 		inner.SSEHandler().ServeHTTP(w, r)
