@@ -76,7 +76,11 @@ func setApp(ctx context.Context, s *settings, h *house, provider string) error {
 	if err := h.vault.Desk(auth.Local).SetApp(ctx, provider, s.clientID, secret, s.defaults()[provider]); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "The OAuth app of %s is set. Register this redirect URI there: %s/callback/%s\n", provider, h.door.URL(), provider)
+	redirect, err := h.vault.Desk(auth.Local).RedirectURI(provider)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "The OAuth app of %s is set. Register this redirect URI there: %s\n", provider, redirect)
 	return nil
 }
 

@@ -105,6 +105,15 @@ func (d Desk) SetApp(ctx context.Context, provider, clientID string, secret Secr
 	return v.Apps.PutApp(ctx, app)
 }
 
+// RedirectURI is what has to be registered at a provider.
+func (d Desk) RedirectURI(provider string) (string, error) {
+	p, err := d.vault.provider(provider)
+	if err != nil {
+		return "", err
+	}
+	return d.vault.redirectURI(p), nil
+}
+
 // RemoveApp forgets an OAuth app. Connections made with it can no longer be renewed.
 func (d Desk) RemoveApp(ctx context.Context, provider string) error {
 	d.vault.lament(ctx, Event{Owner: d.owner, Client: "owner", Kind: "app.remove", Provider: provider, Decision: "allow"})

@@ -380,8 +380,9 @@ func (s Visit) Submit(ctx context.Context, id string, in Input) error {
 	return s.vault.redeem(ctx, r, in)
 }
 
-// SetApp enters the OAuth app that the request lacks.
-func (s Visit) SetApp(ctx context.Context, id, clientID string, secret Secret) error {
+// SetApp enters the OAuth app that the request lacks, with the answers to the
+// definition's questions, on which the app's addresses may depend.
+func (s Visit) SetApp(ctx context.Context, id, clientID string, secret Secret, vars map[string]string) error {
 	r, err := s.enter(ctx, id)
 	if err != nil {
 		return err
@@ -389,14 +390,14 @@ func (s Visit) SetApp(ctx context.Context, id, clientID string, secret Secret) e
 	if err := stillOpen(r); err != nil {
 		return err
 	}
-	if err := s.vault.Desk(r.Owner).SetApp(ctx, r.Provider, clientID, secret, r.Vars); err != nil {
+	if err := s.vault.Desk(r.Owner).SetApp(ctx, r.Provider, clientID, secret, vars); err != nil {
 		return err
 	}
 	if r.Reason == NoOAuthApp {
-		r.Reason, r.UpdatedAt = NotConnected, s.vault.now()
-		return s.vault.Requests.MoveRequest(ctx, r, r.State)
+		r.Reason = NotConnected
 	}
-	return nil
+	r.Vars, r.UpdatedAt = vars, s.vault.now()
+	return s.vault.Requests.MoveRequest(ctx, r, r.State)
 }
 
 const redeemTime = 60 * time.Second

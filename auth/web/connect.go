@@ -243,10 +243,12 @@ func (s *Site) enterApp(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	err = s.visit(r, cookie).SetApp(r.Context(), id, strings.TrimSpace(r.PostForm.Get("client_id")), auth.NewSecret(strings.TrimSpace(r.PostForm.Get("client_secret"))))
+	secret := auth.NewSecret(strings.TrimSpace(r.PostForm.Get("client_secret")))
+	answers := choiceOf(r.PostForm)
+	err = s.visit(r, cookie).SetApp(r.Context(), id, strings.TrimSpace(r.PostForm.Get("client_id")), secret, answers.Vars)
 	if errors.Is(err, auth.ErrInvalid) {
 		t := s.tell(r, err)
-		return s.showConnect(w, r, id, s.flowCookie(r, id), t.Status, auth.Choice{}, t.Message)
+		return s.showConnect(w, r, id, s.flowCookie(r, id), t.Status, answers, t.Message)
 	}
 	if err != nil {
 		return err

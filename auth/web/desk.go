@@ -180,7 +180,9 @@ func (s *Site) showApps(w http.ResponseWriter, r *http.Request, status int, chos
 		page.Choices = append(page.Choices, choice{p.ID, p.Name})
 		if p.ID == chosen {
 			page.Chosen = &chosenProvider{ID: p.ID, Name: p.Name, Register: p.Register, Docs: p.Docs, Secret: p.OAuth2.Client.Secret}
-			page.Chosen.Redirect = s.redirectURI(p.ID, p.OAuth2.Client.Loopback)
+			if page.Chosen.Redirect, err = desk.RedirectURI(p.ID); err != nil {
+				return err
+			}
 			for _, name := range slices.Sorted(maps.Keys(p.Vars)) {
 				v := p.Vars[name]
 				page.Chosen.Asks = append(page.Chosen.Asks, auth.Question{Name: name, Ask: v.Ask, Default: v.Default, Pattern: v.Pattern, Enum: v.Enum})
@@ -191,15 +193,6 @@ func (s *Site) showApps(w http.ResponseWriter, r *http.Request, status int, chos
 		page.Apps = append(page.Apps, ownedApp{a, s.providerName(a.Provider), a.Owner == *owner})
 	}
 	return s.show(w, r, status, "desk_apps", "OAuth apps", page)
-}
-
-// redirectURI is the address to register at a provider, as the vault makes it.
-func (s *Site) redirectURI(provider, loopback string) string {
-	base := s.vault.BaseURL()
-	if loopback == "localhost" {
-		base = strings.Replace(base, "http://127.0.0.1:", "http://localhost:", 1)
-	}
-	return base + "/callback/" + provider
 }
 
 func (s *Site) changeApps(w http.ResponseWriter, r *http.Request) error {
