@@ -32,7 +32,8 @@ const provider = new Provider(issuer, {
       enabled: true,
       getResourceServerInfo: (ctx, resource) => {
         if (!resource.startsWith('https://')) throw new errors.InvalidTarget();
-        return { scope: 'repo', audience: resource, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'RS256' } } };
+        const scope = 'repo latchpost:connect latchpost:use latchpost:release latchpost:revoke';
+        return { scope, audience: resource, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'RS256' } } };
       },
       useGrantedResource: () => true,
     },
