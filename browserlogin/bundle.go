@@ -3,15 +3,18 @@ package browserlogin
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/latchpost/latchpost/auth"
 )
 
-// Bundle is a captured session. What is in it stands behind a pointer, so that no
+// Bundle is a captured session. What is in it stands behind a func, so that no
 // verb of fmt and no log prints it; it leaves through Seal and the hand-out
 // methods, as auth.Secret.
-type Bundle struct{ in *contents }
+type Bundle struct{ in func() *contents }
+
+func hide(c *contents) Bundle { return Bundle{func() *contents { return c }} }
 
 // contents is the JSON that is sealed.
 type contents struct {
@@ -60,8 +63,10 @@ type Origin struct {
 	IndexedDB    json.RawMessage `json:"indexedDB,omitempty"`
 }
 
-func (Cookie) String() string   { return "[REDACTED]" }
-func (Cookie) GoString() string { return "[REDACTED]" }
+// Format keeps the value out of every verb.
+func (k Cookie) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "cookie %q of %q", k.Name, k.Domain)
+}
 
 // OpenBundle reads what Seal gave.
 func OpenBundle(s auth.Secret) (Bundle, error) {
@@ -69,19 +74,19 @@ func OpenBundle(s auth.Secret) (Bundle, error) {
 	if err := json.Unmarshal([]byte(s.Reveal()), &c); err != nil || c.Version != 1 {
 		return Bundle{}, errors.New("the stored browser session cannot be read: sign in again")
 	}
-	return Bundle{&c}, nil
+	return hide(&c), nil
 }
 
 // Seal gives the whole bundle as one secret.
 func (b Bundle) Seal() auth.Secret {
-	data, _ := json.Marshal(b.in) // plain strings and numbers: cannot fail
+	data, _ := json.Marshal(b.in()) // plain strings and numbers: cannot fail
 	return auth.NewSecret(string(data))
 }
 
 // Secrets lists the values that must not come back in a call's answer.
 func (b Bundle) Secrets() []auth.Secret {
 	var out []auth.Secret
-	for _, k := range b.in.State.Cookies {
+	for _, k := range b.in().State.Cookies {
 		if len(k.Value) >= 8 {
 			out = append(out, auth.NewSecret(k.Value))
 		}
@@ -91,7 +96,7 @@ func (b Bundle) Secrets() []auth.Secret {
 
 // DeviceBound tells that the site asked for a session bound to a key of the
 // device (DBSC): what was captured may stop working when the site checks.
-func (b Bundle) DeviceBound() bool { return b.in.Bound }
+func (b Bundle) DeviceBound() bool { return b.in().Bound }
 
 // Partial tells that some IndexedDB values could not be put back.
-func (b Bundle) Partial() bool { return b.in.Partial }
+func (b Bundle) Partial() bool { return b.in().Partial }

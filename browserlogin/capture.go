@@ -47,7 +47,7 @@ func capture(r *rules, c *Context, pages []*Page, before []Cookie, bound bool, w
 	}
 	now := time.Now()
 	in := &contents{Version: 1, ID: newID(), At: now, Checked: now, Width: w, Height: h, Domains: r.site.Domains, Bound: bound, Session: map[string]map[string]string{}}
-	got := &Captured{Bundle: Bundle{in}}
+	got := &Captured{Bundle: hide(in)}
 	hosts := map[string]bool{}
 	for _, k := range all.Cookies {
 		if !r.reaches(k.Domain) {
@@ -125,8 +125,8 @@ func watched(r *rules, now, before []Cookie) []string {
 // capture, or zero when assume is 0.
 func (b Bundle) ExpiresAt(assume time.Duration) time.Time {
 	var first time.Time
-	for _, k := range b.in.State.Cookies {
-		if !slices.Contains(b.in.Watched, k.Name) {
+	for _, k := range b.in().State.Cookies {
+		if !slices.Contains(b.in().Watched, k.Name) {
 			continue
 		}
 		if k.Expires <= 0 {
@@ -138,7 +138,7 @@ func (b Bundle) ExpiresAt(assume time.Duration) time.Time {
 		}
 	}
 	if first.IsZero() && assume > 0 {
-		return b.in.At.Add(assume)
+		return b.in().At.Add(assume)
 	}
 	return first
 }

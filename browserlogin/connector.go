@@ -91,7 +91,7 @@ func (c *Connector) Finish(_ context.Context, f *auth.Flow, in auth.Input) (*aut
 	site := f.Provider.Browser
 	expires := b.ExpiresAt(time.Duration(site.AssumeTTL) * time.Second)
 	return &auth.Outcome{
-		Credential: &auth.Credential{Session: in.Bundle}, ExpiresAt: expires, RefreshExpiresAt: expires, Account: b.in.Account, AccountID: b.in.Account,
+		Credential: &auth.Credential{Session: in.Bundle}, ExpiresAt: expires, RefreshExpiresAt: expires, Account: b.in().Account, AccountID: b.in().Account,
 	}, nil
 }
 
@@ -159,13 +159,13 @@ func (c *Connector) Carry(ctx context.Context, f *auth.Flow, cred *auth.Credenti
 	}
 	jar, leave := c.jars.enter(b)
 	defer leave()
-	if jar.newest().in.Rolls {
+	if jar.newest().in().Rolls {
 		jar.turn.Lock()
 		defer jar.turn.Unlock()
 	}
 	rolled := jar.newest()
-	changed := rolled.in.Seq != b.in.Seq
-	if age := time.Since(rolled.in.Checked); age > time.Duration(or(f.Provider.Browser.ProbeS, 900))*time.Second {
+	changed := rolled.in().Seq != b.in().Seq
+	if age := time.Since(rolled.in().Checked); age > time.Duration(or(f.Provider.Browser.ProbeS, 900))*time.Second {
 		if err := c.probe(ctx, f, jar); err != nil {
 			return nil, nil, err
 		}
@@ -191,6 +191,13 @@ func (c *Connector) Carry(ctx context.Context, f *auth.Flow, cred *auth.Credenti
 	return resp, &copy, nil
 }
 
+// Newer tells which of two states of a session is the later one.
+func (*Connector) Newer(a, b *auth.Credential) bool {
+	one, err := OpenBundle(a.Session)
+	two, err2 := OpenBundle(b.Session)
+	return err == nil && err2 == nil && one.in().ID == two.in().ID && one.in().Seq > two.in().Seq
+}
+
 // send makes one request and keeps what comes back in the jar.
 func (c *Connector) send(ctx context.Context, f *auth.Flow, jar *jar, r egress.Request) (*egress.Response, *Bundle, error) {
 	b := jar.newest()
@@ -207,8 +214,8 @@ func (c *Connector) send(ctx context.Context, f *auth.Flow, jar *jar, r egress.R
 	}
 	h.Del("Authorization")
 	h.Set("Cookie", b.CookieHeader(u, time.Now()).Reveal())
-	if b.in.UserAgent != "" {
-		h.Set("User-Agent", b.in.UserAgent) // a session that changes its browser looks stolen
+	if b.in().UserAgent != "" {
+		h.Set("User-Agent", b.in().UserAgent) // a session that changes its browser looks stolen
 	}
 	r.Header = h
 	resp, err := c.Out.Do(ctx, r)
@@ -285,16 +292,16 @@ func (c *Connector) probe(ctx context.Context, f *auth.Flow, jar *jar) error {
 func (j *jar) checked() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	in := *j.now.in
+	in := *j.now.in()
 	in.Checked = time.Now()
 	in.Seq++
-	j.now = Bundle{&in}
+	j.now = hide(&in)
 }
 
 // Revoke is not possible in general: sites have no common way to sign out.
 func (c *Connector) Revoke(_ context.Context, f *auth.Flow, cred *auth.Credential) (told bool, err error) {
 	if b, err := OpenBundle(cred.Session); err == nil {
-		c.Pool.hangUp(b.in.ID)
+		c.Pool.hangUp(b.in().ID)
 	}
 	return false, nil
 }
@@ -302,6 +309,7 @@ func (c *Connector) Revoke(_ context.Context, f *auth.Flow, cred *auth.Credentia
 var _ interface {
 	auth.Connector
 	auth.Carrier
+	auth.Sequenced
 	auth.Prober
 	auth.Revoker
 } = (*Connector)(nil)

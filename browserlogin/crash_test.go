@@ -312,4 +312,3 @@ func TestSecondViewer(t *testing.T) {
 	}
 	second.await("waiting")
 }
-

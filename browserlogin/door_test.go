@@ -193,12 +193,24 @@ func TestSocketAbuse(t *testing.T) {
 			}
 			return nil
 		},
-		"not json": func(ctx context.Context, c *websocket.Conn) error { return c.Write(ctx, websocket.MessageText, []byte(`{{`)) },
-		"unknown":  func(ctx context.Context, c *websocket.Conn) error { return c.Write(ctx, websocket.MessageText, []byte(`{"t":"Page.navigate","url":"file:///etc/passwd"}`)) },
-		"negative": func(ctx context.Context, c *websocket.Conn) error { return c.Write(ctx, websocket.MessageText, []byte(`{"t":"mouse","k":"down","x":-5,"y":1}`)) },
-		"binary":   func(ctx context.Context, c *websocket.Conn) error { return c.Write(ctx, websocket.MessageBinary, []byte{1, 2, 3}) },
-		"hello":    func(ctx context.Context, c *websocket.Conn) error { return c.Write(ctx, websocket.MessageText, []byte(`{"t":"hello","ticket":"","w":800,"h":600,"take":true}`)) },
-		"10 MiB":   func(ctx context.Context, c *websocket.Conn) error { return c.Write(ctx, websocket.MessageText, make([]byte, 10<<20)) },
+		"not json": func(ctx context.Context, c *websocket.Conn) error {
+			return c.Write(ctx, websocket.MessageText, []byte(`{{`))
+		},
+		"unknown": func(ctx context.Context, c *websocket.Conn) error {
+			return c.Write(ctx, websocket.MessageText, []byte(`{"t":"Page.navigate","url":"file:///etc/passwd"}`))
+		},
+		"negative": func(ctx context.Context, c *websocket.Conn) error {
+			return c.Write(ctx, websocket.MessageText, []byte(`{"t":"mouse","k":"down","x":-5,"y":1}`))
+		},
+		"binary": func(ctx context.Context, c *websocket.Conn) error {
+			return c.Write(ctx, websocket.MessageBinary, []byte{1, 2, 3})
+		},
+		"hello": func(ctx context.Context, c *websocket.Conn) error {
+			return c.Write(ctx, websocket.MessageText, []byte(`{"t":"hello","ticket":"","w":800,"h":600,"take":true}`))
+		},
+		"10 MiB": func(ctx context.Context, c *websocket.Conn) error {
+			return c.Write(ctx, websocket.MessageText, make([]byte, 10<<20))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			jar, ticket := b.enter(s)

@@ -160,7 +160,7 @@ func TestSignInByPopup(t *testing.T) {
 		t.Fatal(r.err)
 	}
 	// LV-020: cookies of the popup's site are left behind, and the person is told.
-	for _, k := range r.got.Bundle.in.State.Cookies {
+	for _, k := range r.got.Bundle.in().State.Cookies {
 		if k.Name == "tracker" || strings.Contains(k.Domain, "localhost") {
 			t.Errorf("kept the cookie %s of %s", k.Name, k.Domain)
 		}

@@ -19,7 +19,7 @@ func (b Bundle) StorageState() auth.Secret {
 	data, _ := json.Marshal(struct {
 		storageState
 		Session map[string]map[string]string `json:"sessionStorage,omitempty"`
-	}{b.in.State, b.in.Session})
+	}{b.in().State, b.in().Session})
 	return auth.NewSecret(string(data))
 }
 
@@ -28,7 +28,7 @@ func (b Bundle) StorageState() auth.Secret {
 func (b Bundle) CookiesTXT() auth.Secret {
 	var out strings.Builder
 	out.WriteString("# Netscape HTTP Cookie File\n")
-	for _, k := range b.in.State.Cookies {
+	for _, k := range b.in().State.Cookies {
 		if k.PartitionKey != "" || strings.ContainsAny(k.Name+k.Value+k.Path, "\t\r\n") {
 			continue
 		}
@@ -52,7 +52,7 @@ func flag(b bool) string {
 // empty when no cookie belongs there.
 func (b Bundle) CookieHeader(u *url.URL, now time.Time) auth.Secret {
 	var fit []Cookie
-	for _, k := range b.in.State.Cookies {
+	for _, k := range b.in().State.Cookies {
 		if k.sentTo(u, now) {
 			fit = append(fit, k)
 		}

@@ -292,6 +292,11 @@ func (p *person) seen(selector string) {
 func (p *person) at(selector string) (x, y float64) {
 	p.t.Helper()
 	p.seen(selector)
+	eventually(p.t, "a picture of the page as it is", func() bool {
+		inner, err := p.front().Evaluate("innerWidth + 'x' + innerHeight")
+		drawn, err2 := p.page.Evaluate("picture.dataset.w + 'x' + picture.dataset.h")
+		return err == nil && err2 == nil && inner == drawn
+	})
 	box, err := p.front().Locator(selector).First().BoundingBox()
 	if err != nil || box == nil {
 		p.t.Fatalf("%s is not on the page: %v", selector, err)

@@ -22,7 +22,7 @@ func (b Bundle) update(sent Bundle, u *url.URL, header http.Header, now time.Tim
 	if len(set) == 0 {
 		return b, false
 	}
-	in := *b.in
+	in := *b.in()
 	in.State.Cookies = slices.Clone(in.State.Cookies)
 	for _, c := range set {
 		k, dead, ok := accept(c, u, now)
@@ -51,7 +51,7 @@ func (b Bundle) update(sent Bundle, u *url.URL, header http.Header, now time.Tim
 			in.State.Cookies, changed = append(in.State.Cookies, k), true
 		}
 	}
-	return Bundle{&in}, changed
+	return hide(&in), changed
 }
 
 func (k Cookie) same(o Cookie) bool {
@@ -59,7 +59,7 @@ func (k Cookie) same(o Cookie) bool {
 }
 
 func (b Bundle) value(k Cookie) string {
-	for _, o := range b.in.State.Cookies {
+	for _, o := range b.in().State.Cookies {
 		if k.same(o) {
 			return o.Value
 		}
@@ -135,12 +135,12 @@ func (j *jars) enter(b Bundle) (*jar, func()) {
 	}
 	now := time.Now()
 	maps.DeleteFunc(j.all, func(_ string, one *jar) bool { return one.users == 0 && now.After(one.until) })
-	one := j.all[b.in.ID]
+	one := j.all[b.in().ID]
 	if one == nil {
 		one = &jar{now: b}
-		j.all[b.in.ID] = one
+		j.all[b.in().ID] = one
 	}
-	if b.in.Seq > one.now.in.Seq { // another process was quicker
+	if b.in().Seq > one.now.in().Seq { // another process was quicker
 		one.now = b
 	}
 	one.users++
@@ -166,7 +166,7 @@ func (j *jar) store(sent Bundle, u *url.URL, header http.Header, now time.Time) 
 	if !changed {
 		return nil
 	}
-	next.in.Seq++
+	next.in().Seq++
 	j.now = next
 	return &next
 }

@@ -31,7 +31,7 @@ const idleSession = 10 * time.Minute
 
 // through sends one request out of the session's own browser context.
 func (p *Pool) through(ctx context.Context, b Bundle, jar *jar, u *url.URL, r egress.Request) (*egress.Response, *Bundle, error) {
-	k := p.kept(b.in.ID)
+	k := p.kept(b.in().ID)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := p.wake(ctx, k, b); err != nil {
@@ -63,26 +63,34 @@ func (p *Pool) through(ctx context.Context, b Bundle, jar *jar, u *url.URL, r eg
 
 // adopt takes the browser's cookies over; nil when nothing changed.
 func (j *jar) adopt(c *Context) *Bundle {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	next, changed := j.now.adopt(c)
+	if !changed {
+		return nil
+	}
+	next.in().Seq++
+	j.now = next
+	return &next
+}
+
+// adopt is b with the cookies that the context has now.
+func (b Bundle) adopt(c *Context) (next Bundle, changed bool) {
 	raw, err := c.StorageState(false)
 	if err != nil {
-		return nil
+		return b, false
 	}
 	var state storageState
 	if json.Unmarshal(raw, &state) != nil {
-		return nil
+		return b, false
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	in := *j.now.in
+	in := *b.in()
 	cookies := slices.DeleteFunc(state.Cookies, func(k Cookie) bool { return !reaches(in.Domains, k.Domain) })
 	if slices.EqualFunc(cookies, in.State.Cookies, func(a, b Cookie) bool { return a.same(b) && a.Value == b.Value && a.Expires == b.Expires }) {
-		return nil
+		return b, false
 	}
 	in.State.Cookies = cookies
-	in.Seq++
-	j.now = Bundle{&in}
-	next := j.now
-	return &next
+	return hide(&in), true
 }
 
 func (p *Pool) kept(id string) *keepAlive {
@@ -111,7 +119,7 @@ func (p *Pool) wake(ctx context.Context, k *keepAlive, b Bundle) error {
 		}
 	}
 	// A browser of its own: sessions of two owners never share a process.
-	br, release, err := p.browser(ctx, "session "+b.in.ID)
+	br, release, err := p.browser(ctx, "session "+b.in().ID)
 	if err != nil {
 		return err
 	}
@@ -160,7 +168,7 @@ func (p *Pool) hangUp(id string) {
 
 // Probe restores a bundle into a fresh context and asks the site; ErrDead when it is signed out.
 func (p *Pool) Probe(ctx context.Context, site *providers.Browser, b Bundle) error {
-	br, release, err := p.browser(ctx, "session "+b.in.ID)
+	br, release, err := p.browser(ctx, "session "+b.in().ID)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,8 @@ let ticket = firstTicket;
 let phase = "starting";
 let over = false; // nothing more will come
 let attempts = 0;
-let drawn = false;
+let ready = false; // the server waits for the person
+let drawn = false; // there is a picture
 
 // --- what the person is told -------------------------------------------------
 
@@ -134,13 +135,14 @@ function receive(m) {
 
 function state(m) {
   if (["connected", "expired", "cancelled", "failed"].includes(m.phase)) return finish(m);
-  if (m.phase === "waiting" && !drawn) return; // the first picture lifts the veil
+  ready = m.phase === "waiting";
+  if (ready && !drawn) return; // the first picture lifts the veil
   if (m.phase === "starting" || m.phase === "crashed") drawn = false;
   show(m.phase, m.s);
 }
 
 function idle(seconds) {
-  if (seconds > 0) toast(`Still there? Without a sign from you this sign-in ends in ${seconds} seconds.`, seconds * 1000);
+  if (seconds > 0) toast(`Still there? Without a sign from you this sign-in ends in ${seconds === 1 ? "a second" : `${seconds} seconds`}.`, seconds * 1000);
   else $("toast").hidden = true;
 }
 
@@ -198,8 +200,8 @@ async function picture(data) {
   } finally {
     send({ t: "ack", n });
   }
-  if (!drawn) { drawn = true; if (phase === "starting" || phase === "lost") show("waiting"); }
-  else if (phase === "lost") show("waiting");
+  drawn = true;
+  if (ready && (phase === "starting" || phase === "lost")) show("waiting");
 }
 
 const clamp = (v, low, high) => Math.min(high, Math.max(low, v));

@@ -155,7 +155,11 @@ func (s *session) take(ctx context.Context, b Browser, c *Context, w *watch, bef
 		return nil, err
 	}
 	got.Account = identify(ctx, s.rules, second, last)
-	got.Bundle.in.Account = got.Account
+	// A site that renews its cookies on every use did so in the second context.
+	if fresh, changed := got.Bundle.adopt(second); changed {
+		got.Bundle = fresh
+	}
+	got.Bundle.in().Account = got.Account
 	s.mu.Lock()
 	s.result = &summary{got.Account, got.Kept, got.Cookies, got.Dropped, bound}
 	s.mu.Unlock()

@@ -21,8 +21,8 @@ const probeTimeout = 15 * time.Second
 
 // restore puts a bundle into a new context of b.
 func (b Bundle) restore(br Browser, o ContextOptions) (*Context, error) {
-	o.Width, o.Height = or(b.in.Width, 1280), or(b.in.Height, 720)
-	o.UserAgent = b.in.UserAgent
+	o.Width, o.Height = or(b.in().Width, 1280), or(b.in().Height, 720)
+	o.UserAgent = b.in().UserAgent
 	c, err := br.NewContext(o)
 	if err != nil {
 		return nil, err
@@ -35,13 +35,13 @@ func (b Bundle) restore(br Browser, o ContextOptions) (*Context, error) {
 }
 
 func (c *Context) fill(b Bundle) error {
-	state, err := json.Marshal(b.in.State)
+	state, err := json.Marshal(b.in().State)
 	if err != nil {
 		return err
 	}
 	if err := c.SetStorageState(state); err != nil {
 		// A value of IndexedDB that cannot be put back fails the whole: go without.
-		lean := b.in.State
+		lean := b.in().State
 		lean.Origins = slices.Clone(lean.Origins)
 		for i := range lean.Origins {
 			lean.Origins[i].IndexedDB = nil
@@ -52,12 +52,12 @@ func (c *Context) fill(b Bundle) error {
 		if err := c.SetStorageState(state); err != nil {
 			return err
 		}
-		b.in.Partial = true
+		b.in().Partial = true
 	}
-	if len(b.in.Session) == 0 {
+	if len(b.in().Session) == 0 {
 		return nil
 	}
-	values, err := json.Marshal(b.in.Session)
+	values, err := json.Marshal(b.in().Session)
 	if err != nil {
 		return err
 	}

@@ -3,10 +3,11 @@ package browserlogin
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/providers"
 )
 
@@ -33,9 +34,11 @@ var (
 )
 
 // Reason is a word of a closed set for what Done got: cancelled, timeout,
-// browser_exited, unavailable.
+// browser_exited, unavailable; "" for nil.
 func Reason(err error) string {
 	switch {
+	case err == nil:
+		return ""
 	case errors.Is(err, ErrCancelled):
 		return "cancelled"
 	case errors.Is(err, ErrTimeout):
@@ -118,7 +121,7 @@ func (s *session) run() {
 	if err != nil && s.ctx.Err() != nil {
 		err = context.Cause(s.ctx)
 	}
-	if err != nil && Reason(err) != "cancelled" {
+	if Reason(err) == "unavailable" && !errors.Is(err, errServerStops) {
 		s.pool.logf("a browser sign-in ended", "site", s.login.Name, "why", err)
 	}
 	if e := s.login.Done(context.WithoutCancel(s.ctx), got, err); err == nil {
@@ -182,7 +185,7 @@ func (s *session) attempt() (*Captured, error) {
 		}
 	})
 	c.OnFailed(s.navigationFailed)
-	if err := c.InitScript(passkeyScript); err != nil {
+	if err := c.InitScript(limitsScript); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -204,11 +207,14 @@ func (s *session) attempt() (*Captured, error) {
 	if first.fail != nil {
 		return nil, first.fail
 	}
-	s.work.Go(func() { s.visit(first, s.login.Site.LoginURL) })
-	s.tell(waiting, "")
-
 	attemptCtx, stop := context.WithCancel(s.ctx)
 	defer stop()
+	s.work.Go(func() {
+		s.visit(first, s.login.Site.LoginURL)
+		if attemptCtx.Err() == nil {
+			s.tell(waiting, "")
+		}
+	})
 	s.work.Go(func() { s.feed(attemptCtx) })
 	return s.observe(attemptCtx, b, c, watch)
 }
@@ -312,14 +318,23 @@ func expire(ctx context.Context, total, idle time.Duration, active <-chan struct
 
 // sentence is what a person may read of an error.
 func sentence(err error) string {
-	for _, known := range []error{ErrNoSandbox, ErrBrowserExited, ErrBusy, errServerStops, ErrClosed} {
-		if errors.Is(err, known) {
-			return fmt.Sprint(known)
-		}
-	}
-	var own interface{ Public() string }
-	if errors.As(err, &own) {
-		return own.Public()
+	var own *auth.Error
+	switch {
+	case errors.As(err, &own):
+		return upper(own.Message)
+	case errors.Is(err, ErrBrowserExited):
+		return "The browser stopped and was not started again. Ask your agent for a new link."
+	case errors.Is(err, errServerStops), errors.Is(err, ErrClosed):
+		return "The server is stopping. Ask your agent for a new link in a moment."
+	case errors.Is(err, ErrNoSandbox):
+		return "Browser sign-in is off on this server, because its browser cannot be locked in there. Whoever runs it can run latchpost browser check."
 	}
 	return "The browser could not be used. Ask the agent for a new link, or ask whoever runs this server to run latchpost browser check."
+}
+
+func upper(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:] + strings.TrimPrefix(".", s[len(s)-1:])
 }

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-//go:embed passkey.js
-var passkeyScript string
+//go:embed limits.js
+var limitsScript string
 
 // tab is one page of a login: the first, or a popup.
 type tab struct {
@@ -40,7 +40,7 @@ func (t *tab) open(emit func(frame)) {
 	}
 	t.cast = newCast(t.cdp, emit)
 	t.agent.join(t.cdp)
-	// A passkey request that gets past passkey.js would open an invisible native sheet
+	// A passkey request that gets past limits.js would open an invisible native sheet
 	// that swallows every later click. This keeps the sheet away.
 	_, _ = t.cdp.Send("WebAuthn.enable", map[string]any{"enableUI": false})
 	_, _ = t.cdp.Send("WebAuthn.addVirtualAuthenticator", map[string]any{"options": map[string]any{

@@ -1,0 +1,240 @@
+package browserlogin
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/auth/authtest"
+	"github.com/latchpost/latchpost/auth/egress"
+)
+
+var claude = auth.Caller{Owner: auth.Local, Client: "Claude"}
+
+// whole is a bench whose logins come from a real vault on a real store.
+type whole struct {
+	*bench
+	vault     *authtest.Vault
+	connector *Connector
+	log       *safeBuffer
+}
+
+func newWhole(t *testing.T, site authtest.SiteOptions, change func(*Options)) *whole {
+	w := &whole{log: &safeBuffer{}}
+	w.bench = newBench(t, func(o *Options) {
+		o.Log = slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		if change != nil {
+			change(o)
+		}
+	}, site)
+	w.vault = authtest.NewVault(t, authtest.Options{})
+	w.vault.Vault.Log = w.pool.opt.Log
+	w.vault.Vault.Release = map[string]bool{"practice": true}
+	w.connector = &Connector{Pool: w.pool, Out: egress.New(egress.Options{Loopback: true}), Vault: w.vault.Vault, Loopback: true}
+	w.vault.Vault.Connectors = append(w.vault.Vault.Connectors, w.connector)
+	return w
+}
+
+// ask is the agent's request, confirmed by the person; it gives the request's id and the live login.
+func (w *whole) ask() (id string, s *session) {
+	w.t.Helper()
+	_, err := w.vault.Request(context.Background(), claude, auth.Wish{Provider: "practice", Method: auth.MethodBrowser})
+	var required *auth.AuthRequired
+	if !errors.As(err, &required) {
+		w.t.Fatalf("%v", err)
+	}
+	flow := sha256.Sum256([]byte("the person's flow cookie"))
+	port := w.site.URL[strings.LastIndexByte(w.site.URL, ':')+1:]
+	step, err := w.vault.Visit(auth.Visitor{Browser: flow[:]}).Confirm(context.Background(), required.RequestID,
+		auth.Choice{Access: auth.Write, Method: auth.MethodBrowser, Vars: map[string]string{"site_port": port, "port": "1", "api_port": "1"}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return required.RequestID, w.pool.login(strings.TrimPrefix(step.Page, "/live/"))
+}
+
+func (w *whole) status(id string) *auth.Status {
+	w.t.Helper()
+	st, err := w.vault.Wait(context.Background(), claude, id, 0, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return st
+}
+
+func (w *whole) call(path string) (*auth.Response, error) {
+	return w.vault.Call(context.Background(), claude, auth.Call{Provider: "practice", Method: "GET", URL: w.site.URL + path})
+}
+
+// The agent asks, the person signs in, the agent calls: through the vault, with
+// the cookies that Latchpost kept. LV-027: meanwhile the agent hears one word.
+func TestConnector(t *testing.T) {
+	w := newWhole(t, authtest.SiteOptions{}, nil)
+	id, s := w.ask()
+	p := w.open(s)
+	p.await("waiting")
+	heard, _ := json.Marshal(w.status(id))
+	for _, inside := range []string{s.id, "/live/", "/login", "Sign in", passwordOf("alice")} {
+		if strings.Contains(string(heard), inside) {
+			t.Errorf("during the login the agent hears %s", heard)
+		}
+	}
+	p.signIn("bob") // alice's password stands in the practice site's instructions
+	p.await("connected")
+	if st := w.status(id); st.Status != auth.StatusConnected {
+		t.Fatalf("%+v", st)
+	}
+	resp, err := w.call("/api/session")
+	if err != nil || resp.Status != 200 || !strings.Contains(string(resp.Body), "bob") {
+		t.Fatalf("%+v, %v", resp, err)
+	}
+	for form, want := range map[string]string{"": `"cookies":[{`, "storage_state": `"localStorage"`, "cookies_txt": "#HttpOnly_127.0.0.1\tFALSE\t/\tFALSE\t", "cookie_header": "session="} {
+		h, err := w.vault.Get(context.Background(), claude, auth.Need{Provider: "practice", Form: form, URL: w.site.URL + "/account"})
+		if err != nil || h.Released == nil || !strings.Contains(h.Released.Value.Reveal(), want) {
+			t.Errorf("form %q: %v", form, err)
+			continue
+		}
+		if printed := fmt.Sprintf("%+v %#v", h, h.Released); strings.Contains(printed, "session=") || strings.Contains(printed, `"cookies"`) {
+			t.Errorf("form %q prints itself", form)
+		}
+	}
+	if _, err := w.vault.Get(context.Background(), claude, auth.Need{Provider: "practice", Form: "cookie_header", URL: "https://evil.example/"}); !errors.Is(err, auth.ErrDenied) {
+		t.Errorf("a Cookie header for another host: %v", err)
+	}
+	w.canary(p)
+}
+
+// canary looks for what the person typed and what the site gave, in every form and place. LV-026, SH-001, SH-008.
+func (w *whole) canary(p *person) {
+	w.t.Helper()
+	page, _ := p.page.Content()
+	places := map[string][]byte{"log": w.log.Bytes(), "the person's page": []byte(page)}
+	for _, dir := range []string{w.vault.Dir, w.pool.opt.TempDir} {
+		_ = filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
+			if err == nil && info.Mode().IsRegular() && !strings.Contains(path, "/package/") {
+				places[path], _ = os.ReadFile(path)
+			}
+			return nil
+		})
+	}
+	for _, c := range descendants() {
+		places[fmt.Sprint("command line of ", c.pid)] = []byte(c.command)
+	}
+	if len(places) < 5 {
+		w.t.Errorf("only %d places were looked at", len(places))
+	}
+	for _, secret := range w.site.Secrets() {
+		if len(secret) < 6 || secret == passwordOf("alice") {
+			continue
+		}
+		forms := []string{secret, url.QueryEscape(secret), hex.EncodeToString([]byte(secret)), secret[:min(len(secret), 16)]}
+		for pad := range 3 {
+			encoded := base64.StdEncoding.EncodeToString(append(make([]byte, pad), secret...))
+			forms = append(forms, strings.Trim(encoded[4:len(encoded)-4], "="))
+		}
+		for place, data := range places {
+			for _, form := range forms {
+				if form == authtest.SecondFactor || strings.HasSuffix(form, "_") || len(form) < 7 {
+					continue // too short to mean anything in a binary
+				}
+				if bytes.Contains(data, []byte(form)) {
+					w.t.Errorf("%s holds %q", place, form)
+				}
+			}
+		}
+	}
+}
+
+// The person presses cancel, and the request is declined. Nothing happens for two minutes, and it fails as timeout (LV-005).
+func TestConnectorTellsTheEnd(t *testing.T) {
+	for name, end := range map[string]func(*session, *person){
+		"declined": func(_ *session, p *person) {
+			p.must(p.page.Locator("#cancel").Click())
+			p.must(p.page.Locator("#askYes").Click())
+			p.await("cancelled")
+		},
+		"failed timeout":        func(s *session, p *person) { s.cancel(ErrTimeout); p.await("expired") },
+		"failed browser_exited": func(s *session, p *person) { s.cancel(ErrBrowserExited); p.await("failed") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWhole(t, authtest.SiteOptions{}, nil)
+			id, s := w.ask()
+			p := w.open(s)
+			p.await("waiting")
+			end(s, p)
+			st := w.status(id)
+			if got := strings.TrimSpace(string(st.Status) + " " + st.Cause); got != name {
+				t.Errorf("the agent hears %q", got)
+			}
+		})
+	}
+}
+
+// RF-016: a site that gives a new cookie with every answer, and takes only the
+// newest. Calls one after the other and many at once all pass, and the stored session stays the newest.
+func TestRollingCookies(t *testing.T) {
+	w := newWhole(t, authtest.SiteOptions{Rolling: true}, nil)
+	_, s := w.ask()
+	p := w.open(s)
+	p.signIn("alice")
+	p.await("connected")
+	ok := func() {
+		t.Helper()
+		if resp, err := w.call("/api/session"); err != nil || resp.Status != 200 {
+			t.Errorf("%+v, %v", resp, err)
+		}
+	}
+	ok()
+	ok()
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(ok)
+	}
+	all.Wait()
+	w.connector.jars.all = nil // as after a restart: only what is stored counts
+	ok()
+}
+
+// A session that the site ended is not called alive: the agent is told to ask the user.
+func TestDeadSession(t *testing.T) {
+	w := newWhole(t, authtest.SiteOptions{}, nil)
+	_, s := w.ask()
+	p := w.open(s)
+	p.signIn("alice")
+	p.await("connected")
+	w.site.SignOut("alice")
+	_, err := w.call("/account") // the site leads to its login page
+	var required *auth.AuthRequired
+	if !errors.As(err, &required) || required.Reason != auth.ReasonReauth {
+		t.Errorf("%v", err)
+	}
+}
+
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+func (s *safeBuffer) Bytes() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bytes.Clone(s.b.Bytes())
+}
