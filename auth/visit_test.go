@@ -1,0 +1,341 @@
+package auth_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/auth/authtest"
+)
+
+func wantErr(t *testing.T, what string, err error, want *auth.Error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("%s: %v, want %s", what, err, want.Code)
+	}
+}
+
+// CB-001, B1: a callback without a state that we gave is refused, also when it brings an error, and
+// nothing is sent or changed.
+func TestCallbackWithoutState(t *testing.T) {
+	v, _ := newClockedVault(t, authtest.Options{})
+	link := ask(t, v, agent, auth.Wish{Provider: "practice"})
+	good := signIn(t, v, link.RequestID, alices, "alice", auth.Choice{})
+	for name, q := range map[string]url.Values{
+		"none":    {"code": {"x"}},
+		"empty":   {"code": {"x"}, "state": {""}},
+		"twice":   {"code": good["code"], "state": {good.Get("state"), good.Get("state")}},
+		"unknown": {"code": good["code"], "state": {"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}},
+		"prefix":  {"code": good["code"], "state": {good.Get("state")[:20]}},
+		"longer":  {"code": good["code"], "state": {good.Get("state") + "A"}},
+		"huge":    {"code": good["code"], "state": {string(make([]byte, 8<<10))}},
+		"error":   {"error": {"access_denied"}},
+		"nothing": {},
+	} {
+		id, err := v.Visit(alices).Callback(t.Context(), "practice", q)
+		wantErr(t, name, err, auth.ErrInvalid)
+		if id != "" {
+			t.Errorf("%s: names request %s", name, id)
+		}
+	}
+	if asked(v) != 0 {
+		t.Error("a code was sent")
+	}
+	if s := status(t, v, agent, link.RequestID); s.Status != auth.StatusPending {
+		t.Errorf("status %+v", s)
+	}
+	if _, err := v.Visit(alices).Callback(t.Context(), "practice", good); err != nil {
+		t.Errorf("the true callback: %v", err)
+	}
+}
+
+// CB-002, CB-003, B1, B3: unknown, used and expired states get one and the same answer; a replay changes
+// nothing and is on record.
+func TestCallbackTellsNothing(t *testing.T) {
+	v, c := newClockedVault(t, authtest.Options{})
+	link := ask(t, v, agent, auth.Wish{Provider: "practice"})
+	used := signIn(t, v, link.RequestID, alices, "alice", auth.Choice{})
+	if _, err := v.Visit(alices).Callback(t.Context(), "practice", used); err != nil {
+		t.Fatal(err)
+	}
+	row := only(t, v)
+	late := ask(t, v, agent, auth.Wish{Provider: "practice", Scopes: []string{"repo"}})
+	expired := signIn(t, v, late.RequestID, alices, "alice", auth.Choice{})
+	c.forward(11 * time.Minute)
+	sent := asked(v)
+	unknown := url.Values{"code": {"x"}, "state": {"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}}
+	answers := map[string]bool{}
+	for _, q := range []url.Values{used, expired, unknown} {
+		id, err := v.Visit(alices).Callback(t.Context(), "practice", q)
+		wantErr(t, "callback", err, auth.ErrInvalid)
+		answers[fmt.Sprint(id, err)] = true
+	}
+	if len(answers) != 1 {
+		t.Errorf("answers differ: %v", answers)
+	}
+	if asked(v) != sent || only(t, v).Version != row.Version {
+		t.Error("a replay had an effect")
+	}
+	wantEvent(t, v, agent.Owner, "request.replay")
+}
+
+// CB-004, B2: of fifty callbacks at once one redeems the code.
+func TestCallbackRace(t *testing.T) {
+	v, _ := newClockedVault(t, authtest.Options{})
+	link := ask(t, v, agent, auth.Wish{Provider: "practice"})
+	q := signIn(t, v, link.RequestID, alices, "alice", auth.Choice{})
+	var wg sync.WaitGroup
+	var won, refused atomic.Int32
+	for range 50 {
+		wg.Go(func() {
+			switch _, err := v.Visit(alices).Callback(t.Context(), "practice", q); {
+			case err == nil:
+				won.Add(1)
+			case errors.Is(err, auth.ErrInvalid):
+				refused.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() != 1 || refused.Load() != 49 || asked(v) != 1 {
+		t.Errorf("%d won, %d refused, %d token requests", won.Load(), refused.Load(), asked(v))
+	}
+	get(t, v)
+}
+
+// A8: a state that came back to another provider's address is refused there, and still good at its own.
+func TestCallbackAtOtherProvider(t *testing.T) {
+	v, _ := newClockedVault(t, authtest.Options{})
+	link := ask(t, v, agent, auth.Wish{Provider: "practice"})
+	q := signIn(t, v, link.RequestID, alices, "alice", auth.Choice{})
+	_, err := v.Visit(alices).Callback(t.Context(), "github", q)
+	wantErr(t, "at github", err, auth.ErrInvalid)
+	if _, err := v.Visit(alices).Callback(t.Context(), "practice", q); err != nil {
+		t.Error(err)
+	}
+}
+
+// ID-015, ID-007: the browser that confirmed owns the flow. A second one gets nowhere with the link or with
+// the state, the first goes on, and the agent is told. That holds for a browser that owns another flow too.
+func TestSecondBrowser(t *testing.T) {
+	v, _ := newClockedVault(t, authtest.Options{})
+	link := ask(t, v, agent, auth.Wish{Provider: "practice"})
+	other := auth.Visitor{Browser: browserKey("cookie of another flow")}
+	second := ask(t, v, agent, auth.Wish{Provider: "practice", Scopes: []string{"repo"}})
+	theirs := signIn(t, v, second.RequestID, other, "bob", auth.Choice{})
+	q := signIn(t, v, link.RequestID, alices, "alice", auth.Choice{})
+
+	for name, who := range map[string]auth.Visitor{"other flow": other, "no cookie": {}, "third": {Browser: browserKey("third")}} {
+		visit := v.Visit(who)
+		_, err := visit.Open(t.Context(), link.RequestID)
+		wantErr(t, name+" opens", err, auth.ErrNotYours)
+		_, err = visit.Confirm(t.Context(), link.RequestID, auth.Choice{})
+		wantErr(t, name+" confirms", err, auth.ErrNotYours)
+		wantErr(t, name+" declines", visit.Decline(t.Context(), link.RequestID), auth.ErrNotYours)
+		wantErr(t, name+" posts", visit.Submit(t.Context(), link.RequestID, auth.Input{}), auth.ErrNotYours)
+		wantErr(t, name+" sets the app", visit.SetApp(t.Context(), link.RequestID, "x", auth.Secret{}), auth.ErrNotYours)
+		_, err = visit.Callback(t.Context(), "practice", q)
+		wantErr(t, name+" comes back", err, auth.ErrNotYours)
+	}
+	_, err := v.Visit(alices).Callback(t.Context(), "practice", theirs)
+	wantErr(t, "alice with bob's state", err, auth.ErrNotYours)
+	if asked(v) != 0 {
+		t.Error("a code was sent")
+	}
+	if s := status(t, v, agent, link.RequestID); s.Status != auth.StatusPending || s.Cause != "opened_elsewhere" {
+		t.Errorf("status %+v", s)
+	}
+	wantEvent(t, v, agent.Owner, "second_browser")
+	if _, err := v.Visit(alices).Callback(t.Context(), "practice", q); err != nil {
+		t.Errorf("the first browser: %v", err)
+	}
+}
+
+// ID-020: a page that was left open past the link's time starts nothing.
+func TestStaleConfirm(t *testing.T) {
+	v, c := newClockedVault(t, authtest.Options{})
+	link := ask(t, v, agent, auth.Wish{Provider: "practice"})
+	if _, err := v.Visit(alices).Open(t.Context(), link.RequestID); err != nil {
+		t.Fatal(err)
+	}
+	c.forward(11 * time.Minute)
+	_, err := v.Visit(alices).Confirm(t.Context(), link.RequestID, auth.Choice{})
+	wantErr(t, "Confirm", err, auth.ErrExpired)
+	wantErr(t, "Decline", v.Visit(alices).Decline(t.Context(), link.RequestID), auth.ErrExpired)
+	if s := status(t, v, agent, link.RequestID); s.Status != auth.StatusExpired {
+		t.Errorf("status %+v", s)
+	}
+	keepOnce(t, v)
+	_, err = v.Visit(alices).Confirm(t.Context(), link.RequestID, auth.Choice{})
+	wantErr(t, "Confirm after the sweep", err, auth.ErrExpired)
+}
+
+var (
+	annOwner = auth.Owner{User: "ann"}
+	benOwner = auth.Owner{User: "ben"}
+	ann      = auth.Caller{Owner: annOwner, Client: "agent", Verified: true}
+	ben      = auth.Caller{Owner: benOwner, Client: "agent", Verified: true}
+	annHere  = auth.Visitor{Browser: browserKey("ann's browser"), Owner: &annOwner}
+	benHere  = auth.Visitor{Browser: browserKey("ben's browser"), Owner: &benOwner}
+)
+
+// manyUsers is a vault whose visitors are signed in, with an app of the operator's.
+func manyUsers(t *testing.T) (*authtest.Vault, *clock) {
+	t.Helper()
+	v, c := newClockedVault(t, authtest.Options{})
+	v.Identified = true
+	if err := v.Desk(auth.Owner{}).SetApp(t.Context(), "practice", "public", auth.Secret{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	return v, c
+}
+
+// ID-001, ID-002, ID-010: where people are signed in, a request is its owner's alone: not the page, not the
+// form, and not the callback of a provider's address that was passed on. Both names are on record.
+func TestForeignVisitor(t *testing.T) {
+	v, _ := manyUsers(t)
+	link := ask(t, v, ann, auth.Wish{Provider: "practice"})
+	for name, who := range map[string]auth.Visitor{"ben": benHere, "nobody": {Browser: benHere.Browser}} {
+		visit := v.Visit(who)
+		_, err := visit.Open(t.Context(), link.RequestID)
+		wantErr(t, name+" opens", err, auth.ErrNotYours)
+		_, err = visit.Confirm(t.Context(), link.RequestID, auth.Choice{})
+		wantErr(t, name+" confirms", err, auth.ErrNotYours)
+		wantErr(t, name+" posts", visit.Submit(t.Context(), link.RequestID, auth.Input{}), auth.ErrNotYours)
+		wantErr(t, name+" declines", visit.Decline(t.Context(), link.RequestID), auth.ErrNotYours)
+	}
+	// ann passes the provider's own address on; ben signs in there and comes back to us.
+	q := signIn(t, v, link.RequestID, annHere, "bob", auth.Choice{})
+	_, err := v.Visit(benHere).Callback(t.Context(), "practice", q)
+	wantErr(t, "ben comes back", err, auth.ErrNotYours)
+	_, err = v.Visit(auth.Visitor{Browser: annHere.Browser, Owner: &benOwner}).Callback(t.Context(), "practice", q)
+	wantErr(t, "ben comes back with ann's cookie", err, auth.ErrNotYours)
+	if asked(v) != 0 {
+		t.Error("the code was sent")
+	}
+	if infos, err := v.List(t.Context(), ann, ""); err != nil || len(infos) != 0 {
+		t.Errorf("connected: %+v, %v", infos, err)
+	}
+	wantEvent(t, v, annOwner, "identity_mismatch")
+	events, _ := v.Desk(annOwner).Events(t.Context(), auth.EventFilter{Kind: "identity_mismatch"})
+	if len(events) > 0 && (events[0].Owner != annOwner || events[0].Detail["visitor"] != "ben") {
+		t.Errorf("on record: %+v", events[0])
+	}
+}
+
+// ID-008: what is another owner's reads as what is not there, whatever is tried.
+func TestForeignHandles(t *testing.T) {
+	v, _ := manyUsers(t)
+	link := ask(t, v, ann, auth.Wish{Provider: "practice"})
+	if err := finish(t, v, link, annHere, "alice"); err != nil {
+		t.Fatal(err)
+	}
+	open := ask(t, v, ann, auth.Wish{Provider: "practice", Scopes: []string{"repo"}})
+	for name, try := range map[string]func(c auth.Caller, id, account string) error{
+		"wait": func(c auth.Caller, id, _ string) error { return second(v.Wait(t.Context(), c, id, 0, nil)) },
+		"cancel": func(c auth.Caller, id, _ string) error {
+			return second(v.Revoke(t.Context(), c, auth.Unwanted{RequestID: id}))
+		},
+		"revoke": func(c auth.Caller, _, account string) error {
+			return second(v.Revoke(t.Context(), c, auth.Unwanted{Provider: "practice", Account: account}))
+		},
+	} {
+		foreign, absent := try(ben, open.RequestID, "x@example.com"), try(ben, "ABSENT", "x@example.com")
+		wantErr(t, name, foreign, auth.ErrNotFound)
+		if fmt.Sprint(foreign) != fmt.Sprint(absent) {
+			t.Errorf("%s tells foreign from absent: %v, %v", name, foreign, absent)
+		}
+	}
+	account := "alice@example.com"
+	_, err := v.Get(t.Context(), ben, auth.Need{Provider: "practice", Account: account})
+	wantLink(t, err, auth.NotConnected)
+	_, err = v.Call(t.Context(), ben, auth.Call{Provider: "practice", Account: account, Path: "/me"})
+	wantLink(t, err, auth.NotConnected)
+	_, err = v.Revoke(t.Context(), ben, auth.Unwanted{Provider: "practice", Account: account})
+	wantErr(t, "revoke", err, auth.ErrNotFound)
+	if infos, err := v.List(t.Context(), ben, ""); err != nil || len(infos) != 0 {
+		t.Errorf("List: %+v, %v", infos, err)
+	}
+	if len(v.API.Requests("")) != 0 {
+		t.Error("a call was sent")
+	}
+	wantEvent(t, v, benOwner, "foreign_request")
+	if infos, err := v.List(t.Context(), ann, ""); err != nil || len(infos) != 1 || infos[0].State != auth.Active {
+		t.Errorf("ann has %+v, %v", infos, err)
+	}
+}
+
+// ID-021: what the owner allowed one client, another client of the same owner does not have.
+func TestConsentIsPerClient(t *testing.T) {
+	v, _ := connected(t, authtest.Options{})
+	get(t, v)
+	other := auth.Caller{Owner: auth.Local, Client: "another-agent"}
+	var wait *auth.ApprovalRequired
+	for name, try := range map[string]func() error{
+		"get":     func() error { return second(v.Get(t.Context(), other, practiceNeed)) },
+		"call":    func() error { return second(v.Call(t.Context(), other, auth.Call{Provider: "practice", Path: "/me"})) },
+		"request": func() error { return second(v.Request(t.Context(), other, auth.Wish{Provider: "practice"})) },
+	} {
+		if err := try(); !errors.As(err, &wait) {
+			t.Errorf("%s: %v, want approval_required", name, err)
+		}
+	}
+	if len(v.API.Requests("")) != 0 {
+		t.Error("a call was sent")
+	}
+}
+
+// ID-012: a server of many users does not offer the device code flow, unless the operator wants it.
+func TestDeviceFlowRefused(t *testing.T) {
+	v, _ := manyUsers(t)
+	wish := auth.Wish{Provider: "practice", Method: auth.MethodDeviceCode}
+	_, err := v.Request(t.Context(), ann, wish)
+	wantErr(t, "Request", err, auth.ErrDenied)
+	link := ask(t, v, ann, auth.Wish{Provider: "practice"})
+	_, err = v.Visit(annHere).Confirm(t.Context(), link.RequestID, auth.Choice{Method: auth.MethodDeviceCode})
+	wantErr(t, "chosen on the page", err, auth.ErrInvalid)
+	if n := len(v.Server.Requests("/device_authorization")); n != 0 {
+		t.Errorf("%d device requests", n)
+	}
+	v.DeviceFlow = true
+	if link := ask(t, v, ann, wish); link.Method != auth.MethodDeviceCode {
+		t.Errorf("method %s", link.Method)
+	}
+}
+
+// DS-001: an owner has at most twenty open requests; others do not notice, and those that end make room.
+func TestOpenRequestsAreFew(t *testing.T) {
+	v, c := manyUsers(t)
+	wish := func(i int) auth.Wish {
+		return auth.Wish{Provider: "practice", Scopes: []string{fmt.Sprintf("scope%d", i)}}
+	}
+	for i := range 20 {
+		ask(t, v, ann, wish(i))
+	}
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			if _, err := v.Request(context.WithoutCancel(t.Context()), ann, wish(100+i)); !errors.Is(err, auth.ErrLimit) {
+				t.Errorf("request beyond the limit: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	same := ask(t, v, ann, wish(3)) // an equal wish is the same request
+	ask(t, v, ben, wish(0))
+	if open, err := v.Desk(annOwner).Requests(t.Context()); err != nil || len(open) != 20 {
+		t.Errorf("%d open, %v", len(open), err)
+	}
+	if _, err := v.Revoke(t.Context(), ann, auth.Unwanted{RequestID: same.RequestID}); err != nil {
+		t.Fatal(err)
+	}
+	ask(t, v, ann, wish(200))
+	c.forward(11 * time.Minute)
+	ask(t, v, ann, wish(201))
+}
