@@ -26,7 +26,7 @@ func (v *Vault) carry(ctx context.Context, a *sending, cred *Credential, out egr
 	if rolled == nil {
 		return nil
 	}
-	a.secrets = append(a.secrets, a.carrier.Secrets(rolled)...) // the answer may tell the new ones
+	a.secrets = append(a.secrets, a.carrier.Secrets(rolled)...)                 // the answer may tell the new ones
 	if err := v.saveRolled(context.WithoutCancel(ctx), a, rolled); err != nil { // the API has acted: its answer goes to the agent all the same
 		v.log().Error("rolled session not stored", "connection", a.conn.ID, "error", err)
 	}

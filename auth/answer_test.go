@@ -1,0 +1,377 @@
+package auth_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/auth/authtest"
+)
+
+// tokens are all secrets that the provider gave out.
+func tokens(v *authtest.Vault) []string {
+	return slices.DeleteFunc(v.Server.Secrets(), func(s string) bool { return s == "wonderland" || s == "builder" })
+}
+
+// BF-027, SH-013: an API that gives the credential back, in whatever form, does not give it to the agent; and that it
+// tried is on record.
+func TestCallRedacts(t *testing.T) {
+	v := ready(t, authtest.Options{})
+	for _, form := range authtest.EchoForms() {
+		resp := call(t, v, auth.Call{Path: "/echo/" + form})
+		if found := authtest.Scan([]byte(text(t, resp)), tokens(v)...); found != nil {
+			t.Errorf("%s: %v in %+v", form, found, resp)
+		}
+		if quiet := form == "trailer"; resp.Redacted == quiet {
+			t.Errorf("%s: redacted is %v", form, resp.Redacted)
+		}
+		if _, ok := resp.Headers["set-cookie"]; ok {
+			t.Errorf("%s: a cookie was passed on", form)
+		}
+	}
+	noted := 0
+	for _, e := range events(t, v, "call.done") {
+		if e.Detail["redacted"] == "true" {
+			noted++
+		}
+	}
+	if want := len(authtest.EchoForms()) - 1; noted != want {
+		t.Errorf("%d redactions on record, want %d", noted, want)
+	}
+}
+
+// answerWith lets the API answer the next request with a function of the credential.
+func answerWith(v *authtest.Vault, path string, answer func(w http.ResponseWriter, token string)) {
+	v.API.Fault(path, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		answer(w, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+	})
+}
+
+// BF-027: no half of a secret is left where a long answer is cut, however it is written there.
+func TestCutAnswer(t *testing.T) {
+	const limit = 1 << 20
+	v := ready(t, authtest.Options{})
+	escaped := func(s string) string {
+		var b strings.Builder
+		for _, c := range s {
+			fmt.Fprintf(&b, `\\u%04x`, c)
+		}
+		return b.String()
+	}
+	for _, spell := range []func(string) string{func(s string) string { return s }, escaped} {
+		for _, shift := range []int{0, 1, 3, 9, 20, 40, 80, 200, 380, 395, 410, 800} {
+			for _, edge := range []int{limit, limit + 12*len("access_")*5} {
+				answerWith(v, "/api/me", func(w http.ResponseWriter, token string) {
+					w.Header().Set("Content-Type", "text/plain")
+					_, _ = w.Write(append(bytes.Repeat([]byte("ä"), (edge-shift)/2), spell(token)+strings.Repeat("z", limit)...))
+				})
+				resp := call(t, v, auth.Call{Path: "/me"})
+				end := string(resp.Body[max(0, len(resp.Body)-3000):])
+				if found := authtest.Scan([]byte(end), tokens(v)...); found != nil || strings.Contains(end, "acce") || strings.Contains(end, `u0061`) {
+					t.Fatalf("%d before %d: %v, …%.60q", shift, edge, found, end[len(end)-60:])
+				}
+				if !resp.Text || !resp.Truncated || len(resp.Body) > limit || len(resp.Body) < limit-20_000 {
+					t.Fatalf("%d bytes, text %v, truncated %v", len(resp.Body), resp.Text, resp.Truncated)
+				}
+			}
+		}
+	}
+}
+
+// BF-027: what is invisible, and taken out, cannot hide a secret from redaction.
+func TestSecretBetweenInvisibles(t *testing.T) {
+	v := ready(t, authtest.Options{})
+	for _, between := range []string{"\u200b", "\x1b[0m", "\u202e", "\U000e0041"} {
+		answerWith(v, "/api/me", func(w http.ResponseWriter, token string) {
+			if !strings.Contains(between, "\x1b") { // which no HTTP header can hold
+				w.Header().Set("Etag", token[:20]+between+token[20:])
+			}
+			_, _ = w.Write([]byte(token[:20] + between + token[20:]))
+		})
+		resp := call(t, v, auth.Call{Path: "/me"})
+		if found := authtest.Scan([]byte(text(t, resp)), tokens(v)...); found != nil {
+			t.Errorf("%q: %v", between, found)
+		}
+	}
+}
+
+// BF-027, BF-024: nothing of a challenge or a content type that the API made of the credential gets out.
+func TestSecretInOddHeaders(t *testing.T) {
+	v := ready(t, authtest.Options{})
+	answerWith(v, "/api/me", func(w http.ResponseWriter, token string) {
+		w.Header().Set("Content-Type", "text/plain; x="+token)
+		w.Header().Set("Location", "https://"+token+".example.com/")
+		w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="`+token+`"`)
+		w.WriteHeader(http.StatusForbidden)
+	})
+	resp := call(t, v, auth.Call{Path: "/me"})
+	if found := authtest.Scan([]byte(text(t, resp)), tokens(v)...); found != nil || resp.Status != http.StatusForbidden {
+		t.Errorf("%v in %+v", found, resp)
+	}
+}
+
+// BF-034: binary stays binary, and text loses what hides words.
+func TestCallContent(t *testing.T) {
+	v := ready(t, authtest.Options{})
+	for kind, isText := range map[string]bool{
+		"binary": false, "image": false, "not-utf8": false, "html": true, "ansi": true, "invisible": true, "line": true, "untyped": true, "deep": true,
+	} {
+		resp := call(t, v, auth.Call{Path: "/content/" + kind})
+		if resp.Text != isText || strings.ContainsAny(string(resp.Body), "\x1b\u200b\u202e") && isText {
+			t.Errorf("%s: text %v: %.80q", kind, resp.Text, resp.Body)
+		}
+	}
+}
+
+// BF-029: the paths whose answers redaction cannot see through are closed, in every spelling.
+func TestCallDeniedPaths(t *testing.T) {
+	v := withKey(t, `{"in":"header","name":"X-Api-Key","format":"${key}"}`, `,"deny":[{"path":"/api/echo/**"},{"methods":["POST"],"path":"/api/*/hash"}]`, "canary-key-q8w7e6r5")
+	for _, c := range []auth.Call{
+		{Path: "/echo/plain"}, {Path: "/ECHO/plain"}, {Path: "/echo/%70lain"}, {Path: "/%65cho/plain"}, {Path: "/echo/"}, {Path: "/x/hash", Method: "POST"},
+	} {
+		c.Provider = "keyed"
+		if resp, err := v.Call(t.Context(), agent, c); !errors.Is(err, auth.ErrDenied) || !strings.Contains(err.Error(), "rule deny_path") {
+			t.Errorf("%s: %+v, %v", c.Path, resp, err)
+		}
+	}
+	if n := len(v.API.Requests("")); n != 0 {
+		t.Errorf("%d requests came through", n)
+	}
+}
+
+// BF-038: a 401 is followed by one renewal and one more try; the second 401 needs the person, and nothing goes round in circles.
+func TestCallUnauthorized(t *testing.T) {
+	v := ready(t, authtest.Options{})
+	v.API.Fault("/api/me", authtest.Unauthorized)
+	if resp := call(t, v, auth.Call{Path: "/me"}); resp.Status != http.StatusOK || v.Server.Stats().Refreshes != 1 {
+		t.Fatalf("after one 401: %+v, %d renewals", resp, v.Server.Stats().Refreshes)
+	}
+	v.API.FaultAlways("/api/me", authtest.Unauthorized)
+	v.API.Forget()
+	_, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"})
+	wantLink(t, err, auth.ReasonReauth)
+	if n, r := len(v.API.Requests("")), v.Server.Stats().Refreshes; n != 2 || r != 2 {
+		t.Errorf("%d requests and %d renewals", n, r)
+	}
+	wantState(t, v, auth.NeedsReauth, "refused_by_api")
+	_, err = v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"})
+	wantLink(t, err, auth.ReasonReauth)
+	if n := len(v.API.Requests("")); n != 2 {
+		t.Errorf("%d requests after the connection was given up", n)
+	}
+}
+
+// I5: a 403 that asks for more scopes becomes a link with the union; the old sign-in works on when the person declines.
+func TestCallWantsScope(t *testing.T) {
+	v := ready(t, authtest.Options{})
+	_, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/repos"})
+	var link *auth.AuthRequired
+	if !errors.As(err, &link) || link.Reason != auth.InsufficientScope || !slices.Contains(link.Scopes, "repo") || !slices.Contains(link.Scopes, "email") {
+		t.Fatalf("%v %+v", err, link)
+	}
+	person := v.Visit(auth.Visitor{Browser: browserKey("another day")})
+	if err := person.Decline(t.Context(), link.RequestID); err != nil {
+		t.Fatal(err)
+	}
+	if resp := call(t, v, auth.Call{Path: "/me"}); resp.Status != http.StatusOK {
+		t.Errorf("after declining: %+v", resp)
+	}
+	_, err = v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/repos"})
+	if !errors.As(err, &link) {
+		t.Fatal(err)
+	}
+	if err := finish(t, v, link, auth.Visitor{Browser: browserKey("alice's browser")}, "alice"); err != nil {
+		t.Fatal(err)
+	}
+	if resp := call(t, v, auth.Call{Path: "/repos"}); resp.Status != http.StatusOK {
+		t.Errorf("after allowing: %+v", resp)
+	}
+	// An API that asks for what is there already does not send the person round in circles.
+	v.API.Fault("/api/me", authtest.InsufficientScope("repo email"), authtest.InsufficientScope(""))
+	for range 2 {
+		if resp := call(t, v, auth.Call{Path: "/me"}); resp.Status != http.StatusForbidden {
+			t.Errorf("%+v", resp)
+		}
+	}
+}
+
+// Trouble at the API is the agent's to see: it is passed through, with its Retry-After.
+func TestCallPassesTroubleThrough(t *testing.T) {
+	v := ready(t, authtest.Options{})
+	for _, status := range []int{400, 403, 404, 409, 422, 429, 500, 502, 503} {
+		v.API.Fault("/api/me", func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			w.Header().Set("Retry-After", "7")
+			w.Header().Set("X-RateLimit-Remaining", "0")
+			http.Error(w, "no", status)
+		})
+		v.API.Forget()
+		if resp := call(t, v, auth.Call{Path: "/me"}); resp.Status != status || resp.Headers["retry-after"] != "7" || resp.Headers["x-ratelimit-remaining"] != "0" {
+			t.Errorf("%d: %+v", status, resp)
+		}
+		arrived(t, v)
+	}
+}
+
+// BF-037: a POST whose connection breaks is not sent again, and its outcome reads unknown; a GET at most once more.
+func TestCallIsNotRepeated(t *testing.T) {
+	v := ready(t, authtest.Options{})
+	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "GET"} {
+		v.API.FaultAlways("/api/echo", authtest.CutAfter)
+		v.API.Forget()
+		_, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", Method: method, Path: "/echo", Headers: map[string]string{"Idempotency-Key": "k"}})
+		if !errors.Is(err, auth.ErrUnavailable) {
+			t.Errorf("%s: %v", method, err)
+		}
+		if n := len(v.API.Requests("")); n > 1 && method != "GET" || n > 2 || n == 0 {
+			t.Errorf("%s was sent %d times", method, n)
+		}
+	}
+	for _, e := range events(t, v, "call.done") {
+		if e.Decision != "unknown" || e.Of == "" {
+			t.Errorf("on record: %+v", e)
+		}
+	}
+}
+
+// BF-033, BF-032: a slow or endless API ends within its bounds, and nothing is left running.
+func TestCallLeavesNothingRunning(t *testing.T) {
+	v := ready(t, authtest.Options{})
+	call(t, v, auth.Call{Path: "/me"})
+	v.Out.CloseIdle()
+	settled := func() int {
+		n := runtime.NumGoroutine()
+		for range 100 {
+			runtime.Gosched()
+			runtime.GC()
+			n = min(n, runtime.NumGoroutine())
+		}
+		return n
+	}
+	before := settled()
+	v.API.FaultAlways("/api/me", authtest.Silence)
+	v.API.FaultAlways("/api/echo", authtest.Endless)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			if _, err := v.Call(ctx, agent, auth.Call{Provider: "practice", Path: "/me"}); err == nil {
+				t.Error("silence was an answer")
+			}
+			if resp, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/echo"}); err != nil || !resp.Truncated {
+				t.Errorf("endless: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	v.Out.CloseIdle()
+	deadline := time.Now().Add(5 * time.Second)
+	for settled() > before+2 && time.Now().Before(deadline) {
+	}
+	if after := settled(); after > before+2 {
+		t.Errorf("%d goroutines, before %d", after, before)
+	}
+}
+
+// BF-026: the credential of one provider does not go to another's host, also when both are connected.
+func TestCallWrongConnection(t *testing.T) {
+	v := ready(t, authtest.Options{})
+	for _, address := range []string{"https://slack.com/api/auth.test", v.Server.URL + "/userinfo", "https://api.github.com/user", "http://127.0.0.1:2/api/me"} {
+		if _, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", URL: address}); !errors.Is(err, auth.ErrDenied) || !strings.Contains(err.Error(), "rule host") {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	if n := len(v.Server.Requests("/userinfo")); n != 1 { // the sign-in's own
+		t.Errorf("userinfo was asked %d times", n)
+	}
+}
+
+// DS-011: of one owner, so many calls at once and so many bytes a minute; another owner is not held up.
+func TestCallLimits(t *testing.T) {
+	v, c := newClockedVault(t, authtest.Options{})
+	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+	busy, pause := authtest.PauseAt(authtest.Received)
+	v.API.Fault("/api/me", busy)
+	v.API.FaultAlways("/api/me", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		select {
+		case <-pause.Release:
+		case <-r.Context().Done():
+		}
+		next.ServeHTTP(w, r)
+	})
+	var all sync.WaitGroup
+	var refused, answered sync.Map
+	for i := range 40 {
+		all.Go(func() {
+			_, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"})
+			if errors.Is(err, auth.ErrLimit) {
+				refused.Store(i, err)
+				if n := count(&refused); n == 8 {
+					close(pause.Release)
+				}
+			} else if err == nil {
+				answered.Store(i, true)
+			} else {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if r, a := count(&refused), count(&answered); r != 8 || a != 32 {
+		t.Errorf("%d refused, %d answered", r, a)
+	}
+	v.API.Heal()
+	v.API.FaultAlways("/api/me", authtest.Huge(1<<20))
+	n := 0
+	var err error
+	for ; err == nil && n < 100; n++ {
+		_, err = v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"})
+	}
+	var limit *auth.Error
+	if !errors.As(err, &limit) || limit.Code != auth.ErrLimit.Code || limit.RetryAfterSeconds < 1 || limit.RetryAfterSeconds > 61 || n > 66 {
+		t.Errorf("after %d MiB: %v", n, err)
+	}
+	c.forward(time.Minute)
+	if _, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"}); err != nil {
+		t.Errorf("a minute later: %v", err)
+	}
+}
+
+func count(m *sync.Map) (n int) {
+	m.Range(func(any, any) bool { n++; return true })
+	return n
+}
+
+// BF-039: a revocation in another process ends the calls of this one, and none starts after it.
+func TestCallRevokedElsewhere(t *testing.T) {
+	v := ready(t, authtest.Options{})
+	other, db, err := siteOf(v).open(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	stuck, pause := authtest.PauseAt(authtest.Received)
+	v.API.Fault("/api/me", stuck)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"})
+		ended <- err
+	}()
+	<-pause.Reached
+	if _, err := other.Revoke(t.Context(), agent, auth.Unwanted{Provider: "practice"}); err != nil {
+		t.Fatal(err)
+	}
+	revoked := time.Now()
+	if err := <-ended; !errors.Is(err, auth.ErrNotFound) || time.Since(revoked) > time.Second {
+		t.Errorf("after %v: %v", time.Since(revoked), err)
+	}
+}

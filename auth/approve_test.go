@@ -1,0 +1,211 @@
+package auth_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/auth/authtest"
+)
+
+// asked makes a call that the owner has to allow.
+func askOwner(t *testing.T, v *authtest.Vault, c auth.Caller, call auth.Call, reason string) *auth.ApprovalRequired {
+	t.Helper()
+	resp, err := v.Call(t.Context(), c, call)
+	var ask *auth.ApprovalRequired
+	if !errors.As(err, &ask) || ask.Reason != reason {
+		t.Fatalf("%+v, %v; want approval_required for %s", resp, err, reason)
+	}
+	return ask
+}
+
+func decide(t *testing.T, v *authtest.Vault, id string, d auth.Decision) {
+	t.Helper()
+	if err := v.Desk(auth.Local).Decide(t.Context(), id, d); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func post(path, body string) auth.Call {
+	return auth.Call{Provider: "practice", Method: "POST", Path: path, Headers: map[string]string{"Content-Type": "text/plain"}, Body: []byte(body)}
+}
+
+// BF-046: an approval is for exactly the call that was shown: method, URL, headers and body, this client and this
+// connection, once, and for a quarter of an hour.
+func TestApprovalOnce(t *testing.T) {
+	v, c := newClockedVault(t, authtest.Options{})
+	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+	v.API.Forget()
+	shown := post("/echo", "pay 1")
+	shown.Query = map[string][]string{"to": {"bob"}}
+	ask := askOwner(t, v, agent, shown, auth.RuleReadOnly)
+	decide(t, v, ask.RequestID, auth.Decision{Allow: true, Once: true})
+	other := agent
+	other.Client = "another-agent"
+	for name, change := range map[string]func(*auth.Caller, *auth.Call){
+		"body":   func(_ *auth.Caller, c *auth.Call) { c.Body = []byte("pay 1000") },
+		"method": func(_ *auth.Caller, c *auth.Call) { c.Method = "PUT" },
+		"path":   func(_ *auth.Caller, c *auth.Call) { c.Path = "/repos" },
+		"query":  func(_ *auth.Caller, c *auth.Call) { c.Query = map[string][]string{"to": {"eve"}} },
+		"header": func(_ *auth.Caller, c *auth.Call) { c.Headers = map[string]string{"Content-Type": "application/json"} },
+		"client": func(who *auth.Caller, _ *auth.Call) { *who = other },
+	} {
+		who, again := agent, shown
+		change(&who, &again)
+		var ask *auth.ApprovalRequired
+		if resp, err := v.Call(t.Context(), who, again); !errors.As(err, &ask) {
+			t.Errorf("another %s: %+v, %v", name, resp, err)
+		}
+	}
+	if n := len(v.API.Requests("")); n != 0 {
+		t.Fatalf("%d requests were sent", n)
+	}
+	var all sync.WaitGroup
+	var passed sync.Map
+	for i := range 8 { // of any number at once, one passes
+		all.Go(func() {
+			if _, err := v.Call(t.Context(), agent, shown); err == nil {
+				passed.Store(i, true)
+			}
+		})
+	}
+	all.Wait()
+	if n := len(v.API.Requests("")); n != 1 || count(&passed) != 1 {
+		t.Errorf("%d requests, %d passed", n, count(&passed))
+	}
+	ask = askOwner(t, v, agent, shown, auth.RuleReadOnly)
+	decide(t, v, ask.RequestID, auth.Decision{Allow: true, Once: true})
+	c.forward(16 * time.Minute)
+	askOwner(t, v, agent, shown, auth.RuleReadOnly)
+	if err := v.Desk(auth.Local).Decide(t.Context(), ask.RequestID, auth.Decision{Allow: true, Once: true}); !errors.Is(err, auth.ErrUsed) {
+		t.Errorf("deciding twice: %v", err)
+	}
+}
+
+// For an hour and always mean this client, this method, this host and this path.
+func TestApprovalGrants(t *testing.T) {
+	v, c := newClockedVault(t, authtest.Options{})
+	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+	ask := askOwner(t, v, agent, post("/echo", "a"), auth.RuleReadOnly)
+	if again := askOwner(t, v, agent, post("/echo", "a"), auth.RuleReadOnly); again.RequestID != ask.RequestID {
+		t.Error("the same question is asked twice")
+	}
+	decide(t, v, ask.RequestID, auth.Decision{Allow: true, For: time.Hour})
+	if s, err := v.Wait(t.Context(), agent, ask.RequestID, 0, nil); err != nil || s.Status != auth.StatusConnected {
+		t.Errorf("the agent is told %+v, %v", s, err)
+	}
+	call(t, v, post("/echo", "another body"))
+	other := agent
+	other.Client = "another-agent"
+	askOwner(t, v, other, post("/echo", "a"), auth.RuleNoGrant)
+	put := post("/echo", "a")
+	put.Method = "PUT"
+	askOwner(t, v, agent, put, auth.RuleScope)
+	askOwner(t, v, agent, post("/echo/plain", "a"), auth.RuleScope)
+	c.forward(61 * time.Minute)
+	ask = askOwner(t, v, agent, post("/echo", "a"), auth.RuleReadOnly)
+	decide(t, v, ask.RequestID, auth.Decision{Allow: true, Always: true})
+	c.forward(1000 * time.Hour)
+	v.API.Forget()
+	_, err := v.Call(t.Context(), agent, post("/echo", "b"))
+	if err != nil {
+		wantLink(t, err, auth.ReasonReauth) // the practice sign-in itself may be over by then
+	}
+	grants, err := v.Desk(auth.Local).Grants(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(grants, func(g auth.Grant) bool { return g.Origin == "approval:"+ask.RequestID })
+	if i < 0 || grants[i].Paths[0] != "/api/echo" || !grants[i].Until.IsZero() {
+		t.Fatalf("%+v", grants)
+	}
+	ask = askOwner(t, v, agent, put, auth.RuleScope)
+	decide(t, v, ask.RequestID, auth.Decision{})
+	if s, err := v.Wait(t.Context(), agent, ask.RequestID, 0, nil); err != nil || s.Status != auth.StatusDeclined {
+		t.Errorf("the agent is told %+v, %v", s, err)
+	}
+	askOwner(t, v, agent, put, auth.RuleScope)
+}
+
+// The owner reads what will be sent, in safe characters, and is told when there is more of it.
+func TestApprovalShows(t *testing.T) {
+	v := authtest.NewVault(t, authtest.Options{})
+	var told []auth.Approval
+	v.Announce = func(a auth.Approval) { told = append(told, a) }
+	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+	long := post("/echo", "pay \u202eboB\x1b[2J "+strings.Repeat("ä", 2000))
+	long.Query = map[string][]string{"token": {strings.Repeat("s", 60)}}
+	ask := askOwner(t, v, agent, long, auth.RuleReadOnly)
+	a, err := v.Desk(auth.Local).Approval(t.Context(), ask.RequestID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.ContainsAny(a.Preview, "\u202e\x1b") || !strings.Contains(a.Preview, "bytes more") || strings.Contains(a.URL, strings.Repeat("s", 60)) || a.Client != agent.Client || a.Verified || len(a.BodyDigest) != 64 {
+		t.Errorf("%+v", a)
+	}
+	if len(told) != 1 || told[0].ID != ask.RequestID {
+		t.Errorf("announced: %d", len(told))
+	}
+	askOwner(t, v, agent, long, auth.RuleReadOnly)
+	if len(told) != 1 {
+		t.Error("the owner was told twice of one question")
+	}
+	binary := post("/echo", "\x00\xff")
+	ask = askOwner(t, v, agent, binary, auth.RuleReadOnly)
+	if a, err = v.Desk(auth.Local).Approval(t.Context(), ask.RequestID); err != nil || a.Preview != "2 bytes that are not text" {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+// MC-030, MC-031: an agent can ask for the raw credential, and nothing more; the owner alone grants it, to one client, on one
+// connection, for a time, and each release is on record before it happens.
+func TestRelease(t *testing.T) {
+	v, c := newClockedVault(t, authtest.Options{})
+	v.Release = nil
+	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{Access: auth.Write})
+	h, err := v.Get(t.Context(), agent, auth.Need{Provider: "practice"})
+	if err != nil || h.Released != nil || h.Handle != "latchpost:practice/alice@example.com" {
+		t.Fatalf("%+v, %v", h, err)
+	}
+	raw := auth.Need{Provider: "practice", Raw: true}
+	want := func(who auth.Caller) *auth.ApprovalRequired {
+		t.Helper()
+		h, err := v.Get(t.Context(), who, raw)
+		var ask *auth.ApprovalRequired
+		if !errors.As(err, &ask) || ask.Reason != auth.RuleRelease {
+			t.Fatalf("%+v, %v", h, err)
+		}
+		return ask
+	}
+	ask := want(agent)
+	if again := want(agent); again.RequestID != ask.RequestID {
+		t.Error("asking twice makes two questions")
+	}
+	for _, d := range []auth.Decision{{Allow: true}, {Allow: true, Once: true}, {Allow: true, Always: true}, {Allow: true, For: 25 * time.Hour}} {
+		if err := v.Desk(auth.Local).Decide(t.Context(), ask.RequestID, d); !errors.Is(err, auth.ErrInvalid) {
+			t.Errorf("%+v: %v", d, err)
+		}
+	}
+	decide(t, v, ask.RequestID, auth.Decision{Allow: true, For: time.Hour})
+	h, err = v.Get(t.Context(), agent, raw)
+	if err != nil || h.Released == nil || h.Released.Type != "bearer" || h.Released.Warning == "" || len(authtest.Scan([]byte(h.Released.Value.Reveal()), tokens(v)...)) == 0 {
+		t.Fatalf("%+v, %v", h, err)
+	}
+	other := agent
+	other.Client = "another-agent"
+	want(other)
+	connect(t, v, agent, auth.Wish{Provider: "practice", Account: "second"}, "bob", auth.Choice{Access: auth.Write})
+	raw.Account = "second"
+	want(agent)
+	raw.Account = "alice@example.com"
+	c.forward(61 * time.Minute)
+	want(agent)
+	released := slices.DeleteFunc(events(t, v, "credential.release"), func(e auth.Event) bool { return e.Decision != "allow" })
+	if len(released) != 1 || released[0].Client != agent.Client || released[0].Connection == "" {
+		t.Errorf("on record: %+v", released)
+	}
+}

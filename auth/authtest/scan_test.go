@@ -1,0 +1,38 @@
+package authtest
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// The scanner itself must see every form, or a sweep that finds nothing means nothing.
+func TestScan(t *testing.T) {
+	const secret = "access_k7/q+2mzx%fp&w=a9"
+	core := secret[len("access_"):]
+	quoted, _ := json.Marshal(map[string]string{"t": core})
+	for name, text := range map[string]string{
+		"raw": "Bearer " + secret + ".", "prefix": "token k7/q+2mz… refused", "12": core[:12], "query": "?t=" + url.QueryEscape(core),
+		"percent": percent(core), "hex": hex.EncodeToString([]byte("ab" + core)), "json": string(quoted), "escapes": escaped(core),
+		"base64 0": base64.StdEncoding.EncodeToString([]byte(core)), "base64 1": base64.StdEncoding.EncodeToString([]byte("a" + core + "z")),
+		"base64 2": base64.URLEncoding.EncodeToString([]byte("ab" + core + "zz")),
+	} {
+		if len(Scan([]byte("before "+text+" behind"), "pin_1234", secret)) == 0 {
+			t.Errorf("%s: not seen", name)
+		}
+	}
+	if found := Scan([]byte(`{"access_token_type":"Bearer","expires_in":3600}`), secret); found != nil {
+		t.Errorf("nothing there: %v", found)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a.db-wal"), []byte(core), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := ScanFiles(dir, secret); err != nil || len(found) == 0 {
+		t.Errorf("in a file: %v, %v", found, err)
+	}
+}
