@@ -139,7 +139,7 @@ func TestSecondBrowser(t *testing.T) {
 		wantErr(t, name+" confirms", err, auth.ErrNotYours)
 		wantErr(t, name+" declines", visit.Decline(t.Context(), link.RequestID), auth.ErrNotYours)
 		wantErr(t, name+" posts", visit.Submit(t.Context(), link.RequestID, auth.Input{}), auth.ErrNotYours)
-		wantErr(t, name+" sets the app", visit.SetApp(t.Context(), link.RequestID, "x", auth.Secret{}), auth.ErrNotYours)
+		wantErr(t, name+" sets the app", visit.SetApp(t.Context(), link.RequestID, "x", auth.Secret{}, nil), auth.ErrNotYours)
 		_, err = visit.Callback(t.Context(), "practice", q)
 		wantErr(t, name+" comes back", err, auth.ErrNotYours)
 	}
