@@ -117,6 +117,10 @@ func (e *edge) enter(next func(http.ResponseWriter, *http.Request, auth.Caller))
 			e.turnAway(w, r, err)
 			return
 		}
+		if !e.s.pace.allow(caller.Owner, e.s.now()) {
+			tooFast(w)
+			return
+		}
 		next(w, r.WithContext(WithCaller(r.Context(), caller)), caller)
 	})
 }

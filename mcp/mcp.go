@@ -43,6 +43,11 @@ type Options struct {
 	Now func() time.Time
 	// Calls that one caller may have under way at once; 0 = 256.
 	Calls int
+	// PerSecond bounds the HTTP requests of one owner's agents; twice as many may come at once. 0 = no bound.
+	PerSecond int
+	// Watch is told when a tool call begins, and then how it ended: ok, auth_required, approval_required,
+	// input_required, protocol_error, or the code of an error. The call goes on under the context that it gives.
+	Watch func(ctx context.Context, tool string) (context.Context, func(outcome string))
 	// Seal keeps what a client carries between the two halves of an elicitation. nil makes a key that
 	// lives as long as the Server; several replicas behind one address need a common one.
 	Seal Sealer
@@ -56,6 +61,8 @@ type Server struct {
 	core    *server.MCPServer
 	tools   map[string]tool
 	calls   quota
+	pace    pace
+	watch   func(context.Context, string) (context.Context, func(string))
 	tickets tickets
 
 	mu     sync.Mutex
@@ -75,8 +82,8 @@ func New(v Broker, opts Options) *Server { return newServer(v, opts) }
 
 func newServer(v Broker, opts Options, more ...server.ServerOption) *Server {
 	opts = opts.withDefaults()
-	s := &Server{broker: v, log: opts.Log, now: opts.Now, tools: map[string]tool{}}
-	s.calls.max = opts.Calls
+	s := &Server{broker: v, log: opts.Log, now: opts.Now, watch: opts.Watch, tools: map[string]tool{}}
+	s.calls.max, s.pace.perSecond = opts.Calls, opts.PerSecond
 	s.tickets = tickets{seal: opts.Seal, now: opts.Now, spent: map[string]time.Time{}}
 	s.core = server.NewMCPServer("latchpost", opts.Version, append([]server.ServerOption{
 		server.WithTitle("Latchpost"),
@@ -90,7 +97,7 @@ func newServer(v Broker, opts Options, more ...server.ServerOption) *Server {
 	}, more...)...)
 	for _, t := range catalogue() {
 		s.tools[t.name] = t
-		s.core.AddTool(t.definition(), s.run(t))
+		s.core.AddTool(t.definition(), s.watched(t))
 	}
 	s.core.AddResource(cardResource(), readCard)
 	return s

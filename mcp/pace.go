@@ -1,0 +1,50 @@
+package mcp
+
+import (
+	"maps"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+// pace bounds how often the agents of one owner come in over HTTP, however many
+// clients they are, so that the agents of other owners find the server idle enough.
+type pace struct {
+	perSecond int // 0 = no bound
+	mu        sync.Mutex
+	by        map[auth.Owner]*rate.Limiter
+}
+
+// manyOwners is when pace forgets those who have not come for a while.
+const manyOwners = 1000
+
+// allow takes one request into account. Twice as many as in a second may come at once.
+func (p *pace) allow(o auth.Owner, now time.Time) bool {
+	if p.perSecond == 0 {
+		return true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.by[o]
+	if l == nil {
+		if len(p.by) >= manyOwners {
+			maps.DeleteFunc(p.by, func(_ auth.Owner, l *rate.Limiter) bool { return l.TokensAt(now) >= float64(l.Burst()) })
+		}
+		if p.by == nil {
+			p.by = map[auth.Owner]*rate.Limiter{}
+		}
+		l = rate.NewLimiter(rate.Limit(p.perSecond), 2*p.perSecond)
+		p.by[o] = l
+	}
+	return l.AllowN(now, 1)
+}
+
+// tooFast is the answer to a request beyond the pace.
+func tooFast(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", "1")
+	refuse(w, http.StatusTooManyRequests, &rejection{nil, codeBusy, "too many requests from agents of this user; wait a second, then try again"})
+}
