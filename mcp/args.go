@@ -45,9 +45,9 @@ func (c call) read(into any) error {
 	case wrong.Path == "":
 		return auth.ErrInvalid.Say("the arguments are not in order: %s", wrong.Reason)
 	case wrong.Reason == "unknown field":
-		return auth.ErrInvalid.Say("unknown argument %s; the tool takes %s", clean(wrong.Path, 80), names(into))
+		return auth.ErrInvalid.Say("unknown argument %s; the tool takes %s", visible(wrong.Path, 80), names(into))
 	default:
-		return auth.ErrInvalid.Say("argument %s: %s", clean(wrong.Path, 80), wrong.Reason)
+		return auth.ErrInvalid.Say("argument %s: %s", visible(wrong.Path, 80), wrong.Reason)
 	}
 }
 

@@ -31,22 +31,96 @@ func (v *values) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// body gives the bytes to send and their usual content type; nil for none.
-func (a *callArgs) body() (body []byte, kind string, err error) {
-	given := len(a.Body) > 0 && string(a.Body) != "null"
-	switch {
-	case given && a.BodyBase64 != "":
-		return nil, "", auth.ErrInvalid.Say("give either body or body_base64")
-	case a.BodyBase64 != "":
-		if body, err = base64.StdEncoding.DecodeString(a.BodyBase64); err != nil {
-			return nil, "", auth.ErrInvalid.Say("argument body_base64: not standard base64")
+func plain(m map[string]values) map[string][]string {
+	if len(m) == 0 {
+		return nil
+	}
+	out := make(map[string][]string, len(m))
+	for name, v := range m {
+		out[name] = v
+	}
+	return out
+}
+
+// part is one part of a multipart body: text or base64.
+type part struct {
+	Name        string `json:"name"`
+	Filename    string `json:"filename"`
+	ContentType string `json:"content_type"`
+	Text        string `json:"text"`
+	Base64      string `json:"base64"`
+}
+
+// fill puts the one body that was given into a call, with its content type.
+func (a *callArgs) fill(out *auth.Call) (err error) {
+	given := 0
+	for _, there := range []bool{len(a.Body) > 0 && string(a.Body) != "null", a.BodyBase64 != "", len(a.Form) > 0, len(a.Parts) > 0} {
+		if there {
+			given++
 		}
-		return body, "application/octet-stream", nil
-	case !given && a.ContentType != "":
-		return nil, "", auth.ErrInvalid.Say("argument content_type: there is no body")
-	case !given:
-		return nil, "", nil
-	case a.Body[0] == '"':
+	}
+	kind := ""
+	switch {
+	case given > 1:
+		return auth.ErrInvalid.Say("give one of body, body_base64, form and parts")
+	case given == 0 && a.ContentType != "":
+		return auth.ErrInvalid.Say("argument content_type: there is no body")
+	case given == 0:
+		return nil
+	case a.ContentType != "" && len(a.Form)+len(a.Parts) > 0:
+		return auth.ErrInvalid.Say("argument content_type: form and parts have their own")
+	case len(a.Form) > 0:
+		out.Form = plain(a.Form)
+		return nil
+	case len(a.Parts) > 0:
+		out.Parts, err = a.parts()
+		return err
+	case a.BodyBase64 != "":
+		if out.Body, err = unbase64("body_base64", a.BodyBase64); err != nil {
+			return err
+		}
+		kind = "application/octet-stream"
+	default:
+		if out.Body, kind, err = a.body(); err != nil {
+			return err
+		}
+	}
+	out.Headers, err = withContentType(a.Headers, kind, a.ContentType)
+	return err
+}
+
+func (a *callArgs) parts() ([]auth.Part, error) {
+	var out []auth.Part
+	for _, p := range a.Parts {
+		data := []byte(p.Text)
+		if p.Base64 != "" {
+			if p.Text != "" {
+				return nil, auth.ErrInvalid.Say("argument parts: give either text or base64")
+			}
+			var err error
+			if data, err = unbase64("parts", p.Base64); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, auth.Part{Name: p.Name, Filename: p.Filename, ContentType: p.ContentType, Data: data})
+	}
+	return out, nil
+}
+
+func unbase64(name, text string) ([]byte, error) {
+	data, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, auth.ErrInvalid.Say("argument %s: not standard base64", name)
+	}
+	return data, nil
+}
+
+// body gives the bytes of the body argument, and their usual content type.
+func (a *callArgs) body() (body []byte, kind string, err error) {
+	switch a.Body[0] {
+	case '{', '[':
+		return bytes.Clone(a.Body), "application/json", nil
+	case '"':
 		var text string
 		if err := json.Unmarshal(a.Body, &text); err != nil {
 			return nil, "", auth.ErrInvalid.Say("argument body: not a valid string")
@@ -55,8 +129,6 @@ func (a *callArgs) body() (body []byte, kind string, err error) {
 			return []byte(text), "application/json", nil
 		}
 		return []byte(text), "text/plain; charset=utf-8", nil
-	case a.Body[0] == '{', a.Body[0] == '[':
-		return bytes.Clone(a.Body), "application/json", nil
 	}
 	return nil, "", auth.ErrInvalid.Say("argument body: must be a string, an object or a list")
 }

@@ -19,10 +19,13 @@ var callAPI = tool{
 		`"url":{"type":"string","maxLength":8192,"description":"Absolute https URL; or give path"},` +
 		`"path":{"type":"string","maxLength":8192,"description":"Path under the provider's API, such as /user"},` +
 		`"query":{"type":"object","maxProperties":100,"description":"Query parameters; a list repeats the name",` +
-		`"additionalProperties":{"anyOf":[{"type":"string"},{"type":"number"},{"type":"boolean"},{"type":"array","items":{"type":"string"}}]}},` +
+		valuesSchema + `},` +
 		`"headers":{"type":"object","maxProperties":50,"additionalProperties":{"type":"string"},"description":"Such as Accept; never credentials"},` +
 		`"body":{"anyOf":[{"type":"string"},{"type":"object"},{"type":"array"}],"description":"Text as it is, or JSON, which is sent as application/json"},` +
 		`"body_base64":{"type":"string","description":"A binary body instead"},` +
+		`"form":{"type":"object","maxProperties":200,"description":"A form body instead (application/x-www-form-urlencoded)",` + valuesSchema + `},` +
+		`"parts":{"type":"array","maxItems":50,"description":"A multipart/form-data body instead","items":{"type":"object","additionalProperties":false,"required":["name"],"properties":{` +
+		`"name":{"type":"string"},"filename":{"type":"string"},"content_type":{"type":"string"},"text":{"type":"string"},"base64":{"type":"string"}}}},` +
 		`"content_type":{"type":"string","maxLength":200,"description":"Of the body, when it is not the usual one"}}}`,
 	output: `"status":{"type":"integer","description":"HTTP status of the provider's answer"},` +
 		`"headers":{"type":"object","additionalProperties":{"type":"string"}},"content_type":{"type":"string"},` +
@@ -32,6 +35,8 @@ var callAPI = tool{
 	destroys: true,
 	run:      (*Server).callAPI,
 }
+
+const valuesSchema = `"additionalProperties":{"anyOf":[{"type":"string"},{"type":"number"},{"type":"boolean"},{"type":"array","items":{"type":"string"}}]}`
 
 type response struct {
 	Type         string            `json:"type"` // response
@@ -57,6 +62,8 @@ type callArgs struct {
 	Headers     map[string]string `json:"headers"`
 	Body        json.RawMessage   `json:"body"`
 	BodyBase64  string            `json:"body_base64"`
+	Form        map[string]values `json:"form"`
+	Parts       []part            `json:"parts"`
 	ContentType string            `json:"content_type"`
 }
 
@@ -105,17 +112,6 @@ func (a *callArgs) call() (*auth.Call, error) {
 	if out.Method == "" {
 		out.Method = "GET"
 	}
-	for name, v := range a.Query {
-		if out.Query == nil {
-			out.Query = map[string][]string{}
-		}
-		out.Query[name] = v
-	}
-	body, kind, err := a.body()
-	if err != nil || body == nil {
-		return out, err
-	}
-	out.Body = body
-	out.Headers, err = withContentType(a.Headers, kind, a.ContentType)
-	return out, err
+	out.Query = plain(a.Query)
+	return out, a.fill(out)
 }
