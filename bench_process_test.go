@@ -131,7 +131,7 @@ func replay() {
 }
 
 func (s *settings) replay(ctx context.Context) error {
-	if _, err := parse(newFlags(command{name: "serve", flags: serveFlags}, s), os.Args[1:]); err != nil {
+	if _, err := s.parse(newFlags(command{name: "serve", flags: serveFlags}, s), os.Args[1:]); err != nil {
 		return err
 	}
 	h, err := open(ctx, s)
