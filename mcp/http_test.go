@@ -359,7 +359,7 @@ func TestClosingTheStreamStopsTheCall(t *testing.T) {
 	}
 }
 
-// MC-028: notifications/cancelled ends a call of the same session, and of no other (MC-020).
+// MC-028: notifications/cancelled ends a call of the same session, and of no other.
 func TestCancelledReachesItsOwnSessionOnly(t *testing.T) {
 	started, release := make(chan string, 2), make(chan struct{})
 	broker := &fake{call: func(ctx context.Context, c auth.Caller, _ auth.Call) (*auth.Response, error) {

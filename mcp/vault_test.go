@@ -262,7 +262,7 @@ func TestProviderErrorTextStaysAway(t *testing.T) {
 	}
 }
 
-// A request of one caller is not there for another (MC-020 for ids that agents carry around).
+// A request of one caller is not there for another.
 func TestForeignRequestIsNotThere(t *testing.T) {
 	k := meet(t, authtest.NewVault(t, authtest.Options{}))
 	id := k.call("request_auth", `{"provider":"practice"}`)["request_id"].(string)
