@@ -250,10 +250,26 @@ func (s *session) feed(ctx context.Context) {
 		s.mu.Lock()
 		t := s.front
 		s.mu.Unlock()
-		if t != nil && t.openDialog() == nil {
+		if t == nil || t.openDialog() != nil {
+			continue
+		}
+		if _, copies := m.(*order); copies {
+			s.copyFrom(t)
+		} else {
 			t.apply(m)
 		}
 	}
+}
+
+// copyFrom gives the viewer what is marked on a page.
+func (s *session) copyFrom(t *tab) {
+	marked := t.agent.everywhere("marked", "")
+	if marked == "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.send(map[string]any{"t": "copied", "s": marked})
 }
 
 // tell moves to another phase and lets the viewer know.

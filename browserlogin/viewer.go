@@ -142,7 +142,7 @@ func (s *session) obey(v *viewer, m message) error {
 	case *answer:
 		s.answered(m)
 	case *order:
-		s.ordered(v, m.Kind)
+		s.ordered(m.Kind)
 	default: // a second hello
 		return goodbye{websocket.StatusPolicyViolation, "out of order"}
 	}
@@ -195,7 +195,7 @@ func (s *session) answered(m *answer) {
 	}
 }
 
-func (s *session) ordered(v *viewer, kind string) {
+func (s *session) ordered(kind string) {
 	s.mu.Lock()
 	t := s.front
 	s.mu.Unlock()
@@ -232,16 +232,8 @@ func (s *session) ordered(v *viewer, kind string) {
 		} else {
 			s.work.Go(t.page.Reload)
 		}
-	case "copy":
-		s.work.Go(func() {
-			if marked := t.agent.everywhere("marked", ""); marked != "" {
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				if s.view == v {
-					s.send(map[string]any{"t": "copied", "s": marked})
-				}
-			}
-		})
+	case "copy": // in its turn: the keys before it may still change what is marked
+		s.input.put(&order{T: "do", Kind: kind})
 	}
 }
 
