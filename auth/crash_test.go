@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 		"getter":   getterChild,
 		"refresh":  refreshChild,
 		"callback": callbackChild,
+		"caller":   callerChild,
 		"panic":    panicChild,
 	}[os.Getenv(childRole)]
 	if role == nil {
