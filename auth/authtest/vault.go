@@ -59,7 +59,8 @@ func (v *Vault) Reopen() {
 	v.must(err)
 	v.DB, err = store.Open(ctx, store.Options{URL: "sqlite:" + filepath.Join(v.Dir, "latchpost.db"), Dir: v.Dir, Ballast: -1})
 	v.must(err)
-	v.t.Cleanup(func() { _ = v.DB.Close() })
+	db := v.DB // Reopen and tests put another one in its place
+	v.t.Cleanup(func() { _ = db.Close() })
 	key := "file:" + filepath.Join(v.Dir+"-key", "master.key")
 	kek, err := seal.OpenKEK(ctx, key)
 	if err != nil {
