@@ -141,7 +141,8 @@ func (p *Provider) Expand(template string, vars map[string]string) (string, erro
 
 // Resolve returns a copy in which every declared variable is replaced by its value,
 // in every URL, host and template. Names that are known only later (captured, kept and
-// looked-up values, tokens) stay, for Expand. Vars may hold such values too.
+// looked-up values, tokens) stay, for Expand. Vars may hold such values too. The copy
+// is shared and must not be changed.
 func (p *Provider) Resolve(vars map[string]string) (*Provider, error) {
 	known := p.names()
 	for name := range vars {
@@ -149,6 +150,18 @@ func (p *Provider) Resolve(vars map[string]string) (*Provider, error) {
 			return nil, fmt.Errorf("unknown name ${%s}", name)
 		}
 	}
+	key := p.declared(vars)
+	if made := p.made.get(key); made != nil {
+		return made, nil
+	}
+	out, err := p.resolve(vars)
+	if err == nil {
+		p.made.keep(key, out)
+	}
+	return out, err
+}
+
+func (p *Provider) resolve(vars map[string]string) (*Provider, error) {
 	out := p.clone()
 	var errs []error
 	visit(out, func(t text) {

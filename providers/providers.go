@@ -52,6 +52,8 @@ type Provider struct {
 
 	// Custom is true when the definition came from the owner's directory, not from us.
 	Custom bool `json:"-"`
+
+	made made `json:"-"` // by Resolve
 }
 
 // Checked is the provenance of a definition.
