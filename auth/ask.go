@@ -82,6 +82,18 @@ func checkScopes(scopes []string) error {
 	return nil
 }
 
+// plainLabel takes out of a provider's label what Markdown or a reader would take for a
+// link or an image: mcp does not show it, and an agent could not name such an account.
+func plainLabel(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if strings.ContainsRune("[]()<>`\\|", r) {
+			return -1
+		}
+		return r
+	}, s)
+	return strings.TrimSpace(clip(strings.ReplaceAll(s, "://", ":"), maxAccount))
+}
+
 // pick finds the one connection that is meant. Ambiguity is a question, not a guess.
 func (v *Vault) pick(ctx context.Context, o Owner, provider, account string) (*Connection, error) {
 	if err := checkAccount(account); err != nil {

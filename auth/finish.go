@@ -137,7 +137,7 @@ func (v *Vault) target(ctx context.Context, r *Request, out *Outcome) (*Connecti
 			return &held[i], nil
 		}
 	}
-	label := freeLabel(held, orDefault(r.Account, orDefault(out.Account, "default")))
+	label := freeLabel(held, orDefault(r.Account, orDefault(plainLabel(out.Account), "default")))
 	return &Connection{ID: rand.Text(), Owner: r.Owner, Provider: r.Provider, Account: label, CreatedAt: v.now()}, nil
 }
 
