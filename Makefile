@@ -10,6 +10,7 @@ build:
 
 test: tools
 	$(GO) test -race -timeout 30m ./...
+	$(GO) test -tags conformance -run Conformance ./mcp
 
 tools:
 	.ci/tools
