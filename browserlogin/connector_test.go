@@ -20,6 +20,7 @@ import (
 	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/auth/authtest"
 	"github.com/latchpost/latchpost/auth/egress"
+	"github.com/latchpost/latchpost/providers"
 )
 
 var claude = auth.Caller{Owner: auth.Local, Client: "Claude"}
@@ -237,4 +238,45 @@ func (s *safeBuffer) Bytes() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return bytes.Clone(s.b.Bytes())
+}
+
+// Usage "session": the calls leave from the browser itself, which keeps its own
+// cookies; when it is gone it comes back from what is stored.
+func TestSessionStaysInTheBrowser(t *testing.T) {
+	w := newWhole(t, authtest.SiteOptions{Rolling: true}, nil)
+	s, done := w.start("alice", func(d *providers.Browser) { d.Usage = "session" })
+	p := w.open(s)
+	p.signIn("alice")
+	p.await("connected")
+	r := over(t, done)
+	if r.err != nil {
+		t.Fatal(r.err)
+	}
+	site := w.definition()
+	site.Usage = "session"
+	flow := &auth.Flow{Provider: &providers.Provider{Name: "Practice", Browser: site}}
+	cred := &auth.Credential{Session: r.got.Bundle.Seal()}
+	target, err := egress.Parse(w.site.URL+"/api/session", egress.ParseOptions{Loopback: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		resp, rolled, err := w.connector.Carry(t.Context(), flow, cred, egress.Request{Method: "GET", Target: target})
+		if err != nil || resp.Status != 200 || !strings.Contains(string(resp.Body), "alice") {
+			t.Fatalf("call %d: %+v, %v", i, resp, err)
+		}
+		if rolled == nil {
+			t.Fatalf("call %d: the renewed cookie was not given back", i)
+		}
+		cred = rolled
+		if i == 1 { // the browser goes, and what is stored has to do
+			w.pool.hangUp(r.got.Bundle.in().ID)
+			w.connector.jars.all = nil
+		}
+	}
+	before := w.pool.proxy.refused.Load()
+	inside, _ := egress.Parse("http://127.0.0.1:9/", egress.ParseOptions{Loopback: true})
+	if _, _, err := w.connector.Carry(t.Context(), flow, cred, egress.Request{Method: "GET", Target: inside}); err == nil && w.pool.proxy.refused.Load() == before {
+		t.Error("a request of a session went around the proxy")
+	}
 }

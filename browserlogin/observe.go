@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// settle is how long the rules have to hold before the pages count as at rest.
+const settle = 600 * time.Millisecond
+
 // observe watches the pages until the person is signed in and the captured
 // session has proven itself in a second context.
 func (s *session) observe(ctx context.Context, b Browser, c *Context, w *watch) (*Captured, error) {

@@ -21,15 +21,20 @@ type Pool struct {
 	node string // where the programs are
 	exe  string
 
-	mu       sync.Mutex
+	mu     sync.Mutex
+	logins map[string]*session   // by the id in the link
+	keeps  map[string]*keepAlive // sessions that stay in a browser, by bundle
+	closed bool
+
+	// starting takes seconds while a browser starts; pages do not wait for it.
+	starting sync.Mutex
 	driver   *driver
 	proxy    *proxy
-	browsers map[string]*owned
-	logins   map[string]*session   // by the id in the link
-	keeps    map[string]*keepAlive // sessions that stay in a browser, by bundle
-	misses   misses
-	closed   bool
-	running  sync.WaitGroup
+	browsers map[string]*owned // by owner
+	stopped  bool
+
+	misses  misses
+	running sync.WaitGroup
 }
 
 // owned is the browser of one owner.
@@ -72,8 +77,9 @@ func (p *Pool) Close() error {
 	for _, id := range p.keptIDs() {
 		p.hangUp(id)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.starting.Lock()
+	defer p.starting.Unlock()
+	p.stopped = true
 	for owner, b := range p.browsers {
 		p.drop(owner, b)
 	}
@@ -143,8 +149,8 @@ func (p *Pool) login(id string) *session {
 // browser gives the owner's browser, started if need be. release has to be
 // called once; the browser then stays warm for Options.Linger.
 func (p *Pool) browser(ctx context.Context, owner string) (b Browser, release func(), err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.starting.Lock()
+	defer p.starting.Unlock()
 	own := p.browsers[owner]
 	if own != nil && gone(own) {
 		p.drop(owner, own)
@@ -167,8 +173,8 @@ func (p *Pool) browser(ctx context.Context, owner string) (b Browser, release fu
 }
 
 func (p *Pool) release(owner string, b *owned) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.starting.Lock()
+	defer p.starting.Unlock()
 	if b.users--; b.users > 0 {
 		return
 	}
@@ -177,8 +183,8 @@ func (p *Pool) release(owner string, b *owned) {
 		return
 	}
 	b.timer = time.AfterFunc(p.opt.Linger, func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
+		p.starting.Lock()
+		defer p.starting.Unlock()
 		if b.users == 0 {
 			p.drop(owner, b)
 		}
@@ -187,14 +193,14 @@ func (p *Pool) release(owner string, b *owned) {
 
 // discard forgets the owner's browser, which does not work any more.
 func (p *Pool) discard(owner string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.starting.Lock()
+	defer p.starting.Unlock()
 	if b := p.browsers[owner]; b != nil {
 		p.drop(owner, b)
 	}
 }
 
-// drop closes a browser, and with the last one the driver. p.mu is held.
+// drop closes a browser, and with the last one the driver. p.starting is held.
 func (p *Pool) drop(owner string, b *owned) {
 	if p.browsers[owner] != b {
 		return
@@ -213,9 +219,9 @@ func (p *Pool) stopDriver() {
 	}
 }
 
-// launch starts proxy and driver where they are not running, then a browser. p.mu is held.
+// launch starts proxy and driver where they are not running, then a browser. p.starting is held.
 func (p *Pool) launch(ctx context.Context) (Browser, error) {
-	if p.closed {
+	if p.stopped {
 		return nil, ErrClosed
 	}
 	if err := p.find(ctx); err != nil {

@@ -1,10 +1,8 @@
 package browserlogin
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
-	"time"
 )
 
 // adopt takes in a page the moment the browser opens it. It runs on the driver's
@@ -206,125 +204,6 @@ func (s *session) picture(t *tab, f frame) {
 	}
 }
 
-// dialog keeps a JavaScript dialog until the person answers.
-func (s *session) dialog(t *tab, d Dialog) {
-	if d.Kind == "beforeunload" {
-		s.work.Go(func() { d.Accept("") })
-		return
-	}
-	t.mu.Lock()
-	t.dialog = &d
-	t.mu.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.send(dialogMessage(t))
-}
-
-func dialogMessage(t *tab) map[string]any {
-	d := t.openDialog()
-	if d == nil {
-		return nil
-	}
-	return map[string]any{"t": "dialog", "id": t.id, "kind": d.Kind, "s": cut(d.Message, 2000), "value": cut(d.Default, 500), "host": readAddress(t.page.URL()).Host}
-}
-
-// heard is a word from our script in the page. The page cannot write it, but what
-// it carries is the page's text: it is shown as text, and nothing else.
-func (s *session) heard(t *tab, w world, payload string) {
-	var m struct {
-		T       string  `json:"t"`
-		ID      int     `json:"id"`
-		Label   string  `json:"label"`
-		Field   bool    `json:"on,omitempty"`
-		Kind    string  `json:"kind,omitempty"`
-		Value   string  `json:"value,omitempty"`
-		Min     string  `json:"min,omitempty"`
-		Max     string  `json:"max,omitempty"`
-		Step    string  `json:"step,omitempty"`
-		X       float64 `json:"x"`
-		Y       float64 `json:"y"`
-		W       float64 `json:"w"`
-		H       float64 `json:"h"`
-		Options []struct {
-			I     int    `json:"i"`
-			S     string `json:"s"`
-			Group string `json:"g,omitempty"`
-			Off   bool   `json:"off,omitempty"`
-			On    bool   `json:"on,omitempty"`
-		} `json:"options,omitempty"`
-	}
-	if json.Unmarshal([]byte(payload), &m) != nil {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if m.T == "focus" && s.front == t {
-		s.send(map[string]any{"t": "focus", "on": m.Field, "kind": m.Kind})
-	}
-	if m.T != "menu" && m.T != "picker" {
-		return
-	}
-	s.lastID++
-	t.mu.Lock()
-	t.popup = popup{id: s.lastID, held: m.ID, where: w}
-	t.mu.Unlock()
-	m.ID = s.lastID
-	if s.front == t {
-		s.send(m)
-	}
-}
-
-// navigationFailed turns a site that asks for a password by HTTP into a prompt;
-// the browser itself would only show an empty page.
-func (s *session) navigationFailed(p *Page, url, reason string) {
-	t := s.tabOf(p)
-	if t == nil || reason != "net::ERR_INVALID_AUTH_CREDENTIALS" {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lastID++
-	s.prompt = &prompt{id: s.lastID, tab: t, url: url}
-	s.send(s.promptMessage())
-}
-
-func (s *session) promptMessage() map[string]any {
-	if s.prompt == nil {
-		return nil
-	}
-	return map[string]any{"t": "login", "id": s.prompt.id, "host": readAddress(s.prompt.url).Host}
-}
-
-// logIn answers the prompt: the credentials are given to the browser for this one
-// navigation, and a wrong pair brings the prompt again.
-func (s *session) logIn(p *prompt, user, password string) {
-	cdp, err := p.tab.page.CDP()
-	if err != nil {
-		return
-	}
-	defer cdp.Close()
-	tried := false
-	cdp.On("Fetch.authRequired", func(e map[string]any) {
-		answer := map[string]any{"response": "ProvideCredentials", "username": user, "password": password}
-		if tried {
-			answer = map[string]any{"response": "CancelAuth"}
-		}
-		tried = true
-		s.work.Go(func() {
-			_, _ = cdp.Send("Fetch.continueWithAuth", map[string]any{"requestId": e["requestId"], "authChallengeResponse": answer})
-		})
-	})
-	cdp.On("Fetch.requestPaused", func(e map[string]any) {
-		s.work.Go(func() { _, _ = cdp.Send("Fetch.continueRequest", map[string]any{"requestId": e["requestId"]}) })
-	})
-	// Only documents and only requests: a response's headers never come this way (see CDP).
-	_, _ = cdp.Send("Fetch.enable", map[string]any{
-		"handleAuthRequests": true, "patterns": []map[string]any{{"urlPattern": "*", "resourceType": "Document", "requestStage": "Request"}},
-	})
-	s.visit(p.tab, p.url)
-	_, _ = cdp.Send("Fetch.disable", nil)
-}
-
 // announceTabs sends the address line and the list of tabs, a moment later: the
 // address changes just after the event that tells of it.
 func (s *session) announceTabs() {
@@ -368,5 +247,3 @@ func cut(s string, most int) string {
 	}
 	return string(r[:most]) + "…"
 }
-
-const settle = 600 * time.Millisecond
