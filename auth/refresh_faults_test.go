@@ -373,8 +373,8 @@ func TestRefreshNoLoop(t *testing.T) {
 			v.Server.FaultAlways("/token", odd[name])
 			connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
 			v.Server.Forget()
-			for range 120 { // ten minutes
-				c.forward(5 * time.Second)
+			for range 40 { // ten minutes
+				c.forward(15 * time.Second)
 				get(t, v)
 			}
 			if n := asked(v); n > 10 {

@@ -268,3 +268,27 @@ func wantRevoked(t *testing.T, v *authtest.Vault, c *clock, id string, given *sy
 		return true
 	})
 }
+
+// BF-039: a call that found its connection just before it was revoked does not start.
+func TestRevokeBeforeCallStarts(t *testing.T) {
+	v, _ := connected(t, authtest.Options{})
+	v.Grants = &distracted{GrantStore: v.Grants, before: func() { revoke(t, v) }}
+	_, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"})
+	wantErr(t, "Call", err, auth.ErrNotFound)
+	if n := len(v.API.Requests("")); n != 0 {
+		t.Errorf("%d requests after Revoke", n)
+	}
+}
+
+// distracted does something between the reading of a connection and that of its grants.
+type distracted struct {
+	auth.GrantStore
+	once   sync.Once
+	before func()
+}
+
+func (s *distracted) Grants(ctx context.Context, o auth.Owner, client, connection string, now time.Time) ([]auth.Grant, error) {
+	grants, err := s.GrantStore.Grants(ctx, o, client, connection, now)
+	s.once.Do(s.before)
+	return grants, err
+}
