@@ -79,7 +79,14 @@ func walk(data []byte, t reflect.Type, lim Limits) error {
 		return &Error{"", fmt.Sprintf("larger than %d bytes", lim.Bytes)}
 	case !utf8.Valid(data):
 		return &Error{"", "not valid UTF-8"}
+	case t == nil && quick(data, lim.Depth):
+		return nil
 	}
+	return long(data, t, lim)
+}
+
+// long reads token by token, and knows where it is.
+func long(data []byte, t reflect.Type, lim Limits) error {
 	w := walker{json.NewDecoder(bytes.NewReader(data)), lim, map[reflect.Type]map[string]member{}}
 	w.dec.UseNumber()
 	if err := w.value("", t, 0); err != nil {
