@@ -29,11 +29,16 @@ type neighbourhood struct {
 	site     *authtest.Site
 }
 
-// settle runs a command (verb) until the test ends. In and out are those of settings; nil is nothing.
-func settle(t *testing.T, options authtest.Options, scheme string, in io.Reader, out io.Writer, verb string, flags ...string) *neighbourhood {
+// settle runs a command (verb) on a free port until the test ends. In and out are those of settings.
+func settle(t *testing.T, options authtest.Options, in io.Reader, out io.Writer, verb string, flags ...string) *neighbourhood {
 	t.Helper()
 	listen := freePort(t)
-	n := &neighbourhood{t: t, base: scheme + "://" + listen}
+	return settleAt(t, options, listen, "http://"+listen, in, out, verb, flags...)
+}
+
+func settleAt(t *testing.T, options authtest.Options, listen, base string, in io.Reader, out io.Writer, verb string, flags ...string) *neighbourhood {
+	t.Helper()
+	n := &neighbourhood{t: t, base: base}
 	if options.Clients == nil {
 		options.Clients = []authtest.Client{{ID: "public", Name: "Latchpost", RedirectURIs: []string{n.base + "/callback/practice"}}}
 	}
@@ -150,7 +155,11 @@ func (a *agent) asks(args map[string]any) asked {
 // hears waits for the end of a request.
 func (a *agent) hears(q asked, status string) map[string]any {
 	a.t.Helper()
-	answer := a.does("wait_for_auth", map[string]any{"request_id": q.id, "wait_seconds": 10})
+	seconds := 10
+	if status == "pending" {
+		seconds = 0
+	}
+	answer := a.does("wait_for_auth", map[string]any{"request_id": q.id, "wait_seconds": seconds})
 	if answer["status"] != status {
 		a.t.Fatalf("wait_for_auth says %v, not %s", answer, status)
 	}
@@ -178,7 +187,7 @@ func stdioHouse(t *testing.T, options authtest.Options, name string) (*neighbour
 	t.Helper()
 	fromAgent, toServer := io.Pipe()
 	fromServer, toAgent := io.Pipe()
-	n := settle(t, options, "http", fromAgent, toAgent, "stdio")
+	n := settle(t, options, fromAgent, toAgent, "stdio")
 	client, err := mcp.Dial(t.Context(), fromServer, toServer, name)
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/playwright-community/playwright-go"
 	"golang.org/x/oauth2"
 
 	"github.com/latchpost/latchpost/auth"
@@ -25,7 +26,7 @@ var alice, bob = auth.Owner{User: "alice"}, auth.Owner{User: "bob"}
 // remoteHouse is `latchpost serve` for the users of an issuer that nobody here wrote.
 func remoteHouse(t *testing.T, issuer *authtest.OIDCProvider) *neighbourhood {
 	t.Helper()
-	return settle(t, authtest.Options{}, "http", strings.NewReader(""), io.Discard, "serve",
+	return settle(t, authtest.Options{}, strings.NewReader(""), io.Discard, "serve",
 		"--oidc-issuer", issuer.Issuer, "--oidc-client-id", "public", "--resource", resource)
 }
 
@@ -126,7 +127,7 @@ func (p *person) signsIn(address string) {
 	if status := p.open(address); status != http.StatusForbidden && status != http.StatusUnauthorized {
 		p.t.Fatalf("%s, not signed in, gets %d", p.name, status)
 	}
-	p.shot("sign-in-needed")
+	p.shot("please-sign-in")
 	p.press("Sign in")
 	p.reads("Latchpost learns who you are")
 	p.shot("sign-in")
@@ -138,11 +139,19 @@ func (p *person) signsIn(address string) {
 // remoteStories are two users on one server. The issuer runs once for all of them.
 func (c *chromium) remoteStories(t *testing.T) {
 	issuer := authtest.StartOIDCProvider(t, authtest.OIDCOptions{RedirectURI: "http://127.0.0.1/login/callback"})
-	for name, tell := range map[string]func(*testing.T, *chromium, *authtest.OIDCProvider){
-		"the whole way": wholeWay,
-		"ID-002 open":   openByAnother,
+	for _, story := range []struct {
+		name string
+		tell func(*testing.T, *chromium, *authtest.OIDCProvider)
+	}{
+		{"the whole way", wholeWay},
+		{"ID-002 open", openByAnother},
+		{"ID-002 confirm", confirmByAnother},
+		{"ID-001 callback", callbackByAnother},
+		{"ID-001 callback without a session", callbackByNobody},
+		{"ID-010 key form", keyFormByAnother},
+		{"ID-011 live view", liveViewByAnother},
 	} {
-		t.Run(name, func(t *testing.T) { tell(t, c, issuer) })
+		t.Run(story.name, func(t *testing.T) { story.tell(t, c, issuer) })
 	}
 }
 
@@ -191,13 +200,180 @@ func openByAnother(t *testing.T, c *chromium, issuer *authtest.OIDCProvider) {
 	}
 	p.reads("belongs to another account")
 	p.shot("another-account")
-	if n, _ := p.Locator("form").Count(); n > 0 {
+	if forms, _ := p.Locator("form").Count(); forms > 0 {
 		t.Error("bob sees a form")
 	}
+	n.mismatched(q)
+	if seen := n.provider.Requests("/authorize"); len(seen) > 0 {
+		t.Errorf("the provider heard of it: %v", seen)
+	}
+}
+
+// mismatched: it is on record that bob came with what was made for alice.
+func (n *neighbourhood) mismatched(q asked) {
+	n.t.Helper()
 	if e := n.happened(alice, "identity_mismatch"); e.Request != q.id || e.Owner != alice || e.Detail["visitor"] != "bob" {
-		t.Errorf("on record: %+v", e)
+		n.t.Errorf("on record: %+v", e)
+	}
+}
+
+// posts sends the form of the page that is open, with all that belongs to it, to another
+// address, and gives the status of the answer.
+func (p *person) posts(address string, fields map[string]any) int {
+	p.t.Helper()
+	answer, err := p.ExpectNavigation(func() error {
+		_, err := p.Evaluate(`([address, fields]) => {
+			const form = [...document.forms].find(f => f.elements.token);
+			for (const [name, value] of Object.entries(fields)) {
+				const field = document.createElement("input");
+				form.querySelectorAll("[name=" + name + "]").forEach(old => old.remove());
+				[field.name, field.value] = [name, value];
+				form.append(field);
+			}
+			form.action = address;
+			form.submit();
+		}`, []any{address, fields})
+		return err
+	})
+	p.must(err)
+	return answer.Status()
+}
+
+// ID-002: the second check. Bob, on a page of his own, sends the form of alice's: with his
+// own token, and with hers, which somebody may have seen.
+func confirmByAnother(t *testing.T, c *chromium, issuer *authtest.OIDCProvider) {
+	n := remoteHouse(t, issuer)
+	hers, his := n.httpAgent(issuer, "alice").asks(nil), n.httpAgent(issuer, "bob").asks(nil)
+	a, b := c.person(t, "alice"), c.person(t, "bob")
+	a.signsIn(hers.link)
+	b.signsIn(his.link)
+	stolen, err := a.Locator("[name=token]").First().GetAttribute("value")
+	a.must(err)
+	for _, fields := range []map[string]any{{"do": "connect"}, {"do": "connect", "token": stolen}} {
+		b.open(his.link)
+		if status := b.posts(hers.link, fields); status != http.StatusForbidden {
+			t.Errorf("bob's form: %d, %s", status, b.text())
+		}
+	}
+	b.shot("forged")
+	if r, err := n.db.Request(t.Context(), hers.id); err != nil || r.State != auth.Created {
+		t.Errorf("alice's request is %+v, %v", r, err)
 	}
 	if seen := n.provider.Requests("/authorize"); len(seen) > 0 {
 		t.Errorf("the provider heard of it: %v", seen)
 	}
+}
+
+// ID-001: the third check. Alice confirms and hands the provider's address to bob, who
+// signs in there. Nothing is redeemed, and alice's own way stays open.
+func callbackByAnother(t *testing.T, c *chromium, issuer *authtest.OIDCProvider) {
+	n := remoteHouse(t, issuer)
+	agent := n.httpAgent(issuer, "alice")
+	q := agent.asks(nil)
+	a, b := c.person(t, "alice"), c.person(t, "bob")
+	b.signsIn(n.base + "/connections")
+	a.signsIn(q.link)
+	a.press("Connect")
+	a.arrives(n.provider.URL)
+	b.open(a.URL())
+	b.approve("bob", n.base+"/callback/practice")
+	b.reads("belongs to another account")
+	b.shot("callback-refused")
+	n.unredeemed(q)
+	n.mismatched(q)
+	agent.hears(q, "pending")
+	a.approve("alice", n.base)
+	a.reads("Practice provider is connected")
+	agent.hears(q, "connected")
+	if who := agent.getsThrough(); who != "alice" {
+		t.Errorf("alice's agent speaks for %s", who)
+	}
+}
+
+// unredeemed: no code went to the token endpoint, and nothing is connected.
+func (n *neighbourhood) unredeemed(q asked) {
+	n.t.Helper()
+	if seen := n.provider.Requests("POST /token"); len(seen) > 0 {
+		n.t.Errorf("%d token requests", len(seen))
+	}
+	for _, o := range []auth.Owner{alice, bob} {
+		if all, err := n.vault.Desk(o).Connections(n.t.Context()); err != nil || len(all) > 0 {
+			n.t.Errorf("%s has %v, %v", o, all, err)
+		}
+	}
+	if r, err := n.db.Request(n.t.Context(), q.id); err != nil || r.State != auth.Redirected {
+		n.t.Errorf("the request is %+v, %v", r, err)
+	}
+}
+
+// ID-001: the same in a browser that nobody signed in to.
+func callbackByNobody(t *testing.T, c *chromium, issuer *authtest.OIDCProvider) {
+	n := remoteHouse(t, issuer)
+	q := n.httpAgent(issuer, "alice").asks(nil)
+	a, b := c.person(t, "alice"), c.person(t, "bob")
+	a.signsIn(q.link)
+	a.press("Connect")
+	a.arrives(n.provider.URL)
+	b.open(a.URL())
+	b.approve("bob", n.base+"/callback/practice")
+	b.reads("Please sign in")
+	if status := b.open(b.URL()); status != http.StatusForbidden {
+		t.Errorf("a stranger's callback: %d", status)
+	}
+	n.unredeemed(q)
+}
+
+// ID-010: the key form of alice's agent opens for bob no more than its link does, and takes
+// no key of his.
+func keyFormByAnother(t *testing.T, c *chromium, issuer *authtest.OIDCProvider) {
+	n := remoteHouse(t, issuer)
+	byKey := map[string]any{"method": "api_key"}
+	hers, his := n.httpAgent(issuer, "alice").asks(byKey), n.httpAgent(issuer, "bob").asks(byKey)
+	a, b := c.person(t, "alice"), c.person(t, "bob")
+	a.signsIn(hers.link)
+	a.press("Connect")
+	a.reads("Key for Practice provider")
+	a.shot("key-form")
+	b.signsIn(his.link)
+	if status := b.open(n.base + "/secret/" + hers.id); status != http.StatusForbidden {
+		t.Errorf("alice's form opens for bob: %d", status)
+	}
+	if fields, _ := b.Locator("input").Count(); fields > 0 {
+		t.Error("bob sees a field")
+	}
+	n.mismatched(hers)
+	b.open(his.link)
+	b.press("Connect")
+	b.reads("Key for Practice provider")
+	if status := b.posts(n.base+"/secret/"+hers.id, map[string]any{"field_key": "CANARYkeyOfBob"}); status != http.StatusForbidden {
+		t.Errorf("bob's key for alice: %d", status)
+	}
+	n.unredeemed(hers)
+}
+
+// ID-011: alice's live view is not there for bob: no page, no socket, no picture.
+func liveViewByAnother(t *testing.T, c *chromium, issuer *authtest.OIDCProvider) {
+	n := remoteHouse(t, issuer)
+	q := n.httpAgent(issuer, "alice").asks(map[string]any{"method": "browser"})
+	a, b := c.person(t, "alice"), c.person(t, "bob")
+	a.signsIn(q.link)
+	a.press("Connect")
+	a.arrives(n.base + "/live/")
+	a.must(a.Locator(`#veil[data-phase="waiting"]`).WaitFor(playwright.LocatorWaitForOptions{State: playwright.WaitForSelectorStateAttached}))
+	a.shot("live")
+	b.signsIn(n.base + "/connections")
+	frames := 0
+	b.OnWebSocket(func(s playwright.WebSocket) { s.OnFrameReceived(func([]byte) { frames++ }) })
+	if status := b.open(a.URL()); status != http.StatusNotFound {
+		t.Errorf("alice's live view opens for bob: %d", status)
+	}
+	b.shot("live-refused")
+	n.mismatched(q)
+	b.open(n.base + "/connections")
+	ended := b.js(`(address) => new Promise(done => { const s = new WebSocket(address); s.onopen = () => done("open"); s.onerror = () => done("refused") })`,
+		strings.Replace(a.URL(), "http", "ws", 1)+"/ws")
+	if ended != "refused" || frames > 0 {
+		t.Errorf("bob's socket is %v, with %d frames", ended, frames)
+	}
+	b.broken() // the policy of /connections stands in the way of the socket, too
 }

@@ -22,6 +22,8 @@ import (
 func TestInChromium(t *testing.T) {
 	c := openChromium(t)
 	t.Run("remote", c.remoteStories)
+	t.Run("local", c.localStories)
+	t.Run("https", c.httpsStory)
 }
 
 // chromium is the browser of all the people in these tests.
@@ -214,7 +216,7 @@ func (p *person) shot(name string) {
 			_ = p.SetViewportSize(size.Width, size.Height)
 			_ = p.EmulateMedia(playwright.PageEmulateMediaOptions{ColorScheme: scheme})
 			path := filepath.Join(dir, "e2e-"+name+"-"+kind+"-"+string(*scheme)+".png")
-			if _, err := p.Screenshot(playwright.PageScreenshotOptions{Path: &path, FullPage: playwright.Bool(true)}); err != nil {
+			if _, err := p.Screenshot(playwright.PageScreenshotOptions{Path: &path, FullPage: playwright.Bool(true), Animations: playwright.ScreenshotAnimationsDisabled}); err != nil {
 				p.t.Log(err)
 			}
 		}

@@ -89,8 +89,9 @@ func (s *Site) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}{trouble: t, Open: stranger && s.Local}
 	if stranger && !s.Local && s.LoginURL != "" {
 		page.Login = s.LoginURL + "?next=" + url.QueryEscape(r.URL.Path)
+		page.Title = "Please sign in"
 	}
-	if err := s.show(w, r, t.Status, "error", t.Title, page); err != nil {
+	if err := s.show(w, r, t.Status, "error", page.Title, page); err != nil {
 		s.Log.Error("error page failed", "error", err)
 		http.Error(w, t.Message, t.Status)
 	}
