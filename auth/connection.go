@@ -109,6 +109,6 @@ type RefreshFailure struct {
 	State     State
 	Cause     string
 	Dead      bool      // the generation is refused for good (sets DeadVersion)
-	Unknown   bool      // the outcome of the call is unknown: keep Attempts; otherwise set it back to 0
+	Unknown   bool      // a call whose outcome nobody knows, or an answer that nobody has read: keep Attempts and Answer; otherwise forget both
 	NextTryAt time.Time // zero: at once
 }
