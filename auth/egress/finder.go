@@ -12,11 +12,12 @@ type pattern struct {
 }
 
 // finder looks for many patterns at once by the method of Wu and Manber: the last two bytes of a window as long as the
-// shortest pattern tell how far the window may jump. Most of a text is never looked at.
+// shortest pattern tell how far the window may jump. Most of a text is never looked at. The table is made for every
+// answer, so it is no larger than tells pairs of ASCII characters apart; others share an entry and jump less far.
 type finder struct {
 	patterns []pattern
 	window   int // length of the shortest pattern
-	// next holds, for two bytes, how far to jump (> 0), or the negated index in ends (<= 0).
+	// next holds, for the pair of two bytes, how far to jump (> 0), or the negated index in ends (<= 0).
 	next []int16
 	ends [][]pattern // patterns whose first window bytes end in the two bytes
 }
@@ -38,11 +39,7 @@ func (f *finder) build() {
 	for _, p := range f.patterns {
 		f.window = min(f.window, len(p.text))
 	}
-	f.next = make([]int16, 1<<16)
-	jump := int16(min(f.window-1, 1<<14))
-	for i := range f.next {
-		f.next[i] = jump
-	}
+	f.next = slices.Repeat([]int16{int16(min(f.window-1, 1<<14))}, pairs)
 	for _, p := range f.patterns {
 		for i := 1; i < f.window-1; i++ {
 			at := pair(p.text, i)
@@ -59,7 +56,10 @@ func (f *finder) build() {
 	}
 }
 
-func pair(b []byte, i int) int { return int(b[i-1])<<8 | int(b[i]) }
+const pairs = 1 << 14
+
+// pair numbers the two bytes that end at i.
+func pair(b []byte, i int) int { return int(b[i-1])<<6 ^ int(b[i]) }
 
 // all gives every occurrence of every pattern.
 func (f *finder) all(text []byte) (found []span) {
