@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -26,19 +27,21 @@ import (
 // them takes over when it goes. That the neighbour on the port is really one of ours
 // is proven with a key that only processes of this store have.
 type door struct {
-	listen string
-	fixed  string // --base-url
-	cert   string // PEM files; "" is plain http
-	key    string
-	prove  func([]byte) []byte
-	log    *slog.Logger
-	url    atomic.Pointer[string]
+	listen  string
+	fixed   string // --base-url
+	cert    string // PEM files; "" is plain http
+	key     string
+	proxies []netip.Prefix // --behind-proxy
+	prove   func([]byte) []byte
+	log     *slog.Logger
+	url     atomic.Pointer[string]
 }
 
 const watchInterval = 300 * time.Millisecond
 
 func newDoor(s *settings, prove func([]byte) []byte, log *slog.Logger) *door {
 	d := &door{listen: cmp.Or(s.listen, defaultListen), fixed: s.baseURL, cert: s.serve.tlsCert, key: s.serve.tlsKey, prove: prove, log: log}
+	d.proxies, _ = prefixes(s.serve.proxies) // checked at the start
 	d.moveTo(d.listen)
 	return d
 }
@@ -57,7 +60,7 @@ func (d *door) moveTo(address string) {
 // Share serves pages on the port, or leaves that to a neighbour until it goes. It
 // returns once links work, with a function that waits for the end, which ctx brings.
 func (d *door) Share(ctx context.Context, pages func(authority string) *http.Server) (wait func() error, err error) {
-	l, err := guard.Listen(ctx, d.listen, guard.Options{})
+	l, err := guard.Listen(ctx, d.listen, guard.Options{TrustedProxies: d.proxies})
 	if errors.Is(err, syscall.EADDRINUSE) && !d.neighbour(ctx) {
 		d.log.Warn("the port belongs to another program; links use a free one. Providers that insist on an exact redirect URI will refuse it: end that program, or choose a port with --listen", "port", d.listen)
 		l, err = guard.Listen(ctx, "127.0.0.1:0", guard.Options{})
@@ -81,7 +84,7 @@ func (d *door) serveOrWatch(ctx context.Context, l net.Listener, pages func(stri
 			return nil
 		case <-time.After(watchInterval):
 		}
-		if got, err := guard.Listen(ctx, d.listen, guard.Options{}); err == nil {
+		if got, err := guard.Listen(ctx, d.listen, guard.Options{TrustedProxies: d.proxies}); err == nil {
 			l = got
 			d.log.Info("took over the port", "address", d.listen)
 		}

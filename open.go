@@ -27,7 +27,9 @@ type house struct {
 	identity *identity.Identity
 	browsers *browserlogin.Pool
 	door     *door
-	serves   bool // agents over HTTP
+	metrics  *metrics // nil is off
+	spans    spans    // nil is off
+	serves   bool     // agents over HTTP
 }
 
 // open puts the parts together. What is wrong with key, store or definitions is one
@@ -126,4 +128,4 @@ func openBox(ctx context.Context, s *settings, db *store.DB) (*seal.Box, error) 
 }
 
 // Close ends what open began.
-func (h *house) Close() error { return errors.Join(h.browsers.Close(), h.db.Close()) }
+func (h *house) Close() error { return errors.Join(h.browsers.Close(), h.db.Close(), h.endSpans()) }

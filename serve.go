@@ -24,6 +24,11 @@ type serveSettings struct {
 	issuerScopes         string
 	ownerClaim, orgClaim string
 	deviceFlow           bool
+	perSecond            int
+	metrics              string // address; "" is off
+	metricsToken         string // file
+	unsafeMetrics        bool
+	otel                 string // URL
 }
 
 func serveFlags(fs *flag.FlagSet, s *settings) {
@@ -41,10 +46,20 @@ func serveFlags(fs *flag.FlagSet, s *settings) {
 	fs.StringVar(&r.ownerClaim, "owner-claim", "sub", "`claim` that names the user")
 	fs.StringVar(&r.orgClaim, "org-claim", "", "`claim` that names the org (default none)")
 	fs.BoolVar(&r.deviceFlow, "unsafe-device-flow", false, "allow the device code flow on a server of many users; read BCP 247 before")
+	fs.IntVar(&r.perSecond, "requests-per-second", 100, "`number` of requests that the agents of one owner may send each second, twice as many at once; 0 is no bound")
+	fs.StringVar(&r.metrics, "metrics-listen", "", "`address` for Prometheus, on loopback or unix:PATH (default off)")
+	fs.StringVar(&r.metricsToken, "metrics-token-file", "", "`file` with the bearer token that a scraper must send (default none)")
+	fs.BoolVar(&r.unsafeMetrics, "unsafe-metrics", false, "let --metrics-listen be an address that other machines reach, in the clear")
+	fs.StringVar(&r.otel, "otel-endpoint", "", "`url` of an OpenTelemetry collector (OTLP over HTTP); only in builds with the tag otel (default OTEL_EXPORTER_OTLP_ENDPOINT, else off)")
 }
 
 func (h *house) mcp() *mcp.Server {
-	return mcp.New(h.vault, mcp.Options{Version: buildVersion(), Log: h.log, Seal: h.tickets()})
+	var broker mcp.Broker = h.vault
+	opts := mcp.Options{Version: buildVersion(), Log: h.log, Seal: h.tickets(), PerSecond: h.settings.serve.perSecond, Watch: h.watch()}
+	if h.spans != nil {
+		broker = tracedBroker{h.vault, h.spans}
+	}
+	return mcp.New(broker, opts)
 }
 
 // stdio serves one MCP host. Standard output belongs to the protocol alone: the
@@ -93,13 +108,15 @@ func serve(ctx context.Context, s *settings, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := h.openServe(); err != nil {
+	if err := errors.Join(h.openServe(), h.observe(ctx)); err != nil {
 		return errors.Join(err, h.Close())
 	}
 	return h.run(ctx, func(ctx context.Context) error {
-		fmt.Fprintf(s.err, "Latchpost serves agents on %s/mcp and people on %s\n", h.door.URL(), h.door.URL())
-		<-ctx.Done()
-		return nil
+		return h.scraped(ctx, func(ctx context.Context) error {
+			fmt.Fprintf(s.err, "Latchpost serves agents on %s/mcp and people on %s\n", h.door.URL(), h.door.URL())
+			<-ctx.Done()
+			return nil
+		})
 	})
 }
 
@@ -121,6 +138,11 @@ func (s *settings) checkServe() error {
 		}
 	case r.clientID != "" && r.issuer == "":
 		return usagef("--oidc-client-id needs --oidc-issuer")
+	case r.perSecond < 0:
+		return usagef("--requests-per-second must be a number from 0 on")
+	}
+	if err := errors.Join(s.checkMetrics(), s.checkTracing()); err != nil {
+		return err
 	}
 	if u, err := url.Parse(s.baseURL); s.baseURL != "" && (err != nil || u.Host == "" || strings.HasSuffix(s.baseURL, "/") || u.Path != "") {
 		return usagef("--base-url must be a scheme and a host, such as https://latchpost.example.com, without a slash at the end")

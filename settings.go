@@ -167,7 +167,7 @@ func (s *settings) logger() (*slog.Logger, error) {
 	if err := level.UnmarshalText([]byte(s.logLevel)); err != nil || !slices.Contains([]string{"debug", "info", "warn", "error"}, strings.ToLower(s.logLevel)) {
 		return nil, usagef("--log-level must be debug, info, warn or error, not %q", s.logLevel)
 	}
-	return slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: level})), nil
+	return slog.New(tracedLog{slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: level})}), nil
 }
 
 func (s *settings) released() map[string]bool {
@@ -191,6 +191,9 @@ func (s *settings) unsafe() []string {
 	}
 	if s.serve.deviceFlow {
 		names = append(names, "--unsafe-device-flow: the device code flow is open to phishing on a server of many users (BCP 247)")
+	}
+	if s.serve.unsafeMetrics {
+		names = append(names, "--unsafe-metrics: metrics can be read from other machines, in the clear")
 	}
 	for name := range s.released() {
 		names = append(names, "--release "+name+": clients get the raw access token")

@@ -93,10 +93,13 @@ func (h *house) pages(authority string) *http.Server {
 	if h.serves {
 		h.mountMCP(mux)
 	}
-	proxies, _ := prefixes(h.settings.serve.proxies) // checked at the start
-	return guard.Server(mux, guard.Options{
-		Hosts: hosts(authority, base), Origins: []string{base}, TLS: h.secure(), Class: class, TrustedProxies: proxies, Logger: h.log,
-	})
+	layers := guard.Options{
+		Hosts: hosts(authority, base), Origins: []string{base}, TLS: h.secure(), Class: class, TrustedProxies: h.door.proxies, Logger: h.log,
+	}
+	if h.metrics != nil {
+		layers.Refused = h.metrics.refused
+	}
+	return guard.Server(mux, layers)
 }
 
 func (h *house) secure() bool { return strings.HasPrefix(h.door.URL(), "https://") }
@@ -113,6 +116,9 @@ func (h *house) site() *web.Site {
 func (h *house) mountMCP(mux *http.ServeMux) {
 	server := h.mcp()
 	opts := mcp.HTTPOptions{Identify: h.identity.Caller, HostChecked: true}
+	if h.metrics != nil {
+		opts.Identify = h.metrics.identify(opts.Identify)
+	}
 	if h.identity.Issuer != nil {
 		path := mcp.MetadataPath(h.resource())
 		opts.Metadata = h.door.URL() + path
@@ -133,7 +139,7 @@ func class(path string) guard.Class {
 		return guard.Class{API: true, MaxBody: 4 << 20, Types: []string{"application/json"}}
 	case strings.HasPrefix(path, "/api/"):
 		return guard.Class{API: true, Types: []string{"application/json"}}
-	case strings.HasPrefix(path, "/static/"), strings.HasPrefix(path, "/live/"):
+	case path == "/healthz", strings.HasPrefix(path, "/static/"), strings.HasPrefix(path, "/live/"):
 		return guard.Class{}
 	}
 	return guard.Class{Limited: true, MaxBody: 128 << 10, Types: []string{"application/x-www-form-urlencoded"}}

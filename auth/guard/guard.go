@@ -36,8 +36,10 @@ type Options struct {
 	MaxConns, MaxConnsPerIP int
 	// BodyTimeout is how long a client may take to send its body; 0 means 30 s.
 	BodyTimeout time.Duration
-	Logger      *slog.Logger     // nil means slog.Default()
-	Now         func() time.Time // nil means time.Now
+	// Refused is told why a request went no further, by the refusal's code, such as wrong_host; nil tells nobody.
+	Refused func(code string)
+	Logger  *slog.Logger     // nil means slog.Default()
+	Now     func() time.Time // nil means time.Now
 }
 
 // Class is what the rules of a path depend on.
@@ -80,6 +82,9 @@ func newGuard(opt Options) *guard {
 	if opt.BodyTimeout == 0 {
 		opt.BodyTimeout = 30 * time.Second
 	}
+	if opt.Refused == nil {
+		opt.Refused = func(string) {}
+	}
 	if opt.Logger == nil {
 		opt.Logger = slog.Default()
 	}
@@ -99,6 +104,7 @@ func (g *guard) serve(plain http.ResponseWriter, r *http.Request, next http.Hand
 	g.hurry(w, r)
 	for _, layer := range g.layers {
 		if no := layer(w, r, class); no != nil {
+			g.opt.Refused(no.code)
 			no.write(w, class)
 			return
 		}
