@@ -90,6 +90,9 @@ func (s *Site) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if stranger && !s.Local && s.LoginURL != "" {
 		page.Login = s.LoginURL + "?next=" + url.QueryEscape(r.URL.Path)
 		page.Title = "Please sign in"
+		if t.Code == auth.ErrNotYours.Code {
+			page.Message = "This link was made for one person. Sign in, and it opens if that is you."
+		}
 	}
 	if err := s.show(w, r, t.Status, "error", page.Title, page); err != nil {
 		s.Log.Error("error page failed", "error", err)
