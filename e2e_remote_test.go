@@ -178,6 +178,7 @@ func wholeWay(t *testing.T, c *chromium, issuer *authtest.OIDCProvider) {
 	if who := hers.getsThrough(); who != "alice" {
 		t.Errorf("the call speaks for %s", who)
 	}
+	p.hasCookies(n, false, "lp_owner_"+port(n.base), "lp_login_", "lp_flow_")
 	p.open(n.base + "/connections")
 	p.shot("connections")
 	if answer := his.does("list_connections", map[string]any{}); strings.Contains(fmt.Sprint(answer), "alice") {
@@ -361,6 +362,7 @@ func liveViewByAnother(t *testing.T, c *chromium, issuer *authtest.OIDCProvider)
 	a.arrives(n.base + "/live/")
 	a.must(a.Locator(`#veil[data-phase="waiting"]`).WaitFor(playwright.LocatorWaitForOptions{State: playwright.WaitForSelectorStateAttached}))
 	a.shot("live")
+	a.hasCookies(n, false, "latchpost_live_")
 	b.signsIn(n.base + "/connections")
 	frames := 0
 	b.OnWebSocket(func(s playwright.WebSocket) { s.OnFrameReceived(func([]byte) { frames++ }) })

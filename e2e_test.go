@@ -107,8 +107,7 @@ func (c *chromium) person(t *testing.T, name string) *person {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			p.shot("failed-" + name)
-			t.Logf("%s is at %s", name, p.URL())
+			t.Logf("%s was at %s", name, p.URL())
 		}
 		_ = profile.Close()
 		for _, v := range p.broken() {
@@ -188,9 +187,8 @@ func (p *person) approve(user, back string) {
 			p.must(p.Locator("[name=user]").Fill(user))
 			p.must(p.Locator("[name=password]").Fill(all[at].Password))
 		}
-		answer, err := p.ExpectNavigation(func() error { return p.Locator("button[value=allow]").Click() })
+		_, err := p.ExpectNavigation(func() error { return p.Locator("button[value=allow]").Click() })
 		p.must(err)
-		_ = answer
 		if strings.HasPrefix(p.URL(), back) {
 			return
 		}
@@ -203,23 +201,25 @@ var (
 	phone = playwright.Size{Width: 390, Height: 844}
 )
 
-// shot keeps a picture of what the person sees in LATCHPOST_ARTEFACTS, if that is set:
-// on a desk and on a phone, light and dark.
+// shot looks at the page on a phone, where nothing may stick out sideways, and keeps
+// pictures of it in LATCHPOST_ARTEFACTS, if that is set: phone and desk, light and dark.
 func (p *person) shot(name string) {
+	p.t.Helper()
 	dir := os.Getenv("LATCHPOST_ARTEFACTS")
-	if dir == "" {
-		return
-	}
-	_ = os.MkdirAll(dir, 0o755)
-	for kind, size := range map[string]playwright.Size{"desk": desk, "phone": phone} {
+	for kind, size := range map[string]playwright.Size{"phone": phone, "desk": desk} {
+		p.must(p.SetViewportSize(size.Width, size.Height))
+		if wide := p.js(`document.documentElement.scrollWidth - innerWidth`); wide != 0 {
+			p.t.Errorf("%s is %v pixels too wide for a %s", name, wide, kind)
+		}
 		for _, scheme := range []*playwright.ColorScheme{playwright.ColorSchemeLight, playwright.ColorSchemeDark} {
-			_ = p.SetViewportSize(size.Width, size.Height)
-			_ = p.EmulateMedia(playwright.PageEmulateMediaOptions{ColorScheme: scheme})
-			path := filepath.Join(dir, "e2e-"+name+"-"+kind+"-"+string(*scheme)+".png")
-			if _, err := p.Screenshot(playwright.PageScreenshotOptions{Path: &path, FullPage: playwright.Bool(true), Animations: playwright.ScreenshotAnimationsDisabled}); err != nil {
-				p.t.Log(err)
+			if dir == "" {
+				continue
 			}
+			p.must(p.EmulateMedia(playwright.PageEmulateMediaOptions{ColorScheme: scheme}))
+			path := filepath.Join(dir, "e2e-"+name+"-"+kind+"-"+string(*scheme)+".png")
+			_, err := p.Screenshot(playwright.PageScreenshotOptions{Path: &path, FullPage: playwright.Bool(true), Animations: playwright.ScreenshotAnimationsDisabled})
+			p.must(err)
 		}
 	}
-	_ = p.SetViewportSize(desk.Width, desk.Height)
+	p.must(p.SetViewportSize(desk.Width, desk.Height))
 }
