@@ -122,7 +122,7 @@ func TestCallBodies(t *testing.T) {
 
 // What is not in order is refused before anything is on record as allowed, and before
 // anything is sent: BF-001, BF-002, BF-003, BF-017, BF-019, BF-020, BF-021, BF-022,
-// BF-025, BF-042, BF-043, BF-045.
+// BF-025, BF-043, BF-045.
 func TestCallRefusals(t *testing.T) {
 	v := ready(t, authtest.Options{})
 	thief := authtest.NewAPI(nil)

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func page(t *testing.T, path ...string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(path...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// Every tool, each of its arguments and answer fields, and every code of the closed set is on the page.
+func TestToolsAreDocumented(t *testing.T) {
+	doc := page(t, "docs", "tools.md")
+	common, _, _ := strings.Cut(doc, "\n## list_providers\n")
+	var golden struct {
+		Result struct {
+			Tools []struct {
+				Name                      string
+				InputSchema, OutputSchema struct{ Properties map[string]any }
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(page(t, "mcp", "testdata", "tools.json")), &golden); err != nil || len(golden.Result.Tools) == 0 {
+		t.Fatal(err)
+	}
+	for _, tool := range golden.Result.Tools {
+		_, section, found := strings.Cut(doc, "\n## "+tool.Name+"\n")
+		if !found {
+			t.Errorf("no section for %s", tool.Name)
+		}
+		section, _, _ = strings.Cut(section, "\n## ")
+		for name := range tool.InputSchema.Properties {
+			if !strings.Contains(section, "`"+name+"`") {
+				t.Errorf("%s: argument %s is not described", tool.Name, name)
+			}
+		}
+		for name := range tool.OutputSchema.Properties {
+			if tool.Name != "auth_status" && !strings.Contains(section+common, "`"+name+"`") {
+				t.Errorf("%s: answer field %s is not described", tool.Name, name)
+			}
+		}
+	}
+	codes := regexp.MustCompile(`&Error\{Code: "([a-z_]+)"`).FindAllStringSubmatch(page(t, "auth", "auth.go"), -1)
+	if len(codes) < 15 {
+		t.Fatalf("found only %d codes", len(codes))
+	}
+	for _, code := range codes {
+		if !strings.Contains(doc, "| `"+code[1]+"` |") {
+			t.Errorf("code %s is not described", code[1])
+		}
+	}
+}
+
+// ST-024: what a stolen backup shows is what the page says. Every column of every table is in the list.
+func TestReadableMetadataIsPublished(t *testing.T) {
+	doc := page(t, "docs", "security.md")
+	migrations, err := filepath.Glob(filepath.Join("store", "migrations", "*.sql"))
+	if err != nil || len(migrations) == 0 {
+		t.Fatal(err)
+	}
+	table := regexp.MustCompile(`(?s)CREATE TABLE (\w+) \((.*?)\n\);`)
+	column := regexp.MustCompile(`(?m)^  ([a-z]\w*) `)
+	for _, migration := range migrations {
+		tables := table.FindAllStringSubmatch(page(t, migration), -1)
+		if len(tables) == 0 {
+			t.Fatalf("%s: no tables", migration)
+		}
+		for _, found := range tables {
+			_, row, _ := strings.Cut(doc, "\n| `"+found[1]+"` |")
+			row, _, _ = strings.Cut(row, "\n")
+			for _, c := range column.FindAllStringSubmatch(found[2], -1) {
+				if !strings.Contains(row, "`"+c[1]+"`") {
+					t.Errorf("docs/security.md does not say whether %s.%s can be read", found[1], c[1])
+				}
+			}
+		}
+	}
+}
