@@ -11,7 +11,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/propagation"
-	"go.opentelemetry.io/otel/sdk/resource"
+	identified "go.opentelemetry.io/otel/sdk/resource"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
@@ -40,7 +40,7 @@ func newSpans(ctx context.Context, s *settings, warn func(string, ...any)) (span
 	if err != nil {
 		return nil, err
 	}
-	us, err := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", "latchpost"), attribute.String("service.version", buildVersion())), resource.WithFromEnv())
+	us, err := identified.New(ctx, identified.WithAttributes(attribute.String("service.name", "latchpost"), attribute.String("service.version", buildVersion())), identified.WithFromEnv())
 	if err != nil {
 		return nil, errors.Join(err, exporter.Shutdown(ctx))
 	}
