@@ -181,12 +181,20 @@ func (v *Vault) try(ctx context.Context, conn *Connection, out egress.Request) (
 	if a.conn, err = v.Connections.Connection(ctx, conn.Owner, conn.ID); err != nil {
 		return a, err
 	}
-	if a.conn.State == Revoked {
+	switch {
+	case a.conn.State == Revoked:
 		return a, errRevoked
+	case !out.Target.MatchHost(a.conn.Hosts): // signed in anew, elsewhere, since the call was judged
+		return a, ErrConflict.Say("the connection was renewed meanwhile; repeat the call")
 	}
-	if a.flow, err = v.flow(ctx, a.conn); err != nil {
+	p, err := v.definition(a.conn)
+	if err != nil {
 		return a, err
 	}
+	if bind(p, a.conn.Method) != a.conn.Bind {
+		return a, ErrReauth.Say("the definition of %s changed where credentials are sent; the user has to sign in again", p.Name)
+	}
+	a.flow = &Flow{Provider: p, Connection: a.conn, Vars: a.conn.Vars, Now: v.now()} // a call needs no OAuth app
 	cred, err := v.openCredential(ctx, a.conn)
 	if err != nil {
 		return a, err
@@ -195,14 +203,15 @@ func (v *Vault) try(ctx context.Context, conn *Connection, out egress.Request) (
 	if err != nil {
 		return a, err
 	}
-	a.secrets = append(cred.Secrets(), a.flow.Client)
+	a.secrets = cred.Secrets()
 	if a.carrier, _ = method.(Carrier); a.carrier != nil {
 		a.secrets = append(a.secrets, a.carrier.Secrets(cred)...)
-		out.MaxBody = maxCallAnswer + a.margin()
-		return a, v.carry(ctx, a, cred, out)
 	}
 	out.MaxBody = maxCallAnswer + a.margin()
-	if out.Target, out.Header, err = inject(a.flow.Provider, cred, a.conn.Method, a.conn.Vars, out.Target, out.Header); err != nil {
+	if a.carrier != nil {
+		return a, v.carry(ctx, a, cred, out)
+	}
+	if out.Target, out.Header, err = inject(p, cred, a.conn.Method, a.conn.Vars, out.Target, out.Header); err != nil {
 		return a, err
 	}
 	a.left = true

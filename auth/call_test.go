@@ -189,6 +189,15 @@ func TestCallSendsOneCredential(t *testing.T) {
 	}
 }
 
+// A call needs the connection only: an OAuth app that was removed, and is missed at the next renewal, does not stop it.
+func TestCallWithoutApp(t *testing.T) {
+	v := ready(t, authtest.Options{})
+	if err := v.Desk(auth.Local).RemoveApp(t.Context(), "practice"); err != nil {
+		t.Fatal(err)
+	}
+	call(t, v, auth.Call{Path: "/me"})
+}
+
 // BF-011, BF-012, BF-013, BF-014: a redirect is an answer with the host it points to.
 // Nobody follows it, and an agent that does is judged afresh.
 func TestCallRedirects(t *testing.T) {

@@ -57,7 +57,7 @@ func TestGrantedPaths(t *testing.T) {
 	}
 }
 
-// Rules name themselves, and what nobody can allow is told apart from what the owner can.
+// BF-035: under a read-only grant whatever writes is asked for, each call anew. Rules name themselves, and what nobody can allow is told apart from what the owner can.
 func TestRules(t *testing.T) {
 	p := &providers.Provider{ID: "p", API: providers.API{Hosts: []string{"api.example.com"}}, Deny: []providers.PathRule{{Path: "/token/**"}}}
 	c := &Connection{Hosts: []string{"api.example.com"}}
