@@ -3,7 +3,7 @@
 
 GO ?= go
 
-.PHONY: build test tools bench bench-live fuzz vuln
+.PHONY: build test tools bench bench-live fuzz sbom notices vuln
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o latchpost .
@@ -23,6 +23,11 @@ bench-live: tools
 
 fuzz:
 	.ci/fuzz 60s
+
+# What the binary is made of (CycloneDX), and the licences to ship with it.
+sbom notices:
+	@$(MAKE) -s --no-print-directory build
+	@$(GO) run ./.ci/sbom $(if $(filter notices,$@),-notices) latchpost
 
 # Needs the vulnerability database, which is not reachable from everywhere.
 vuln:
