@@ -51,7 +51,7 @@ func newSeeded(b testing.TB, issuer *authtest.Server, upstream *process, rows in
 	s.used = rows / agents / s.stride
 	_, apiPort, _ := strings.Cut(upstream.address, ":")
 	values := vars{"practice.port": port(issuer.URL), "practice.api_port": apiPort}
-	s.flags = []string{"--data", s.dir, "--listen", "127.0.0.1:0", "--unsafe-loopback", "--log-level", "warn"}
+	s.flags = []string{"--data", s.dir, "--listen", "127.0.0.1:0", "--unsafe-loopback", "--requests-per-second", "0"}
 	for name, value := range values {
 		s.flags = append(s.flags, "--var", name+"="+value)
 	}
