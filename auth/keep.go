@@ -124,10 +124,11 @@ func (v *Vault) renewAhead(ctx context.Context) error {
 		return err
 	}
 	return each(due, func(c Connection) error {
-		if !v.due(&c) {
+		dying := !c.RefreshExpiresAt.IsZero() && c.RefreshExpiresAt.Before(now.Add(aheadOf)) && now.Sub(c.IssuedAt) > minInterval
+		if !dying && !v.due(&c) {
 			return nil
 		}
-		_, err := v.fresh(ctx, &c, false)
+		_, err := v.fresh(ctx, &c, dying)
 		return quiet(err)
 	})
 }

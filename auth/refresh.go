@@ -127,12 +127,15 @@ func (v *Vault) renew(ctx context.Context, o Owner, id string, seen int64, force
 		case v.now().Before(c.Refresh.NextTryAt):
 			return nil, v.notYet(c)
 		}
+		if wait := v.breakers.wait(c.Bind, v.now()); wait > 0 {
+			return nil, ErrUnavailable.Say("%s does not answer; it is left alone for a while", c.Provider).After(retrySeconds(wait))
+		}
 		c, taken, err := v.Refreshes.AcquireRefresh(ctx, o, id, c.Version, leaseTTL)
 		if err != nil {
 			return nil, err
 		}
 		if taken {
-			return v.refreshOnce(ctx, c)
+			return v.tryRefresh(ctx, c)
 		}
 		if err := sleep(ctx, 10*time.Millisecond+rand.N(15*time.Millisecond)); err != nil {
 			return nil, ErrUnavailable.Say("another process is renewing this sign-in and takes too long; try again").After(2)
@@ -167,6 +170,17 @@ const (
 func (v *Vault) notYet(c *Connection) error {
 	wait := int(c.Refresh.NextTryAt.Sub(v.now()).Seconds()) + 1
 	return ErrUnavailable.Say("%s cannot renew the sign-in at the moment (%s); try again in %d seconds", c.Provider, c.Cause, wait).After(wait)
+}
+
+// tryRefresh tells the breaker how the endpoint did.
+func (v *Vault) tryRefresh(ctx context.Context, c *Connection) (*Connection, error) {
+	next, err := v.refreshOnce(ctx, c)
+	if errors.Is(err, ErrUnavailable) {
+		v.breakers.failed(c.Bind, v.now())
+	} else {
+		v.breakers.heard(c.Bind)
+	}
+	return next, err
 }
 
 // refreshOnce holds the lease on c. It makes the call (twice when the outcome of

@@ -54,9 +54,10 @@ type Vault struct {
 	Log          *slog.Logger // nil discards
 	Now          func() time.Time
 
-	flights flights
-	running running
-	limits  limits
+	flights  flights
+	breakers breakers
+	running  running
+	limits   limits
 }
 
 func (v *Vault) now() time.Time {

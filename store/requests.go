@@ -226,8 +226,8 @@ func (db *DB) DueRefreshes(ctx context.Context, now, soon, usedAfter time.Time, 
 		due, err = collect(ctx, q, scanConnection, `SELECT org, user_id, id, provider, account, account_id, method, state, cause, scopes, hosts, vars, bind,
 			salt, sealed, version, expires_at, refresh_expires_at, issued_at, created_at, updated_at, last_used_at,
 			lease_holder, lease_until, fence, dead_version, attempted_at, attempts, answer, failures, next_try_at
-			FROM connections WHERE state IN ('active', 'expiring', 'provider_down') AND dead_version <> version AND next_try_at <= $1 AND lease_until <= $1
-			AND (expires_at > 0 AND expires_at < $2 AND last_used_at > $3 OR refresh_expires_at > 0 AND refresh_expires_at < $2)
+			FROM connections WHERE state IN ('active', 'expiring', 'provider_down') AND method NOT IN ('browser', 'api_key')
+			AND dead_version <> version AND next_try_at <= $1 AND lease_until <= $1 AND (expires_at > 0 AND expires_at < $2 AND last_used_at > $3 OR refresh_expires_at > 0 AND refresh_expires_at < $2)
 			ORDER BY expires_at LIMIT $4`, ms(now), ms(soon), ms(usedAfter), limit)
 		return err
 	})
