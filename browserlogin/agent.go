@@ -13,12 +13,12 @@ var agentScript string
 // agent is our script in the frames of one page, each in an isolated world. It
 // is put there through Runtime alone: the domain Page must stay off (see CDP).
 type agent struct {
+	async func(func())                      // starts a goroutine that somebody waits for
 	heard func(where world, payload string) // what a script says; must not block
 
 	mu     sync.Mutex
 	worlds map[world]bool
-	joined map[any]CDP // frames with a process of their own
-	work   sync.WaitGroup
+	joined map[Frame]CDP // frames with a process of their own
 }
 
 // world names one JavaScript execution context.
@@ -29,8 +29,8 @@ type world struct {
 
 const worldName = "latchpost"
 
-func newAgent(heard func(world, string)) *agent {
-	return &agent{heard: heard, worlds: map[world]bool{}, joined: map[any]CDP{}}
+func newAgent(async func(func()), heard func(world, string)) *agent {
+	return &agent{async: async, heard: heard, worlds: map[world]bool{}, joined: map[Frame]CDP{}}
 }
 
 // join puts the script into every frame that cdp reaches, now and after each navigation.
@@ -40,7 +40,7 @@ func (a *agent) join(cdp CDP) {
 		aux, _ := c["auxData"].(map[string]any)
 		frame, _ := aux["frameId"].(string)
 		if main, _ := aux["isDefault"].(bool); main && frame != "" {
-			a.work.Go(func() { a.inject(cdp, frame) })
+			a.async(func() { a.inject(cdp, frame) })
 		}
 	})
 	cdp.On("Runtime.executionContextDestroyed", func(p map[string]any) {
@@ -83,23 +83,25 @@ func (a *agent) inject(cdp CDP, frame string) {
 	a.mu.Unlock()
 }
 
-// joinFrames looks for frames that moved into a process of their own.
-func (a *agent) joinFrames(p *Page) {
-	a.mu.Lock()
-	known := make(map[any]bool, len(a.joined))
-	for f := range a.joined {
-		known[f] = true
+// joinFrame puts the script into a frame that moved into a process of its own.
+func (a *agent) joinFrame(p *Page, f Frame) {
+	cdp, err := p.FrameCDP(f)
+	if err != nil {
+		return // it shares the page's process, and the page's session reaches it
 	}
+	a.mu.Lock()
+	old := a.joined[f]
 	a.mu.Unlock()
-	for f, cdp := range p.FrameCDPs(func(f any) bool { return known[f] }) {
-		a.mu.Lock()
-		_, twice := a.joined[f]
-		a.joined[f] = cdp
-		a.mu.Unlock()
-		if !twice {
-			a.join(cdp)
+	if old != nil {
+		if _, err := old.Send("Runtime.evaluate", map[string]any{"expression": "0"}); err == nil {
+			_ = cdp.Close() // still the same process
+			return
 		}
 	}
+	a.mu.Lock()
+	a.joined[f] = cdp
+	a.mu.Unlock()
+	a.join(cdp)
 }
 
 // call runs a function of the script in one frame; the answer is one of its few words.

@@ -105,7 +105,7 @@ func benchKeys(b *testing.B) {
 	bench := newBench(b, nil, authtest.SiteOptions{})
 	s, _ := bench.start("alice", nil)
 	p := bench.view(s)
-	p.click("[name=user]")
+	p.focus("[name=user]")
 	eventually(b, "focus on the site", func() bool { on, _ := p.front().Evaluate(`document.activeElement.name`); return on == "user" })
 	// The caret blinks: a frame counts when it comes after the key, and differs where the text is.
 	took, err := p.page.Evaluate(`async () => {

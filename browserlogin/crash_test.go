@@ -29,7 +29,7 @@ func TestBrowserKilled(t *testing.T) {
 	s, done := b.start("alice", nil)
 	p := b.open(s)
 	p.await("waiting")
-	p.click("[name=user]")
+	p.focus("[name=user]")
 	p.write("half a na")
 	first := b.chromiums("")[0].pid
 	start := time.Now()
@@ -129,7 +129,7 @@ func TestRendererKilled(t *testing.T) {
 
 // LV-005 with real browsers: nobody does anything, and browser and profile are gone.
 func TestIdleLoginEnds(t *testing.T) {
-	b := newBench(t, func(o *Options) { o.Idle, o.Linger = 4*time.Second, time.Millisecond }, authtest.SiteOptions{})
+	b := newBench(t, func(o *Options) { o.Idle, o.Linger = 6*time.Second, time.Millisecond }, authtest.SiteOptions{})
 	s, done := b.start("alice", nil)
 	p := b.open(s)
 	p.await("waiting")
@@ -303,7 +303,7 @@ func TestSecondViewer(t *testing.T) {
 	second.await("waiting")
 	first.await("moved")
 	first.shot("21-taken-over")
-	second.click("[name=user]")
+	second.focus("[name=user]")
 	second.write("alice")
 	eventually(t, "the second window to type", func() bool { return second.value("[name=user]") == "alice" })
 	// A reload of the window in charge keeps it in charge.

@@ -326,6 +326,22 @@ func (p *person) click(selector string) {
 	p.must(p.page.Mouse().Click(x, y))
 }
 
+// focus clicks into a field. The picture may just be changing its size, for a banner or
+// a second tab: like a person, it looks whether the click arrived.
+func (p *person) focus(selector string) {
+	p.t.Helper()
+	eventually(p.t, "focus on "+selector, func() bool {
+		p.click(selector)
+		for range 20 {
+			if on, err := p.front().Locator(selector).First().Evaluate("e => e === document.activeElement", nil); err == nil && on == true {
+				return true
+			}
+			time.Sleep(25 * time.Millisecond)
+		}
+		return false
+	})
+}
+
 func (p *person) write(s string) { p.t.Helper(); p.must(p.page.Keyboard().Type(s)) }
 func (p *person) press(s string) { p.t.Helper(); p.must(p.page.Keyboard().Press(s)) }
 
@@ -369,8 +385,6 @@ func (b *bench) allow(fn func(*http.Request, string) error) {
 	defer b.mu.Unlock()
 	b.allowed = fn
 }
-
-var _ = fmt.Sprint
 
 // shortTemp is t.TempDir with a name that leaves room for a socket, and that the driver's user may walk through.
 func shortTemp(t testing.TB) string {

@@ -64,7 +64,7 @@ func (s *session) observe(ctx context.Context, b Browser, c *Context, w *watch) 
 			continue
 		}
 		busy = true
-		s.work.Go(func() {
+		s.async(func() {
 			v := s.look(c, w)
 			v.asked = asked
 			select {

@@ -27,6 +27,9 @@ type driver struct {
 	dir *runDir
 }
 
+// libraryStarts: the library keeps its logger in a global that every start writes.
+var libraryStarts sync.Mutex
+
 var quiet = slog.New(slog.DiscardHandler)
 
 // startDriver unpacks the driver into a directory of its own and starts it.
@@ -49,6 +52,8 @@ func startDriver(o Options, node string, headed bool) (*driver, error) {
 		return nil, err
 	}
 	run := &playwright.RunOptions{DriverDirectory: dir.path, SkipInstallBrowsers: true, Stdout: io.Discard, Stderr: io.Discard, Logger: quiet}
+	libraryStarts.Lock()
+	defer libraryStarts.Unlock()
 	if err := playwright.Install(run); err != nil { // patches one file of the unpacked driver; fetches nothing
 		dir.remove()
 		return nil, fmt.Errorf("the browser driver does not start: %w; run latchpost browser check", err)
@@ -195,7 +200,7 @@ type Context struct {
 }
 
 // OnPage tells of each new page, popups too. fn must not block.
-func (c *Context) OnPage(fn func(*Page)) { c.c.OnPage(func(p playwright.Page) { fn(&Page{p}) }) }
+func (c *Context) OnPage(fn func(*Page)) { c.c.OnPage(func(p playwright.Page) { fn(&Page{p: p}) }) }
 
 // Response is what is known of an answer before its body.
 type Response struct {
@@ -215,7 +220,7 @@ func (c *Context) OnResponse(fn func(Response)) {
 func (c *Context) OnFailed(fn func(p *Page, url, reason string)) {
 	c.c.OnRequestFailed(func(r playwright.Request) {
 		if f := r.Frame(); f != nil && r.IsNavigationRequest() && f.ParentFrame() == nil && r.Failure() != nil {
-			fn(&Page{f.Page()}, r.URL(), brief(r.Failure()))
+			fn(&Page{p: f.Page()}, r.URL(), brief(r.Failure()))
 		}
 	})
 }
@@ -226,7 +231,7 @@ func (c *Context) NewPage() (*Page, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w (%s)", ErrNoBrowser, brief(err))
 	}
-	return &Page{p}, nil
+	return &Page{p: p}, nil
 }
 
 // Cookies are all cookies of the context, with their values.
@@ -334,6 +339,10 @@ func (c *Context) SetStorageState(state json.RawMessage) error {
 // Page is one tab.
 type Page struct {
 	p playwright.Page
+
+	// The library's own list of frames may be read on its goroutine only; this one is kept by Listen.
+	mu     sync.Mutex
+	frames map[playwright.Frame]bool
 }
 
 func (p *Page) same(q *Page) bool { return q != nil && p.p == q.p }
@@ -387,8 +396,14 @@ func (p *Page) Text(selector string) string {
 
 // Eval runs an expression in each frame and gives the strings that come back.
 func (p *Page) Eval(js string) []string {
+	p.mu.Lock()
+	frames := []playwright.Frame{p.p.MainFrame()}
+	for f := range p.frames {
+		frames = append(frames, f)
+	}
+	p.mu.Unlock()
 	var out []string
-	for _, f := range p.p.Frames() {
+	for _, f := range frames {
 		if v, err := f.Evaluate(js); err == nil {
 			if s, ok := v.(string); ok {
 				out = append(out, s)
@@ -401,7 +416,7 @@ func (p *Page) Eval(js string) []string {
 // PageEvents are told on the driver's goroutine: they must not block.
 type PageEvents struct {
 	Closed, Crashed func()
-	Moved           func(main bool) // a frame navigated
+	Moved           func(child Frame) // a frame navigated; the zero Frame is the main one
 	Dialog          func(Dialog)
 	FileChooser     func()
 	Download        func()
@@ -411,7 +426,24 @@ type PageEvents struct {
 func (p *Page) Listen(e PageEvents) {
 	p.p.OnClose(func(playwright.Page) { e.Closed() })
 	p.p.OnCrash(func(playwright.Page) { e.Crashed() })
-	p.p.OnFrameNavigated(func(f playwright.Frame) { e.Moved(f.ParentFrame() == nil) })
+	p.p.OnFrameNavigated(func(f playwright.Frame) {
+		if f.ParentFrame() == nil {
+			e.Moved(Frame{})
+			return
+		}
+		p.mu.Lock()
+		if p.frames == nil {
+			p.frames = map[playwright.Frame]bool{}
+		}
+		p.frames[f] = true
+		p.mu.Unlock()
+		e.Moved(Frame{f})
+	})
+	p.p.OnFrameDetached(func(f playwright.Frame) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.frames, f)
+	})
 	p.p.OnDialog(func(d playwright.Dialog) {
 		e.Dialog(Dialog{Kind: d.Type(), Message: d.Message(), Default: d.DefaultValue(),
 			Accept: func(text string) { _ = d.Accept(text) }, Dismiss: func() { _ = d.Dismiss() }})
@@ -430,19 +462,11 @@ type Dialog struct {
 // CDP opens a session with the page.
 func (p *Page) CDP() (CDP, error) { return newCDP(p.p.Context(), p.p) }
 
-// FrameCDPs opens a session with every frame that lives in a process of its own.
-func (p *Page) FrameCDPs(known func(frame any) bool) map[any]CDP {
-	out := map[any]CDP{}
-	for _, f := range p.p.Frames() {
-		if f.ParentFrame() == nil || known(f) {
-			continue
-		}
-		if s, err := newCDP(p.p.Context(), f); err == nil {
-			out[f] = s
-		}
-	}
-	return out
-}
+// Frame is a frame inside a page. It can be compared.
+type Frame struct{ f playwright.Frame }
+
+// FrameCDP opens a session with a frame that lives in a process of its own; others give an error.
+func (p *Page) FrameCDP(f Frame) (CDP, error) { return newCDP(p.p.Context(), f.f) }
 
 func newCDP(c playwright.BrowserContext, target any) (CDP, error) {
 	s, err := c.NewCDPSession(target)

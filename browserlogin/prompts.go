@@ -5,7 +5,7 @@ import "encoding/json"
 // dialog keeps a JavaScript dialog until the person answers.
 func (s *session) dialog(t *tab, d Dialog) {
 	if d.Kind == "beforeunload" {
-		s.work.Go(func() { d.Accept("") })
+		s.async(func() { d.Accept("") })
 		return
 	}
 	t.mu.Lock()
@@ -106,12 +106,12 @@ func (s *session) logIn(p *prompt, user, password string) {
 			answer = map[string]any{"response": "CancelAuth"}
 		}
 		tried = true
-		s.work.Go(func() {
+		s.async(func() {
 			_, _ = cdp.Send("Fetch.continueWithAuth", map[string]any{"requestId": e["requestId"], "authChallengeResponse": answer})
 		})
 	})
 	cdp.On("Fetch.requestPaused", func(e map[string]any) {
-		s.work.Go(func() { _, _ = cdp.Send("Fetch.continueRequest", map[string]any{"requestId": e["requestId"]}) })
+		s.async(func() { _, _ = cdp.Send("Fetch.continueRequest", map[string]any{"requestId": e["requestId"]}) })
 	})
 	// Only documents and only requests: a response's headers never come this way (see CDP).
 	_, _ = cdp.Send("Fetch.enable", map[string]any{

@@ -74,7 +74,7 @@ type session struct {
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	work   sync.WaitGroup // every goroutine of the session
+	work   sync.WaitGroup // every goroutine of the session, by async
 
 	wake    chan struct{} // something happened that a rule may look at
 	pressed chan struct{} // "I am signed in"
@@ -83,6 +83,7 @@ type session struct {
 	input   *inputs
 
 	mu      sync.Mutex
+	over    bool // told the end; nobody may come in any more
 	phase   phase
 	say     string // one sentence beside the phase
 	context *Context
@@ -116,7 +117,7 @@ func newSession(p *Pool, id string, l Login) *session {
 
 // run lives as long as the login.
 func (s *session) run() {
-	s.work.Go(func() { s.cancel(expire(s.ctx, s.pool.opt.Total, s.pool.opt.Idle, s.active, s.warn)) })
+	s.async(func() { s.cancel(expire(s.ctx, s.pool.opt.Total, s.pool.opt.Idle, s.active, s.warn)) })
 	got, err := s.drive()
 	if err != nil && s.ctx.Err() != nil {
 		err = context.Cause(s.ctx)
@@ -140,6 +141,16 @@ func (s *session) run() {
 	s.endView()
 	s.cancel(nil)
 	s.work.Wait()
+}
+
+// async runs fn beside the session, which waits for it at its end. The driver may
+// still report things after that: they are not of interest any more.
+func (s *session) async(fn func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.over {
+		s.work.Go(fn)
+	}
 }
 
 // drive goes through as many browsers as it takes.
@@ -209,13 +220,14 @@ func (s *session) attempt() (*Captured, error) {
 	}
 	attemptCtx, stop := context.WithCancel(s.ctx)
 	defer stop()
-	s.work.Go(func() {
+	s.async(func() {
 		s.visit(first, s.login.Site.LoginURL)
 		if attemptCtx.Err() == nil {
+			s.alive() // how long the browser took is not the person's idleness
 			s.tell(waiting, "")
 		}
 	})
-	s.work.Go(func() { s.feed(attemptCtx) })
+	s.async(func() { s.feed(attemptCtx) })
 	return s.observe(attemptCtx, b, c, watch)
 }
 
@@ -291,6 +303,14 @@ func (s *session) warn(left time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.send(map[string]any{"t": "idle", "seconds": int(left.Seconds())})
+}
+
+// alive notes a sign of the person.
+func (s *session) alive() {
+	select {
+	case s.active <- struct{}{}:
+	default:
+	}
 }
 
 func (s *session) poke() {

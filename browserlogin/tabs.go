@@ -16,31 +16,35 @@ func (s *session) adopt(p *Page) {
 	if len(s.tabs) >= s.pool.opt.Tabs {
 		s.send(map[string]any{"t": "note", "s": "The site tried to open one window more than Latchpost allows."})
 		s.mu.Unlock()
-		s.work.Go(p.Close)
+		s.async(p.Close)
 		return
 	}
 	s.lastID++
 	t := &tab{id: s.lastID, page: p, ready: make(chan struct{})}
-	t.agent = newAgent(func(w world, payload string) { s.heard(t, w, payload) })
+	t.agent = newAgent(s.async, func(w world, payload string) { s.heard(t, w, payload) })
 	s.tabs = append(s.tabs, t)
 	s.mu.Unlock()
 
 	p.Listen(PageEvents{
-		Closed: func() { s.work.Go(func() { s.dropTab(t) }) },
+		Closed: func() { s.async(func() { s.dropTab(t) }) },
 		Crashed: func() {
 			t.mu.Lock()
 			t.crashed = true
 			t.mu.Unlock()
 			s.announceTabs()
 		},
-		Moved: func(main bool) {
+		Moved: func(child Frame) {
+			main := child == Frame{}
 			s.poke()
-			s.work.Go(func() {
+			s.async(func() {
 				if main && !allowedScheme(t.page.URL()) {
 					_ = t.page.Goto("about:blank")
 				}
-				t.agent.joinFrames(t.page)
-				if main && t.cast != nil {
+				<-t.ready
+				if !main {
+					t.agent.joinFrame(t.page, child)
+				}
+				if main && t.fail == nil {
 					t.cast.nudge()
 				}
 			})
@@ -54,7 +58,7 @@ func (s *session) adopt(p *Page) {
 		},
 		Download: func() { s.note("The site offered a download. Latchpost's browser takes none.") },
 	})
-	s.work.Go(func() {
+	s.async(func() {
 		t.open(func(f frame) { s.picture(t, f) })
 		if t.fail == nil {
 			s.show(t)
@@ -67,7 +71,6 @@ func (t *tab) close() {
 	if t.cast != nil {
 		t.cast.stop()
 	}
-	t.agent.work.Wait()
 }
 
 func (s *session) tabOf(p *Page) *tab {
@@ -207,7 +210,7 @@ func (s *session) picture(t *tab, f frame) {
 // announceTabs sends the address line and the list of tabs, a moment later: the
 // address changes just after the event that tells of it.
 func (s *session) announceTabs() {
-	s.work.Go(func() {
+	s.async(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.send(s.pageMessage())

@@ -45,6 +45,13 @@ func (s *session) watch(conn *websocket.Conn, cookie string, first *hello) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	v := &viewer{cookie: cookie, conn: conn, out: make(chan []byte, 64), acks: make(chan struct{}, 64), frames: newMailbox(), ctx: ctx, cancel: cancel, written: make(chan struct{})}
 	s.mu.Lock()
+	if s.over { // it ended while this viewer came in
+		state := s.stateMessage()
+		s.mu.Unlock()
+		say(conn, state)
+		conn.Close(websocket.StatusNormalClosure, "over")
+		return
+	}
 	old := s.view
 	if old != nil && old.cookie != cookie && !first.Take {
 		ticket := s.door.ticket(cookie)
@@ -66,7 +73,8 @@ func (s *session) watch(conn *websocket.Conn, cookie string, first *hello) {
 	if old != nil {
 		old.leave(map[string]any{"t": "moved"}, goodbye{websocket.StatusNormalClosure, "moved"})
 	}
-	s.work.Go(s.refresh)
+	s.alive()
+	s.async(s.refresh)
 	go v.write()
 	err := s.read(v)
 	v.cancel(err)
@@ -110,10 +118,7 @@ func (s *session) read(v *viewer) error {
 // obey does what one message asks. It never blocks on the browser.
 func (s *session) obey(v *viewer, m message) error {
 	if _, quiet := m.(*ack); !quiet {
-		select {
-		case s.active <- struct{}{}:
-		default:
-		}
+		s.alive()
 	}
 	switch m := m.(type) {
 	case *ack:
@@ -131,13 +136,13 @@ func (s *session) obey(v *viewer, m message) error {
 		s.width, s.height = m.W, m.H
 		s.mu.Unlock()
 		if !same {
-			s.work.Go(s.refresh)
+			s.async(s.refresh)
 		}
 	case *tabOrder:
 		if t := s.tabByID(m.ID); t != nil && m.Kind == "show" {
-			s.work.Go(func() { s.show(t) })
+			s.async(func() { s.show(t) })
 		} else if t != nil {
-			s.work.Go(t.page.Close)
+			s.async(t.page.Close)
 		}
 	case *answer:
 		s.answered(m)
@@ -157,7 +162,7 @@ func (s *session) answered(m *answer) {
 			return
 		}
 		if d := t.takeDialog(); d != nil {
-			s.work.Go(func() {
+			s.async(func() {
 				if m.OK {
 					d.Accept(m.S)
 				} else {
@@ -178,9 +183,9 @@ func (s *session) answered(m *answer) {
 		switch {
 		case p.id != m.ID || !m.OK:
 		case m.T == "menu":
-			s.work.Go(func() { _, _ = t.agent.call(p.where, "pick", p.held, m.I) })
+			s.async(func() { _, _ = t.agent.call(p.where, "pick", p.held, m.I) })
 		default:
-			s.work.Go(func() { _, _ = t.agent.call(p.where, "fill", p.held, m.S) })
+			s.async(func() { _, _ = t.agent.call(p.where, "fill", p.held, m.S) })
 		}
 	case "login":
 		s.mu.Lock()
@@ -190,7 +195,7 @@ func (s *session) answered(m *answer) {
 		}
 		s.mu.Unlock()
 		if p != nil && p.id == m.ID && m.OK {
-			s.work.Go(func() { s.logIn(p, m.User, m.S) })
+			s.async(func() { s.logIn(p, m.User, m.S) })
 		}
 	}
 }
@@ -213,24 +218,24 @@ func (s *session) ordered(kind string) {
 	case "cancel":
 		s.cancel(ErrCancelled)
 	case "fresh":
-		s.work.Go(s.fresh)
+		s.async(s.fresh)
 	}
 	if t == nil {
 		return
 	}
 	switch kind {
 	case "back":
-		s.work.Go(t.page.Back)
+		s.async(t.page.Back)
 	case "forward":
-		s.work.Go(t.page.Forward)
+		s.async(t.page.Forward)
 	case "reload":
 		t.mu.Lock()
 		crashed := t.crashed
 		t.mu.Unlock()
 		if crashed { // a crashed page takes no orders
-			s.work.Go(s.fresh)
+			s.async(s.fresh)
 		} else {
-			s.work.Go(t.page.Reload)
+			s.async(t.page.Reload)
 		}
 	case "copy": // in its turn: the keys before it may still change what is marked
 		s.input.put(&order{T: "do", Kind: kind})
@@ -268,6 +273,7 @@ func (v *viewer) leave(m map[string]any, why goodbye) {
 func (s *session) endView() {
 	s.mu.Lock()
 	v := s.view
+	s.over = true
 	s.mu.Unlock()
 	if v != nil {
 		v.cancel(goodbye{websocket.StatusNormalClosure, "over"})

@@ -123,7 +123,7 @@ func TestCopy(t *testing.T) {
 	s, p := b.at(t, srv.URL+"/page")
 	p.await("waiting")
 	p.must(p.ctx.GrantPermissions([]string{"clipboard-read", "clipboard-write"}))
-	p.click("#text")
+	p.focus("#text")
 	p.write("copy me")
 	p.press("Control+a")
 	p.press("Control+c")
