@@ -52,6 +52,7 @@ func commands() []command {
 		{"open", "", "open the pages in your browser, signed in", ownerFlags, openPages},
 		{"owner-link", "", "print a link that signs one browser in, once", ownerFlags, ownerLink},
 		{"token", "create|list|revoke [ID]", "keep bearer tokens of remote agents", tokenFlags, token},
+		{"notify-key", "", "print the key that signs messages to --notify-url", nil, notifyKey},
 		{"browser", "install|check", "set up signing in by browser", browserFlags, browser},
 		{"explain", "CLIENT PROVIDER METHOD URL", "say what would happen to a call, and which rule decides", revokeFlags, explain},
 		{"audit", "verify|export|tail|trim", "read and check the record", auditFlags, audit},

@@ -81,6 +81,10 @@ func stdio(ctx context.Context, s *settings, args []string) error {
 
 // run serves the pages and does the background work while main runs.
 func (h *house) run(ctx context.Context, main func(context.Context) error) (err error) {
+	notifier, err := h.openNotifier()
+	if err != nil {
+		return errors.Join(err, h.Close())
+	}
 	ctx, stop := context.WithCancel(ctx)
 	pages, err := h.door.Share(ctx, h.pages)
 	if err != nil {
@@ -89,6 +93,9 @@ func (h *house) run(ctx context.Context, main func(context.Context) error) (err 
 	}
 	var keeping sync.WaitGroup
 	keeping.Go(func() { _ = h.vault.Keep(ctx) })
+	if notifier != nil {
+		keeping.Go(func() { notifier.Run(ctx) })
+	}
 	err = main(ctx)
 	stop()
 	keeping.Wait()

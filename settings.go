@@ -35,6 +35,7 @@ type settings struct {
 	browser browserSettings
 	token   tokenSettings
 	install installSettings
+	notify  notifySettings
 	given   []*flag.Flag // on the command line, not from the environment
 	newKey  string
 	ballast bool
@@ -81,6 +82,7 @@ func listenFlags(fs *flag.FlagSet, s *settings) {
 	fs.StringVar(&s.listen, "listen", defaultListen, "`address` that serves pages and callbacks")
 	fs.StringVar(&s.baseURL, "base-url", "", "`url` under which people reach the pages (default http:// and the address)")
 	browserFlags(fs, s)
+	notifyFlags(fs, s)
 	fs.StringVar(&s.release, "release", "", "`providers` whose raw access token clients may have: none, or names with commas")
 }
 
