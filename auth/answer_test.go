@@ -170,6 +170,32 @@ func TestCallUnauthorized(t *testing.T) {
 	}
 }
 
+// BF-038: many calls that are refused at once renew once, and each is tried once more.
+func TestCallUnauthorizedTogether(t *testing.T) {
+	v := ready(t, authtest.Options{})
+	call(t, v, auth.Call{Path: "/me"})
+	old := arrived(t, v).Header.Get("Authorization")
+	v.API.FaultAlways("/api/me", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Header.Get("Authorization") == old {
+			next = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { authtest.Unauthorized(w, r, nil) })
+		}
+		next.ServeHTTP(w, r)
+	})
+	v.API.Forget()
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			if resp, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"}); err != nil || resp.Status != http.StatusOK {
+				t.Errorf("%+v, %v", resp, err)
+			}
+		})
+	}
+	all.Wait()
+	if r, n := v.Server.Stats().Refreshes, len(v.API.Requests("")); r != 1 || n > 32 {
+		t.Errorf("%d renewals, %d requests", r, n)
+	}
+}
+
 // I5: a 403 that asks for more scopes becomes a link with the union; the old sign-in works on when the person declines.
 func TestCallWantsScope(t *testing.T) {
 	v := ready(t, authtest.Options{})
