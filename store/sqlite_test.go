@@ -8,6 +8,8 @@ import (
 	"github.com/latchpost/latchpost/store/storetest"
 )
 
+// The suite tries AU-007 (log injection), ST-026 (SQL injection) and ST-027 (isolation
+// of owners), beside what every store must do.
 func TestSQLite(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	storetest.Run(t, func(t *testing.T) *store.DB {

@@ -56,6 +56,7 @@ func TestRequestHeadersRefuse(t *testing.T) {
 	}
 }
 
+// AU-006: headers with credentials are taken out, the others stay.
 func TestResponseHeaders(t *testing.T) {
 	got := ResponseHeaders(http.Header{
 		"Content-Type": {"text/html"}, "X-Ratelimit-Remaining": {"3"}, "Ratelimit": {"a"}, "Set-Cookie": {"a=b"},
