@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -111,9 +112,7 @@ func neighbourPort(t *testing.T, c *chromium) {
 	n, agent := stdioHouse(t, authtest.Options{}, "Claude")
 	q := agent.asks(nil)
 	flow := "lp_flow_" + q.id[:8]
-	var caught string
 	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		caught = r.Header.Get("Cookie")
 		if r.URL.Path == "/plant" {
 			w.Header().Add("Set-Cookie", flow+"=planted; Path=/")
 			w.Header().Add("Set-Cookie", "lp_owner_"+port(n.base)+"="+strings.Repeat("A", 43)+"; Path=/")
@@ -136,31 +135,28 @@ func neighbourPort(t *testing.T, c *chromium) {
 	if status := b.open(n.base + "/connections"); status != http.StatusUnauthorized {
 		t.Errorf("with the planted session: %d", status)
 	}
-	callback := ""
-	a.OnRequest(func(r playwright.Request) {
-		if strings.Contains(r.URL(), "/callback/") {
-			callback = r.URL()
-		}
-	})
 	a.approve("alice", n.base+"/done/")
 	a.reads("Practice provider is connected")
 	agent.hears(q, "connected")
 	redeemed := len(n.provider.Requests("POST /token"))
+	all := a.answered()
+	callback := slices.IndexFunc(all, func(r playwright.Response) bool { return strings.HasPrefix(r.URL(), n.base+"/callback/") })
+	if callback < 0 {
+		t.Fatal("no callback was seen")
+	}
 
 	a.open(evil.URL)
 	if read := fmt.Sprint(a.js(`document.cookie`)); strings.Contains(read, flow) {
 		t.Errorf("the neighbour's page reads %s", read)
 	}
+	caught := a.lastCookies(evil.URL)
 	if !strings.Contains(caught, flow+"=") || strings.Contains(caught, flow+"=planted") {
 		t.Fatalf("the neighbour's server gets %q: this test tries nothing", caught)
 	}
 	replay := func(method, target string) int {
-		req, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(""))
+		req, err := http.NewRequestWithContext(t.Context(), method, target, nil)
 		if err != nil {
 			t.Fatal(err)
-		}
-		if method == http.MethodPost {
-			req.Body, req.ContentLength = http.NoBody, 0
 		}
 		req.Header.Set("Cookie", caught)
 		res, err := http.DefaultTransport.RoundTrip(req)
@@ -181,13 +177,26 @@ func neighbourPort(t *testing.T, c *chromium) {
 			t.Errorf("%s %s with the caught cookie: %d", try.method, try.target, got)
 		}
 	}
-	replay("GET", callback)
-	if after := len(n.provider.Requests("POST /token")); callback == "" || after != redeemed {
-		t.Errorf("the callback %q was redeemed again", callback)
+	if replay("GET", all[callback].URL()); len(n.provider.Requests("POST /token")) != redeemed {
+		t.Error("the callback was redeemed again")
 	}
-	if q2 := agent.does("list_connections", map[string]any{}); strings.Count(fmt.Sprint(q2["connections"]), "practice") == 0 {
-		t.Errorf("alice lost her connection: %v", q2)
+	if who := agent.getsThrough(); who != "alice" {
+		t.Errorf("the call speaks for %s", who)
 	}
+}
+
+// lastCookies gives what the browser sent with its last request to an address.
+func (p *person) lastCookies(address string) string {
+	p.t.Helper()
+	for _, r := range slices.Backward(p.answered()) {
+		if strings.TrimSuffix(r.URL(), "/") == address {
+			headers, err := r.Request().AllHeaders()
+			p.must(err)
+			return headers["cookie"]
+		}
+	}
+	p.t.Fatalf("%s never was at %s", p.name, address)
+	return ""
 }
 
 // HL-029: what a provider says about an account, and why it refuses, is text.

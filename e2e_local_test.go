@@ -2,9 +2,12 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +25,7 @@ func (c *chromium) localStories(t *testing.T) {
 		tell func(*testing.T, *chromium)
 	}{
 		{"CB-011 nothing stays in the browser", nothingStays},
+		{"SH-011 profile on disk", profileOnDisk},
 		{"ID-015 second browser", secondBrowser},
 		{"ID-018 hostile client name", hostileClient},
 		{"ID-019 frame", framed},
@@ -105,6 +109,59 @@ func nothingStays(t *testing.T, c *chromium) {
 	}
 	if _, err := p.GoBack(); err == nil { // the person presses Back
 		clean("the page before", p.URL()+p.text())
+	}
+}
+
+// SH-011: what Chromium writes into its profile. It notes every hop of a redirect, so the
+// callback's address is there, hidden from the person, with a code that is spent: opening
+// it again redeems nothing. Nothing else that is secret is there.
+func profileOnDisk(t *testing.T, c *chromium) {
+	n, agent := stdioHouse(t, authtest.Options{}, "Claude")
+	q := agent.asks(nil)
+	dir := t.TempDir()
+	profile, err := c.BrowserType().LaunchPersistentContext(dir, playwright.BrowserTypeLaunchPersistentContextOptions{
+		ExecutablePath: &c.exe, ChromiumSandbox: sandbox(), Args: headless,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := settleIn(t, "alice", profile)
+	p.open(q.link)
+	p.press("Connect")
+	p.arrives(n.provider.URL)
+	p.approve("alice", n.base+"/done/")
+	p.reads("Practice provider is connected")
+	for _, r := range p.answered() {
+		if strings.HasPrefix(r.URL(), n.base+"/callback/") {
+			p.open(r.URL())
+			p.reads("was used already")
+		}
+	}
+	if redeemed := n.provider.Requests("POST /token"); len(redeemed) != 1 {
+		t.Errorf("%d token requests", len(redeemed))
+	}
+	p.must(profile.Close())
+
+	secrets := slices.DeleteFunc(n.provider.Secrets(), func(s string) bool { return strings.HasPrefix(s, "code_") })
+	written := false
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		for _, s := range secrets {
+			if strings.Contains(string(data), s) {
+				t.Errorf("%s holds %s", path, s)
+			}
+		}
+		written = written || d.Name() == "History" && strings.Contains(string(data), n.base+"/done/"+q.id)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !written {
+		t.Error("the history is not where this test looks")
 	}
 }
 

@@ -8,8 +8,11 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/playwright-community/playwright-go"
 	"golang.org/x/oauth2"
@@ -153,6 +156,50 @@ func (c *chromium) remoteStories(t *testing.T) {
 	} {
 		t.Run(story.name, func(t *testing.T) { story.tell(t, c, issuer) })
 	}
+	t.Run("one owner", func(t *testing.T) { oneOwner(t, c) })
+}
+
+// A server of one owner: the agent has a token that was issued, the browser a session by
+// the link of `latchpost owner-link`. Whoever else opens the agent's link is told to sign
+// in, and has nothing to do that with.
+func oneOwner(t *testing.T, c *chromium) {
+	listen := freePort(t)
+	base := "http://" + listen
+	n := settleAt(t, authtest.Options{}, listen, base, strings.NewReader(""), io.Discard, "serve", "--base-url", base)
+	token, _, err := n.identity.Tokens.Create(t.Context(), alice, "laptop-agent", nil, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, err := n.identity.Link(t.Context(), alice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent := n.bearer(token.Reveal())
+	q := agent.asks(nil)
+	p, stranger := c.person(t, "alice"), c.person(t, "stranger")
+	if status := stranger.open(q.link); status != http.StatusForbidden {
+		t.Errorf("a stranger gets %d", status)
+	}
+	stranger.press("Sign in")
+	stranger.reads("latchpost owner-link")
+	stranger.shot("sign-in-by-code")
+	p.open(link.Reveal())
+	p.press("Sign in")
+	p.reads("Nothing is connected yet")
+	stranger.open(link.Reveal())
+	stranger.press("Sign in")
+	stranger.reads("was used already")
+	stranger.shot("link-spent")
+	p.open(q.link)
+	p.reads("laptop-agent")
+	p.press("Connect")
+	p.arrives(n.provider.URL)
+	p.approve("alice", n.base+"/done/")
+	p.reads("Practice provider is connected")
+	agent.hears(q, "connected")
+	if who := agent.getsThrough(); who != "alice" {
+		t.Errorf("the call speaks for %s", who)
+	}
 }
 
 // The link of alice's agent: she signs in, confirms, signs in at the provider and comes
@@ -266,7 +313,8 @@ func confirmByAnother(t *testing.T, c *chromium, issuer *authtest.OIDCProvider) 
 }
 
 // ID-001: the third check. Alice confirms and hands the provider's address to bob, who
-// signs in there. Nothing is redeemed, and alice's own way stays open.
+// signs in there. He even has her flow cookie, so that only who he is stands in the way.
+// Nothing is redeemed, and alice's own way stays open.
 func callbackByAnother(t *testing.T, c *chromium, issuer *authtest.OIDCProvider) {
 	n := remoteHouse(t, issuer)
 	agent := n.httpAgent(issuer, "alice")
@@ -276,6 +324,7 @@ func callbackByAnother(t *testing.T, c *chromium, issuer *authtest.OIDCProvider)
 	a.signsIn(q.link)
 	a.press("Connect")
 	a.arrives(n.provider.URL)
+	b.takesFlowCookie(a)
 	b.open(a.URL())
 	b.approve("bob", n.base+"/callback/practice")
 	b.reads("belongs to another account")
@@ -289,6 +338,18 @@ func callbackByAnother(t *testing.T, c *chromium, issuer *authtest.OIDCProvider)
 	if who := agent.getsThrough(); who != "alice" {
 		t.Errorf("alice's agent speaks for %s", who)
 	}
+}
+
+// takesFlowCookie copies the cookie that ties a flow to the browser of another person.
+func (p *person) takesFlowCookie(from *person) {
+	p.t.Helper()
+	all, err := from.Context().Cookies()
+	p.must(err)
+	at := slices.IndexFunc(all, func(k playwright.Cookie) bool { return strings.HasPrefix(k.Name, "lp_flow_") })
+	if at < 0 {
+		p.t.Fatalf("%s has no flow cookie", from.name)
+	}
+	p.must(p.Context().AddCookies([]playwright.OptionalCookie{all[at].ToOptionalCookie()}))
 }
 
 // unredeemed: no code went to the token endpoint, and nothing is connected.
@@ -315,6 +376,7 @@ func callbackByNobody(t *testing.T, c *chromium, issuer *authtest.OIDCProvider) 
 	a.signsIn(q.link)
 	a.press("Connect")
 	a.arrives(n.provider.URL)
+	b.takesFlowCookie(a)
 	b.open(a.URL())
 	b.approve("bob", n.base+"/callback/practice")
 	b.reads("Please sign in")
@@ -364,8 +426,8 @@ func liveViewByAnother(t *testing.T, c *chromium, issuer *authtest.OIDCProvider)
 	a.shot("live")
 	a.hasCookies(n, false, "latchpost_live_")
 	b.signsIn(n.base + "/connections")
-	frames := 0
-	b.OnWebSocket(func(s playwright.WebSocket) { s.OnFrameReceived(func([]byte) { frames++ }) })
+	var frames atomic.Int32
+	b.OnWebSocket(func(s playwright.WebSocket) { s.OnFrameReceived(func([]byte) { frames.Add(1) }) })
 	if status := b.open(a.URL()); status != http.StatusNotFound {
 		t.Errorf("alice's live view opens for bob: %d", status)
 	}
@@ -374,8 +436,8 @@ func liveViewByAnother(t *testing.T, c *chromium, issuer *authtest.OIDCProvider)
 	b.open(n.base + "/connections")
 	ended := b.js(`(address) => new Promise(done => { const s = new WebSocket(address); s.onopen = () => done("open"); s.onerror = () => done("refused") })`,
 		strings.Replace(a.URL(), "http", "ws", 1)+"/ws")
-	if ended != "refused" || frames > 0 {
-		t.Errorf("bob's socket is %v, with %d frames", ended, frames)
+	if ended != "refused" || frames.Load() > 0 {
+		t.Errorf("bob's socket is %v, with %d frames", ended, frames.Load())
 	}
 	b.broken() // the policy of /connections stands in the way of the socket, too
 }

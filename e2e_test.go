@@ -27,7 +27,10 @@ func TestInChromium(t *testing.T) {
 }
 
 // chromium is the browser of all the people in these tests.
-type chromium struct{ playwright.Browser }
+type chromium struct {
+	playwright.Browser
+	exe string
+}
 
 // openChromium starts the browser until the test ends. Without it a laptop skips; CI fails.
 func openChromium(t *testing.T) *chromium {
@@ -65,13 +68,17 @@ func openChromium(t *testing.T) *chromium {
 	}
 	t.Cleanup(func() { _ = driver.Stop() })
 	browser, err := driver.Chromium.Launch(playwright.BrowserTypeLaunchOptions{
-		ExecutablePath: &exe, ChromiumSandbox: playwright.Bool(os.Geteuid() != 0), Args: []string{"--headless=new", "--disable-gpu"},
+		ExecutablePath: &exe, ChromiumSandbox: sandbox(), Args: headless,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &chromium{browser}
+	return &chromium{browser, exe}
 }
+
+var headless = []string{"--headless=new", "--disable-gpu"}
+
+func sandbox() *bool { return playwright.Bool(os.Geteuid() != 0) } // root cannot have one
 
 // person is somebody with a browser of their own.
 type person struct {
@@ -92,6 +99,11 @@ func (c *chromium) person(t *testing.T, name string) *person {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return settleIn(t, name, profile)
+}
+
+func settleIn(t *testing.T, name string, profile playwright.BrowserContext) *person {
+	t.Helper()
 	profile.SetDefaultTimeout(20_000)
 	p := &person{t: t, name: name}
 	profile.OnResponse(func(r playwright.Response) { p.mu.Lock(); defer p.mu.Unlock(); p.answers = append(p.answers, r) })
@@ -102,6 +114,7 @@ func (c *chromium) person(t *testing.T, name string) *person {
 			p.violations = append(p.violations, m.Text())
 		}
 	})
+	var err error
 	if p.Page, err = profile.NewPage(); err != nil {
 		t.Fatal(err)
 	}
