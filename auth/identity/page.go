@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/latchpost/latchpost/auth"
 )
@@ -75,7 +76,7 @@ func (i *Identity) fail(w http.ResponseWriter, r *http.Request, err error) {
 	i.log().Log(r.Context(), level, "sign-in failed", "route", r.Pattern, "error", err)
 	status, message := http.StatusInternalServerError, "Something went wrong here; try again, and if that goes on, look at the server's log."
 	if known, ok := errors.AsType[*auth.Error](err); ok {
-		message = known.Message + "."
+		message = strings.ToUpper(known.Message[:1]) + known.Message[1:] + "."
 		switch known.Code {
 		case auth.ErrUsed.Code, auth.ErrExpired.Code:
 			status = http.StatusGone
