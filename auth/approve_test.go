@@ -191,6 +191,14 @@ func TestRelease(t *testing.T) {
 		}
 	}
 	decide(t, v, ask.RequestID, auth.Decision{Allow: true, For: time.Hour})
+	limited := agent
+	limited.Scopes = []string{"latchpost:use"}
+	if h, err := v.Get(t.Context(), limited, raw); !errors.Is(err, auth.ErrDenied) || h != nil {
+		t.Errorf("asked with a token that may not: %+v, %v", h, err)
+	}
+	if h, err := v.Get(t.Context(), limited, auth.Need{Provider: "practice"}); err != nil || h.Released != nil || h.Release {
+		t.Errorf("with a token that may not: %+v, %v", h, err)
+	}
 	h, err = v.Get(t.Context(), agent, raw)
 	if err != nil || h.Released == nil || h.Released.Type != "bearer" || h.Released.Warning == "" || len(authtest.Scan([]byte(h.Released.Value.Reveal()), tokens(v)...)) == 0 {
 		t.Fatalf("%+v, %v", h, err)

@@ -3,12 +3,17 @@ package auth
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
+// ScopeRelease is what a caller's token needs before a raw credential goes out,
+// whatever the owner granted to its client.
+const ScopeRelease = "latchpost:release"
+
 // Get gives a handle for a connection that is ready, and the raw credential only
 // where the owner (a release grant) or whoever started the process (Release)
-// allowed it. The error is *AuthRequired or *ApprovalRequired when a person has
+// allowed it, and the caller's token has ScopeRelease. The error is *AuthRequired or *ApprovalRequired when a person has
 // to act first; asking with Need.Raw is how an agent asks for a release grant,
 // which only the owner can give.
 func (v *Vault) Get(ctx context.Context, c Caller, n Need) (*Handle, error) {
@@ -22,6 +27,10 @@ func (v *Vault) Get(ctx context.Context, c Caller, n Need) (*Handle, error) {
 		e.Kind, e.Detail = "credential.release", map[string]string{"form": clip(n.Form, 20)}
 	}
 	switch {
+	case n.Raw && !c.holds(ScopeRelease):
+		e.Decision, e.Detail = "deny", map[string]string{"rule": RuleToken}
+		v.note(e)
+		return nil, ErrDenied.Say("this token lacks the scope %s; sign in to Latchpost again with it, or use call_api", ScopeRelease)
 	case n.Raw && !h.Release:
 		return nil, v.askFor(ctx, c, conn, e, Approval{Kind: Release, Why: RuleRelease})
 	case h.Access == "" && !h.Release:
@@ -41,6 +50,9 @@ func (v *Vault) Get(ctx context.Context, c Caller, n Need) (*Handle, error) {
 	v.touch(conn)
 	return h, err
 }
+
+// holds reports whether the caller's token has a scope.
+func (c Caller) holds(scope string) bool { return c.Scopes == nil || slices.Contains(c.Scopes, scope) }
 
 // askFor notes that something was refused and asks the owner for it.
 func (v *Vault) askFor(ctx context.Context, c Caller, conn *Connection, e Event, a Approval) error {

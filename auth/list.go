@@ -58,6 +58,7 @@ func (v *Vault) infoWith(c Caller, conn *Connection, grants []Grant) *Info {
 	if i.Access != "" && (v.Release[conn.Provider] || v.Release["*"]) {
 		i.Release = true
 	}
+	i.Release = i.Release && c.holds(ScopeRelease)
 	return i
 }
 

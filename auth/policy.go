@@ -21,6 +21,7 @@ const (
 	RuleReadOnly = "read_only" // the grant covers reading, the call writes: the owner is asked
 	RuleScope    = "scope"     // the grant names other methods, paths or hosts: the owner is asked
 	RuleRelease  = "release"   // the raw credential needs a grant of its own
+	RuleToken    = "token"     // the caller's token lacks ScopeRelease: nobody is asked
 )
 
 // Verdict is what the policy says about one call.
