@@ -9,9 +9,12 @@ import (
 var getCredential = tool{
 	name: "get_credential", title: "Get a credential",
 	description: "Gives a handle for a connected account, with its scopes and expiry. The handle is a name for call_api and for Latchpost's command line, not a secret. " +
-		"The credential itself comes along only where the owner has granted release to you.",
-	scope:   ScopeUse,
-	input:   `{"type":"object","additionalProperties":false,"required":["provider"],"properties":{` + providerArg + `,` + accountArg + `,` + scopesArg + `}}`,
+		"The credential itself comes along only where the owner has granted release to you. Prefer call_api: it needs no release.",
+	scope: ScopeUse,
+	input: `{"type":"object","additionalProperties":false,"required":["provider"],"properties":{` + providerArg + `,` + accountArg + `,` + scopesArg + `,` +
+		`"raw":{"type":"boolean","description":"true asks the owner to let you have the credential itself, when nothing but that will do; the answer is approval_required until the owner agrees"},` +
+		`"form":{"type":"string","enum":["storage_state","cookies_txt","cookie_header"],"description":"Of a released browser session; storage_state when absent. Leave it out for tokens and keys, which have one form only"},` +
+		`"url":{"type":"string","maxLength":8192,"description":"With form cookie_header: the URL that the header is for"}}}`,
 	output:  `"handle":{"type":"string"},` + connectionOutput + `,"credential":` + credentialSchema,
 	repeats: true,
 	run:     (*Server).getCredential,
@@ -43,6 +46,9 @@ func (s *Server) getCredential(ctx context.Context, c call) (any, error) {
 		Provider string   `json:"provider"`
 		Account  string   `json:"account"`
 		Scopes   []string `json:"scopes"`
+		Raw      bool     `json:"raw"`
+		Form     string   `json:"form"`
+		URL      string   `json:"url"`
 	}
 	if err := c.read(&args); err != nil {
 		return nil, err
@@ -50,7 +56,12 @@ func (s *Server) getCredential(ctx context.Context, c call) (any, error) {
 	if err := required("provider", args.Provider); err != nil {
 		return nil, err
 	}
-	handle, err := s.broker.Get(ctx, c.Caller, auth.Need{Provider: args.Provider, Account: args.Account, Scopes: args.Scopes})
+	if (args.URL != "") != (args.Form == "cookie_header") {
+		return nil, auth.ErrInvalid.Say("url and form cookie_header go together; give both or neither")
+	}
+	handle, err := s.broker.Get(ctx, c.Caller, auth.Need{
+		Provider: args.Provider, Account: args.Account, Scopes: args.Scopes, Raw: args.Raw, Form: args.Form, URL: args.URL,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +69,7 @@ func (s *Server) getCredential(ctx context.Context, c call) (any, error) {
 		Type: "credential", Handle: visible(handle.Handle, 400), Connection: shown(handle.Info),
 		Message: "Connected. Use it with call_api; the credential itself stays with Latchpost.",
 	}
-	if handle.Released != nil && holds(c.Caller, ScopeRelease) {
+	if handle.Released != nil {
 		answer.Credential = revealed(handle.Released)
 		answer.Message = "Connected. This answer holds the credential itself: keep it out of messages, files and logs."
 	}

@@ -16,7 +16,7 @@ import (
 const (
 	ScopeConnect = "latchpost:connect" // start sign-ins and wait for them
 	ScopeUse     = "latchpost:use"     // brokered calls, and the list of connections
-	ScopeRelease = "latchpost:release" // raw credentials, where the owner granted that too
+	ScopeRelease = auth.ScopeRelease   // raw credentials, where the owner granted that too
 	ScopeRevoke  = "latchpost:revoke"  // end connections
 )
 

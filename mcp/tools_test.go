@@ -90,6 +90,21 @@ func TestNoArgumentCarriesASecret(t *testing.T) {
 	}
 }
 
+func TestGetCredentialSaysWhatItNeeds(t *testing.T) {
+	var got auth.Need
+	h := plug(t, New(&fake{get: func(n auth.Need) (*auth.Handle, error) { got = n; return &auth.Handle{}, nil }}, Options{}))
+	h.initialize("{}")
+	h.call("get_credential", `{"provider":"p","account":"ada","scopes":["s"],"raw":true,"form":"cookie_header","url":"https://p.example/"}`)
+	if want := (auth.Need{Provider: "p", Account: "ada", Scopes: []string{"s"}, Raw: true, Form: "cookie_header", URL: "https://p.example/"}); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	for _, args := range []string{`"form":"cookie_header"`, `"url":"https://p.example/"`, `"form":"cookies_txt","url":"https://p.example/"`} {
+		if got := h.call("get_credential", `{"provider":"p",`+args+`}`); got["code"] != "invalid_request" {
+			t.Errorf("%s: %v", args, got)
+		}
+	}
+}
+
 // Schemas and answers must agree, or strict clients refuse the answers.
 func TestAnswersFitTheirSchemas(t *testing.T) {
 	for name, answers := range map[string][]any{

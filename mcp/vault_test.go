@@ -156,6 +156,26 @@ func TestNoReleaseWithoutGrant(t *testing.T) {
 	}
 }
 
+// An agent that cannot do without the credential asks for it, waits for the owner, and gets it.
+func TestRawAsksTheOwner(t *testing.T) {
+	k := meet(t, authtest.NewVault(t, authtest.Options{}))
+	k.connect(auth.Choice{Access: auth.Write})
+	ask := k.call("get_credential", `{"provider":"practice","raw":true}`)
+	if ask["type"] != "approval_required" || ask["reason"] != auth.RuleRelease || ask["url"] == "" {
+		t.Fatalf("asked: %v", ask)
+	}
+	id := ask["request_id"].(string)
+	if err := k.vault.Desk(auth.Owner{User: "T1"}).Decide(t.Context(), id, auth.Decision{Allow: true, For: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	if got := k.call("wait_for_auth", `{"request_id":"`+id+`"}`); got["status"] != "connected" {
+		t.Errorf("the owner agreed: %v", got)
+	}
+	if got := k.call("get_credential", `{"provider":"practice","raw":true}`); got["credential"] == nil {
+		t.Errorf("after that: %v", got)
+	}
+}
+
 // MC-031: a release grant is for one client and one connection, for its time, on record first, and with a warning.
 func TestReleaseGrantIsNarrow(t *testing.T) {
 	v := authtest.NewVault(t, authtest.Options{})
@@ -193,6 +213,14 @@ func TestReleaseGrantIsNarrow(t *testing.T) {
 	k.token = "T1.use" // without latchpost:release
 	if got := k.call("get_credential", `{"provider":"practice"}`); got["credential"] != nil {
 		t.Error("a token without the scope was enough")
+	}
+	if got := k.call("get_credential", `{"provider":"practice","raw":true}`); got["code"] != "denied" || !strings.Contains(got["message"].(string), ScopeRelease) {
+		t.Errorf("a token without the scope asks: %v", got)
+	}
+	events, err = v.Desk(owner).Events(t.Context(), auth.EventFilter{Kind: "credential.release"})
+	events = slices.DeleteFunc(events, func(e auth.Event) bool { return e.Decision != "allow" })
+	if err != nil || len(events) != 1 {
+		t.Errorf("what was withheld is on record as released: %v, %v", events, err)
 	}
 	k.token = "T1"
 	now = now.Add(time.Hour + time.Second)
