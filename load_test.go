@@ -352,7 +352,7 @@ func TestLoadLeavesNothing(t *testing.T) {
 			case 4:
 				c.hangUp()
 			default:
-				c.call("call_api", `{"provider":"practice","path":"/api/repos"}`)
+				c.call("call_api", `{"provider":"practice","path":"/me"}`)
 			}
 		})
 		for _, c := range append(owners, stranger) {

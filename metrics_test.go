@@ -58,14 +58,14 @@ func TestMetricsTellNoSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := n.caller(token.Reveal())
-	secrets := []string{"canary", token.Reveal(), "practice", "alice", "127.0.0.1", "/api", "/c/", n.base}
+	secrets := []string{"canary", token.Reveal(), "practice", "alice", "127.0.0.1", `="/`, "/c/", n.base}
 	asked := a.must("request_auth", `{"provider":"practice"}`)
 	id, _ := asked["request_id"].(string)
 	secrets = append(secrets, id)
 	if err := finish(t.Context(), n.vault, n.provider, id, browserHash); err != nil {
 		t.Fatal(err)
 	}
-	a.must("call_api", `{"provider":"practice","path":"/api/repos?canary=query"}`)
+	a.must("call_api", `{"provider":"practice","path":"/me?canary=query"}`)
 	a.call("call_api", `{"provider":"canary-provider","path":"/canary-path"}`)
 	for range 9 {
 		a.call("canary_tool", `{}`)

@@ -104,7 +104,7 @@ func TestSpans(t *testing.T) {
 		if err := finish(t.Context(), n.vault, n.provider, id, browserHash); err != nil {
 			t.Fatal(err)
 		}
-		a.must("call_api", `{"provider":"practice","path":"/api/repos"}`)
+		a.must("call_api", `{"provider":"practice","path":"/me"}`)
 	})
 	for _, r := range provider.Requests("") {
 		for name := range r.Header {
@@ -122,7 +122,7 @@ func TestSpans(t *testing.T) {
 			t.Errorf("the collector did not get %q", want)
 		}
 	}
-	for _, secret := range []string{"canary", "/api/repos", "127.0.0.1"} {
+	for _, secret := range []string{"canary", "/me", "127.0.0.1"} {
 		if strings.Contains(got, secret) {
 			t.Errorf("the collector got %q", secret)
 		}
