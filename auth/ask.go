@@ -150,15 +150,41 @@ func (v *Vault) ask(ctx context.Context, c Caller, p *providers.Provider, w Wish
 	if !ready {
 		r.Reason = NoOAuthApp
 	}
+	tooMany := ErrLimit.Say("%d sign-ins are open already; finish or revoke one first, or wait until they expire", v.openRequests())
+	if full, err := v.full(ctx, r); err != nil {
+		return err
+	} else if full {
+		return tooMany
+	}
 	if _, err := v.record(ctx, requestEvent(r, "request.create", "allow")); err != nil {
 		return err
 	}
 	if _, err := v.Requests.CreateRequest(ctx, r, v.openRequests()); errors.Is(err, ErrLimit) {
-		return ErrLimit.Say("%d sign-ins are open already; finish or revoke one first, or wait until they expire", v.openRequests())
+		return tooMany
 	} else if err != nil {
 		return err
 	}
 	return v.authRequired(p, r, renews)
+}
+
+// full reports whether there is no room for r, before it is put on record: an agent that asks in
+// a loop must not make the record grow. The store decides again, for those who ask at the same time.
+func (v *Vault) full(ctx context.Context, r *Request) (bool, error) {
+	open, err := v.Pending.OpenRequests(ctx, r.Owner)
+	if err != nil {
+		return false, err
+	}
+	live := 0
+	for i := range open {
+		switch {
+		case !open[i].ExpiresAt.After(r.CreatedAt):
+		case open[i].SameWish(r):
+			return false, nil
+		default:
+			live++
+		}
+	}
+	return live >= v.openRequests(), nil
 }
 
 func (v *Vault) authRequired(p *providers.Provider, r *Request, renews *Connection) *AuthRequired {

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -62,6 +63,12 @@ type Request struct {
 	CreatedAt time.Time
 	UpdatedAt time.Time
 	ExpiresAt time.Time
+}
+
+// SameWish reports whether two requests are of one client for the same thing.
+func (r *Request) SameWish(o *Request) bool {
+	return r.Client == o.Client && r.Provider == o.Provider && r.Method == o.Method && r.Account == o.Account &&
+		slices.Equal(slices.Sorted(slices.Values(r.Scopes)), slices.Sorted(slices.Values(o.Scopes)))
 }
 
 // RequestStore keeps requests. A transition is one UPDATE that names the states

@@ -20,7 +20,7 @@ func (db *DB) CreateRequest(ctx context.Context, r *auth.Request, limit int) (ex
 		}
 		open = slices.DeleteFunc(open, func(o auth.Request) bool { return !o.ExpiresAt.After(r.CreatedAt) })
 		for _, o := range open {
-			if sameWish(o, *r) {
+			if o.SameWish(r) {
 				equal = &o
 				return nil
 			}
@@ -35,11 +35,6 @@ func (db *DB) CreateRequest(ctx context.Context, r *auth.Request, limit int) (ex
 		return true, nil
 	}
 	return false, err
-}
-
-func sameWish(a, b auth.Request) bool {
-	return a.Client == b.Client && a.Provider == b.Provider && a.Method == b.Method && a.Account == b.Account &&
-		slices.Equal(slices.Sorted(slices.Values(a.Scopes)), slices.Sorted(slices.Values(b.Scopes)))
 }
 
 func insertRequest(ctx context.Context, q querier, r *auth.Request) error {
