@@ -33,7 +33,7 @@ func withKey(t *testing.T, send, rest, key string) *authtest.Vault {
 	authority := strings.TrimPrefix(v.API.URL, "http://")
 	definition := fmt.Sprintf(`{"schema":1,"id":"keyed","name":"Keyed","category":"test","docs":"https://example.com",
 		"checked":{"on":"2026-11-23","source":"https://example.com","level":"own"},
-		"api_key":{"send":[%s]},"api":{"hosts":[%q],"base":"http://%s/api"}%s}`, send, authority, authority, rest)
+		"api_key":{"send":[%s],"verify":{"url":"http://%s/api/me"}},"api":{"hosts":[%q],"base":"http://%s/api"}%s}`, send, authority, authority, authority, rest)
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "keyed.json"), []byte(definition), 0o600); err != nil {
 		t.Fatal(err)
@@ -43,6 +43,7 @@ func withKey(t *testing.T, send, rest, key string) *authtest.Vault {
 	reopen(t, v, s, nil)
 	v.Release = nil
 	paste(t, v, key)
+	v.API.Forget() // the call that tried the key
 	return v
 }
 

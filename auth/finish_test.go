@@ -20,7 +20,7 @@ var alices = auth.Visitor{Browser: browserKey("alice's browser")}
 // finish signs in as user and comes back; the error is the callback's.
 func finish(t *testing.T, v *authtest.Vault, link *auth.AuthRequired, who auth.Visitor, user string) error {
 	t.Helper()
-	q := signIn(t, v, link.RequestID, who, user, auth.Choice{Access: auth.Write})
+	q := signIn(t, v, link.RequestID, who, user, auth.Choice{Access: auth.Write, Extra: link.Scopes})
 	_, err := v.Visit(who).Callback(t.Context(), link.ProviderID, q)
 	return err
 }

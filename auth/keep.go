@@ -16,6 +16,7 @@ const (
 	usedLately   = 24 * time.Hour     // what "lately" is
 	stuckAfter   = 2 * time.Minute    // a claimed request whose process died
 	forgetAfter  = 7 * 24 * time.Hour // ended requests
+	probeAfter   = 6 * time.Hour      // a session or key that cannot be renewed, and so may have died unnoticed
 )
 
 // Keep does the background work until ctx ends: device code polls, expiry of
@@ -34,7 +35,7 @@ func (v *Vault) Keep(ctx context.Context) error {
 
 // KeepOnce does what is due now and returns when it is done.
 func (v *Vault) KeepOnce(ctx context.Context) error {
-	return errors.Join(v.sweep(ctx), v.poll(ctx), v.tellDue(ctx), v.renewAhead(ctx))
+	return errors.Join(v.sweep(ctx), v.poll(ctx), v.tellDue(ctx), v.renewAhead(ctx), v.probeDue(ctx))
 }
 
 func (v *Vault) sweep(ctx context.Context) error {
@@ -130,6 +131,39 @@ func (v *Vault) renewAhead(ctx context.Context) error {
 		}
 		_, err := v.fresh(ctx, &c, dying)
 		return quiet(err)
+	})
+}
+
+// probeDue asks the providers whether sessions and keys still work. Only a clear no
+// changes anything.
+func (v *Vault) probeDue(ctx context.Context) error {
+	now := v.now()
+	due, err := v.Pending.DueProbes(ctx, now, now.Add(-probeAfter), keepBatch)
+	if err != nil {
+		return err
+	}
+	return each(due, func(c Connection) error {
+		method, err := v.connector(c.Method)
+		if err != nil {
+			return err
+		}
+		prober, ok := method.(Prober)
+		if !ok {
+			return nil
+		}
+		f, err := v.flow(ctx, &c)
+		if err != nil {
+			return quiet(err)
+		}
+		cred, err := v.openCredential(ctx, &c)
+		if err != nil {
+			return err
+		}
+		if err := prober.Probe(ctx, f, cred); !errors.Is(err, ErrReauth) {
+			return quiet(err)
+		}
+		v.note(Event{Owner: c.Owner, Kind: "probe", Provider: c.Provider, Connection: c.ID, Decision: "failed"})
+		return quiet(v.Connections.SetState(ctx, c.Owner, c.ID, c.Version, NeedsReauth, "session_ended"))
 	})
 }
 

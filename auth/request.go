@@ -95,6 +95,9 @@ type PendingStore interface {
 	// ExpireRequests ends open requests that are past ExpiresAt, fails those that stand in Claimed since before
 	// stuck (cause unknown_outcome), and deletes those that ended before old.
 	ExpireRequests(ctx context.Context, now, stuck, old time.Time) (ended []Request, err error)
+	// DueProbes gives connections by browser or pasted key that nobody has looked at since before, each to one
+	// caller only: UpdatedAt becomes now.
+	DueProbes(ctx context.Context, now, before time.Time, limit int) ([]Connection, error)
 	// OpenRequests of an owner, newest first.
 	OpenRequests(ctx context.Context, o Owner) ([]Request, error)
 	// DueRefreshes gives connections to refresh ahead: active, used after usedAfter and expiring before soon,

@@ -67,7 +67,11 @@ func (s Visit) Open(ctx context.Context, id string) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	view := &View{Request: *r, Provider: p, Extra: extraScopes(p, r), Confirms: r.Browser != nil, Redirect: s.vault.redirectURI(p)}
+	extra, err := s.vault.extraScopes(ctx, p, r)
+	if err != nil {
+		return nil, err
+	}
+	view := &View{Request: *r, Provider: p, Extra: extra, Confirms: r.Browser != nil, Redirect: s.vault.redirectURI(p)}
 	view.Request.Private = nil
 	if view.AppReady, err = s.vault.ready(ctx, r.Owner, p, r.Method); err != nil {
 		return nil, err
@@ -142,7 +146,7 @@ func (s Visit) Confirm(ctx context.Context, id string, choice Choice) (*Step, er
 	if len(s.who.Browser) != sha256.Size {
 		return nil, ErrInvalid.Say("the browser must accept cookies; allow them for this page and open the link again")
 	}
-	p, err := s.vault.decide(r, choice)
+	p, err := s.vault.decide(ctx, r, choice)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +182,7 @@ func confirmEvent(r *Request) Event {
 }
 
 // decide writes the person's choice into r and gives the definition resolved with it.
-func (v *Vault) decide(r *Request, choice Choice) (*providers.Provider, error) {
+func (v *Vault) decide(ctx context.Context, r *Request, choice Choice) (*providers.Provider, error) {
 	p, err := v.provider(r.Provider)
 	if err != nil {
 		return nil, err
@@ -193,7 +197,10 @@ func (v *Vault) decide(r *Request, choice Choice) (*providers.Provider, error) {
 	if choice.Access == Write {
 		r.Access = Write
 	}
-	extra := extraScopes(p, r)
+	extra, err := v.extraScopes(ctx, p, r)
+	if err != nil {
+		return nil, err
+	}
 	r.Scopes = slices.DeleteFunc(slices.Clone(r.Scopes), func(scope string) bool {
 		return slices.Contains(extra, scope) && !slices.Contains(choice.Extra, scope)
 	})
@@ -215,12 +222,22 @@ func (v *Vault) decide(r *Request, choice Choice) (*providers.Provider, error) {
 }
 
 // extraScopes are those that neither the definition proposes nor the old connection had.
-func extraScopes(p *providers.Provider, r *Request) []string {
-	if p.OAuth2 == nil || r.Reason == InsufficientScope {
-		return nil
+// An agent that names them gets none of them unless the person ticks them.
+func (v *Vault) extraScopes(ctx context.Context, p *providers.Provider, r *Request) ([]string, error) {
+	if p.OAuth2 == nil {
+		return nil, nil
 	}
-	known := append(slices.Clone(p.OAuth2.Scopes.Default), p.OAuth2.Scopes.Offline...)
-	return slices.DeleteFunc(slices.Clone(r.Scopes), func(s string) bool { return slices.Contains(known, s) })
+	known := slices.Concat(p.OAuth2.Scopes.Default, p.OAuth2.Scopes.Offline)
+	if r.Renews != "" {
+		held, err := v.Connections.Connection(ctx, r.Owner, r.Renews)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return nil, err
+		}
+		if err == nil {
+			known = append(known, held.Scopes...)
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(r.Scopes), func(s string) bool { return slices.Contains(known, s) }), nil
 }
 
 // begin lets the connector start and notes where the person goes.

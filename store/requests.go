@@ -228,3 +228,17 @@ func (db *DB) DueRefreshes(ctx context.Context, now, soon, usedAfter time.Time, 
 	})
 	return due, err
 }
+
+// DueProbes takes browser sessions and pasted keys that nobody has looked at since before.
+func (db *DB) DueProbes(ctx context.Context, now, before time.Time, limit int) (due []auth.Connection, err error) {
+	err = db.write(ctx, func(ctx context.Context, q querier) error {
+		due, err = collect(ctx, q, scanConnection, `UPDATE connections SET updated_at = $1
+			WHERE updated_at < $2 AND id IN (SELECT id FROM connections
+				WHERE method IN ('browser', 'api_key') AND state IN ('active', 'expiring', 'provider_down') AND updated_at < $2 ORDER BY updated_at LIMIT $3)
+			RETURNING org, user_id, id, provider, account, account_id, method, state, cause, scopes, hosts, vars, bind,
+			salt, sealed, version, expires_at, refresh_expires_at, issued_at, created_at, updated_at, last_used_at,
+			lease_holder, lease_until, fence, dead_version, attempted_at, attempts, answer, failures, next_try_at`, ms(now), ms(before), limit)
+		return err
+	})
+	return due, err
+}
