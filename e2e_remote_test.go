@@ -265,25 +265,30 @@ func (n *neighbourhood) mismatched(q asked) {
 	}
 }
 
+const sendElsewhere = `([address, fields]) => {
+	const form = [...document.forms].find(f => f.elements.token);
+	for (const [name, value] of Object.entries(fields)) {
+		form.querySelectorAll("[name=" + name + "]").forEach(old => old.remove());
+		const field = document.createElement("input");
+		[field.name, field.value] = [name, value];
+		form.append(field);
+	}
+	form.action = address;
+	form.submit();
+}`
+
 // posts sends the form of the page that is open, with all that belongs to it, to another
 // address, and gives the status of the answer.
 func (p *person) posts(address string, fields map[string]any) int {
 	p.t.Helper()
-	answer, err := p.ExpectNavigation(func() error {
-		_, err := p.Evaluate(`([address, fields]) => {
-			const form = [...document.forms].find(f => f.elements.token);
-			for (const [name, value] of Object.entries(fields)) {
-				const field = document.createElement("input");
-				form.querySelectorAll("[name=" + name + "]").forEach(old => old.remove());
-				[field.name, field.value] = [name, value];
-				form.append(field);
-			}
-			form.action = address;
-			form.submit();
-		}`, []any{address, fields})
+	var answer playwright.Response
+	p.leaves(func() (err error) {
+		answer, err = p.ExpectResponse(address, func() error {
+			_, err := p.Evaluate(sendElsewhere, []any{address, fields})
+			return err
+		})
 		return err
 	})
-	p.must(err)
 	return answer.Status()
 }
 

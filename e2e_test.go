@@ -181,6 +181,15 @@ func (p *person) arrives(prefix string) {
 	p.must(p.WaitForURL(regexp.MustCompile("^" + regexp.QuoteMeta(prefix))))
 }
 
+// leaves does something that ends the page, and waits for the next one.
+func (p *person) leaves(do func() error) {
+	p.t.Helper()
+	p.js(`document.documentElement.dataset.old = ""`)
+	p.must(do())
+	p.must(p.Locator("html:not([data-old])").WaitFor())
+	p.must(p.WaitForLoadState())
+}
+
 // js runs a script in the page, as somebody with the developer tools would.
 func (p *person) js(script string, arg ...any) any {
 	p.t.Helper()
@@ -200,8 +209,7 @@ func (p *person) approve(user, back string) {
 			p.must(p.Locator("[name=user]").Fill(user))
 			p.must(p.Locator("[name=password]").Fill(all[at].Password))
 		}
-		_, err := p.ExpectNavigation(func() error { return p.Locator("button[value=allow]").Click() })
-		p.must(err)
+		p.leaves(func() error { return p.Locator("button[value=allow]").Click() })
 		if strings.HasPrefix(p.URL(), back) {
 			return
 		}
