@@ -30,7 +30,7 @@ func app(ctx context.Context, s *settings, args []string) error {
 		return err
 	}
 	defer h.Close()
-	desk := h.vault.Desk(auth.Local)
+	desk := h.vault.Desk(auth.Owner{}) // the operator's apps serve everybody
 	switch args[0] {
 	case "set":
 		return setApp(ctx, s, h, args[1])
@@ -73,10 +73,10 @@ func setApp(ctx context.Context, s *settings, h *house, provider string) error {
 	if err != nil {
 		return err
 	}
-	if err := h.vault.Desk(auth.Local).SetApp(ctx, provider, s.clientID, secret, s.defaults()[provider]); err != nil {
+	if err := h.vault.Desk(auth.Owner{}).SetApp(ctx, provider, s.clientID, secret, s.defaults()[provider]); err != nil {
 		return err
 	}
-	redirect, err := h.vault.Desk(auth.Local).RedirectURI(provider)
+	redirect, err := h.vault.Desk(auth.Owner{}).RedirectURI(provider)
 	if err != nil {
 		return err
 	}

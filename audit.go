@@ -13,6 +13,7 @@ import (
 type auditSettings struct{ keep time.Duration }
 
 func auditFlags(fs *flag.FlagSet, s *settings) {
+	userFlags(fs, s)
 	fs.DurationVar(&s.audit.keep, "keep", 365*24*time.Hour, "`time` of events that trim leaves, such as 8760h")
 }
 
@@ -59,11 +60,15 @@ func (h *house) verifyAudit(ctx context.Context) error {
 }
 
 func (h *house) tailAudit(ctx context.Context) error {
-	events, err := h.vault.Desk(auth.Local).Events(ctx, auth.EventFilter{Limit: 50})
-	if err != nil {
-		return err
+	var events []auth.Event
+	for _, o := range []auth.Owner{h.settings.owner(), {}} { // the owner's, and the operator's
+		some, err := h.vault.Desk(o).Events(ctx, auth.EventFilter{Limit: 50})
+		if err != nil {
+			return err
+		}
+		events = append(events, some...)
 	}
-	slices.Reverse(events)
+	slices.SortStableFunc(events, func(a, b auth.Event) int { return a.At.Compare(b.At) })
 	for _, e := range events {
 		fmt.Fprintf(h.settings.out, "%s  %-20s %-8s %-20s %s%s\n", stamp(e.At), e.Kind, e.Decision, orDash(e.Client), e.Provider, details(e.Detail))
 	}

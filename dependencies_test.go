@@ -46,7 +46,9 @@ func released(t *testing.T, flags ...string) map[string]bool {
 				ours = append(ours, p)
 			default:
 				of[p.ImportPath] = p.Module.Path
-				all[p.Module.Path] = all[p.Module.Path]
+				if !all[p.Module.Path] {
+					all[p.Module.Path] = false // in, and not known to be direct yet
+				}
 			}
 		}
 		for _, p := range ours {

@@ -19,9 +19,13 @@ type tokenSettings struct {
 	life              time.Duration
 }
 
-func ownerFlags(fs *flag.FlagSet, s *settings) {
+func userFlags(fs *flag.FlagSet, s *settings) {
 	fs.StringVar(&s.token.user, "user", auth.Local.User, "`name` of the owner")
 	fs.StringVar(&s.token.org, "org", "", "`name` of the owner's org (default none)")
+}
+
+func ownerFlags(fs *flag.FlagSet, s *settings) {
+	userFlags(fs, s)
 	fs.StringVar(&s.listen, "listen", defaultListen, "`address` on which latchpost serves")
 	fs.StringVar(&s.baseURL, "base-url", "", "`url` under which people reach it (default http:// and the address)")
 }

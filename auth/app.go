@@ -22,6 +22,7 @@ type App struct {
 type AppStore interface {
 	// App gives the nearest one for the owner: own, then org's, then the operator's. ErrNotFound when there is none.
 	App(ctx context.Context, o Owner, provider string) (*App, error)
+	// Apps gives all that may serve the owner: own, org's and the operator's; of one provider in this order.
 	Apps(ctx context.Context, o Owner) ([]App, error)
 	PutApp(ctx context.Context, a App) error
 	DeleteApp(ctx context.Context, o Owner, provider string) error

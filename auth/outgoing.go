@@ -53,12 +53,12 @@ func (v *Vault) callTarget(p *providers.Provider, conn *Connection, call Call) (
 	case (call.URL == "") == (call.Path == ""):
 		return egress.Target{}, ErrInvalid.Say("give either url or path")
 	case call.Path != "":
-		if p.API.Base == "" {
-			return egress.Target{}, ErrInvalid.Say("%s has no base address; give the whole url", p.Name)
-		}
-		base, err := p.Expand(p.API.Base, conn.Vars)
+		base, err := base(p, conn.Method, conn.Vars)
 		if err != nil {
 			return egress.Target{}, ErrConfig.Say("the base address of %s cannot be made; give the whole url", p.Name).Because(err)
+		}
+		if base == "" {
+			return egress.Target{}, ErrInvalid.Say("%s has no base address; give the whole url", p.Name)
 		}
 		raw = base
 	}

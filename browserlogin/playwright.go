@@ -96,7 +96,7 @@ func (d *driver) launch(k kind, chromium, proxy string, sandbox bool) (*localBro
 	var err error
 	if k.cdp != "" {
 		if b, err = d.pw.Chromium.ConnectOverCDP(k.cdp); err != nil {
-			return nil, fmt.Errorf("the remote browser does not answer: %s; check the address after cdp:", brief(err))
+			return nil, fmt.Errorf("the remote browser does not answer: %s; check the address that stands after cdp: in --browser", brief(err))
 		}
 	} else {
 		args := slices.Clone(launchArgs)
@@ -135,7 +135,7 @@ func launchError(err error) error {
 			return fmt.Errorf("%w: this kernel or container does not let Chromium use its sandbox, and without it a hostile page could reach this machine. Allow user namespaces (in Docker: a seccomp profile that permits them), or accept the risk with --unsafe-no-sandbox", ErrNoSandbox)
 		}
 	}
-	return fmt.Errorf("Chromium does not start: %s; run latchpost browser check", brief(err))
+	return fmt.Errorf("the browser (Chromium) does not start: %s; run latchpost browser check", brief(err))
 }
 
 var netError = regexp.MustCompile(`net::ERR_[A-Z_]+`)

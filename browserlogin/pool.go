@@ -41,7 +41,6 @@ type Pool struct {
 type owned struct {
 	Browser
 	users int
-	last  time.Time // when users became 0
 	timer *time.Timer
 }
 

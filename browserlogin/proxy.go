@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -21,7 +20,6 @@ type proxy struct {
 	srv     *http.Server
 	forward *httputil.ReverseProxy
 	refused atomic.Int64
-	tunnels sync.WaitGroup
 }
 
 func startProxy(dial func(ctx context.Context, network, addr string) (net.Conn, error)) (*proxy, error) {

@@ -1,6 +1,7 @@
 package browserlogin
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -50,10 +51,7 @@ func newRunDir(parent string, uid int) (*runDir, error) {
 	}
 	if uid >= 0 {
 		// The other user may walk through, and owns nothing but its home.
-		if err := os.Chmod(path, 0o711); err == nil {
-			err = os.Chown(d.home(), uid, uid)
-		}
-		if err != nil {
+		if err := errors.Join(os.Chmod(path, 0o711), os.Chown(d.home(), uid, uid)); err != nil {
 			d.remove()
 			return nil, err
 		}

@@ -23,7 +23,7 @@ func TestInProcessClient(t *testing.T) {
 		opts := []client.ClientOption{client.WithElicitationHandler(host),
 			client.WithClientCapabilities(protocol.ClientCapabilities{Elicitation: &protocol.ElicitationCapability{URL: &struct{}{}}})}
 		if !modern {
-			opts = append(opts, client.WithLegacyProtocolOnly())
+			opts = append(opts, client.WithLegacyProtocolOnly()) //lint:ignore SA1019 the older generations are what is tested here
 		}
 		agent, err := client.NewInProcessClientWithOptions(New(person(), Options{}).core, opts...)
 		if err != nil {

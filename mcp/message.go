@@ -1,9 +1,9 @@
 package mcp
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 
 	protocol "github.com/mark3labs/mcp-go/mcp"
@@ -25,14 +25,6 @@ type message struct {
 	modern bool            // of the stateless protocol of 2026-07-28 or later
 }
 
-// The keys that mcp-go reads, by where they stand. It reads with encoding/json, which takes METHOD for
-// method and the last of two names; what it sees must be what we saw. So a key that differs from one of
-// these in case only is refused, and so is any key that is given twice.
-var (
-	messageKeys = []string{"jsonrpc", "id", "method", "params", "result", "error"}
-	paramKeys   = []string{"name", "uri", "arguments", "_meta", "requestState", "inputResponses", "protocolVersion", "capabilities", "clientInfo", "requestId", "task", "cursor"}
-)
-
 // rejection is why a message goes no further.
 type rejection struct {
 	id     json.RawMessage // null when it cannot be told
@@ -51,25 +43,27 @@ func parse(data []byte) (*message, *rejection) {
 		}
 		return nil, &rejection{nil, code, visible(err.Error(), 200)}
 	}
-	top, err := object(data, messageKeys)
+	var version, method, params, result, failure json.RawMessage
+	m := &message{}
+	err := object(data, field{"jsonrpc", &version}, field{"id", &m.id}, field{"method", &method}, field{"params", &params},
+		field{"result", &result}, field{"error", &failure})
 	if err != nil {
 		return nil, &rejection{nil, protocol.INVALID_REQUEST, "a message must be one JSON object: " + err.Error()}
 	}
-	m := &message{id: top["id"]}
 	if !validID(m.id) {
 		return nil, &rejection{nil, protocol.INVALID_REQUEST, "id must be a short string or a whole number"}
 	}
-	answers := top["result"] != nil || top["error"] != nil
-	if text(top["jsonrpc"]) != "2.0" || (top["method"] != nil) == answers {
+	answers := result != nil || failure != nil
+	if text(version) != "2.0" || (method != nil) == answers {
 		return nil, &rejection{m.id, protocol.INVALID_REQUEST, "not a JSON-RPC 2.0 message"}
 	}
 	if answers {
 		return m, nil
 	}
-	if m.method = text(top["method"]); m.method == "" {
+	if m.method = text(method); m.method == "" {
 		return nil, &rejection{m.id, protocol.INVALID_REQUEST, "method must be a string"}
 	}
-	if err := m.params(top["params"]); err != nil {
+	if err := m.params(params); err != nil {
 		return nil, &rejection{m.id, protocol.INVALID_REQUEST, "params: " + err.Error()}
 	}
 	return m, nil
@@ -79,40 +73,62 @@ func (m *message) params(raw json.RawMessage) error {
 	if raw == nil {
 		return nil
 	}
-	params, err := object(raw, paramKeys)
+	var name, meta json.RawMessage
+	err := object(raw, field{"name", &name}, field{"_meta", &meta}, field{"uri", nil}, field{"arguments", nil}, field{"requestState", nil},
+		field{"inputResponses", nil}, field{"protocolVersion", nil}, field{"capabilities", nil}, field{"clientInfo", nil},
+		field{"requestId", nil}, field{"task", nil}, field{"cursor", nil})
 	if err != nil {
 		return err
 	}
-	m.name = text(params["name"])
-	if params["_meta"] == nil {
+	m.name = text(name)
+	if meta == nil {
 		return nil
 	}
-	meta, err := object(params["_meta"], nil) // mcp-go reads it as a map, so keys count as they are written
-	if err != nil {
-		return fmt.Errorf("_meta: %w", err)
+	if !isObject(meta) {
+		return errors.New("_meta must be an object")
 	}
-	m.modern = protocol.IsModernProtocol(text(meta[protocol.MetaKeyProtocolVersion]))
+	for key, value := range members(meta) { // mcp-go reads it as a map, so keys count as they are written
+		if text(key) == protocol.MetaKeyProtocolVersion {
+			m.modern = protocol.IsModernProtocol(text(value))
+		}
+	}
 	return nil
 }
 
-// object reads one level of an object. Keys that are like one of names must be equal to it.
-func object(raw json.RawMessage, names []string) (map[string]json.RawMessage, error) {
-	var out map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &out); err != nil || out == nil {
-		return nil, errors.New("must be an object")
+// field is a key that mcp-go reads. It reads with encoding/json, which takes METHOD for method and the last
+// of two names; what it sees must be what we saw. So a key that differs from one of these in case only is
+// refused, as is (by strictjson) any key that is given twice.
+type field struct {
+	name  string
+	value *json.RawMessage // where it goes; nil when only its name matters
+}
+
+// object reads one level of an object.
+func object(raw json.RawMessage, fields ...field) error {
+	if !isObject(raw) {
+		return errors.New("must be an object")
 	}
-	for key := range out {
-		for _, name := range names {
-			if key != name && strings.EqualFold(key, name) {
-				return nil, errors.New(name + " must be written so")
+	for quoted, value := range members(raw) {
+		key := text(quoted)
+		for _, f := range fields {
+			if key == f.name && f.value != nil {
+				*f.value = value
+			}
+			if key != f.name && strings.EqualFold(key, f.name) {
+				return errors.New(f.name + " must be written so")
 			}
 		}
 	}
-	return out, nil
+	return nil
 }
+
+func isObject(raw json.RawMessage) bool { return bytes.HasPrefix(bytes.TrimLeft(raw, blanks), []byte("{")) }
 
 // text is a JSON string, or "" for anything else.
 func text(raw json.RawMessage) string {
+	if len(raw) > 1 && raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1])
+	}
 	var s string
 	if json.Unmarshal(raw, &s) != nil {
 		return ""

@@ -59,11 +59,11 @@ func (s *streams) post(r *http.Request, id string, owner principal) (*http.Reque
 
 // untilStreamEnds is ctx, cancelled also when the SSE stream that the answer goes to is gone.
 func untilStreamEnds(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
 	stream, ok := ctx.Value(streamUntilKey{}).(context.Context)
 	if !ok {
-		return ctx, cancel
+		return ctx, func() {}
 	}
+	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(stream, cancel)
 	return ctx, func() { stop(); cancel() }
 }

@@ -21,7 +21,8 @@ func (db *DB) App(ctx context.Context, o auth.Owner, provider string) (a *auth.A
 func (db *DB) Apps(ctx context.Context, o auth.Owner) (all []auth.App, err error) {
 	err = db.read(ctx, func(ctx context.Context, q querier) (err error) {
 		all, err = collect(ctx, q, scanApp, `SELECT org, user_id, provider, id, client_id, bind, created_at, salt, sealed
-			FROM apps WHERE org = $1 AND user_id = $2 ORDER BY provider`, o.Org, o.User)
+			FROM apps WHERE org = $1 AND user_id = $2 OR org = $1 AND user_id = '' OR org = '' AND user_id = ''
+			ORDER BY provider, user_id DESC, org DESC`, o.Org, o.User)
 		return err
 	})
 	return all, err

@@ -284,11 +284,6 @@ func isTaken(err error) bool {
 	return code == sqlite3.SQLITE_CONSTRAINT_UNIQUE || code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY || pgCode(err) == "23505"
 }
 
-// isOrphan says that a row points at one that is not there.
-func isOrphan(err error) bool {
-	return sqliteCode(err) == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY || pgCode(err) == "23503"
-}
-
 func isNotADatabase(err error) bool {
 	return sqliteCode(err) == sqlite3.SQLITE_NOTADB || err != nil && strings.Contains(err.Error(), "file is not a database")
 }

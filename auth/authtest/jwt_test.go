@@ -39,7 +39,7 @@ func verify(t *testing.T, srv *authtest.Server, token, typ string) map[string]an
 	if err := json.NewDecoder(resp.Body).Decode(&set); err != nil {
 		t.Fatal(err)
 	}
-	signed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.RS256})
+	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func verify(t *testing.T, srv *authtest.Server, token, typ string) map[string]an
 
 // isJWTFor looks at the audience without checking the signature.
 func isJWTFor(token, audience string) bool {
-	signed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.RS256})
+	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
 		return false
 	}

@@ -260,9 +260,9 @@ func TestDoTLS(t *testing.T) {
 // BF-024, BF-027: what an error prints, in any way, holds nothing of the query, the headers or the answer.
 func TestErrorsTellNothing(t *testing.T) {
 	const canary = "c4n4ry-s3cr3t"
-	gone, closed := newPlain(t, Options{}, nil)
+	gone, _ := newPlain(t, Options{}, nil)
 	s := httptest.NewServer(nil)
-	closed = s.URL
+	closed := s.URL
 	s.Close()
 	broken, garbled := newRaw(t, func(int) string { return canary + " is no HTTP\r\n\r\n" })
 	badHeader, header := newRaw(t, func(int) string { return "HTTP/1.1 200 OK\r\n" + canary + "\r\n\r\n" })

@@ -111,7 +111,9 @@ func TestWrongDirectory(t *testing.T) {
 		"cloud metadata":    func(h *house) { h.metadata("jwks_uri", "https://169.254.169.254/jwks") },
 		"script to sign in": func(h *house) { h.metadata("authorization_endpoint", "javascript:alert(1)") },
 		"a redirect": func(h *house) {
-			h.as.FaultAlways("/jwks", func(w http.ResponseWriter, r *http.Request, _ http.Handler) { http.Redirect(w, r, "/elsewhere", 302) })
+			h.as.FaultAlways("/jwks", func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+				http.Redirect(w, r, "/elsewhere", http.StatusFound)
+			})
 		},
 		"no keys": func(h *house) { h.as.FaultAlways("/jwks", publish()) },
 		"a key set without end": func(h *house) {

@@ -225,8 +225,10 @@ func TestTokenEndpointInTrouble(t *testing.T) {
 		fault  authtest.Fault
 		status int
 	}{
-		"cut":      {authtest.CutBefore, 503},
-		"redirect": {func(w http.ResponseWriter, r *http.Request, _ http.Handler) { http.Redirect(w, r, "/elsewhere", 307) }, 503},
+		"cut": {authtest.CutBefore, 503},
+		"redirect": {func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+		}, 503},
 		"no ID": {func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 			_, _ = w.Write([]byte(`{"access_token":"x"}`))
 		}, 403},

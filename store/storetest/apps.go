@@ -38,7 +38,7 @@ func testApps(t *testing.T, db *store.DB) {
 	nearest(auth.Owner{Org: me.Org, User: "colleague"}, orgs)
 	all, err := db.Apps(ctx, me)
 	must(t, err)
-	equal(t, all, []auth.App{mine})
+	equal(t, all, []auth.App{mine, orgs, everybodys})
 
 	public := auth.App{ID: "p", Owner: me, Provider: rand.Text(), ClientID: "c", CreatedAt: Now}
 	must(t, db.PutApp(ctx, public))
