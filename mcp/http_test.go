@@ -445,6 +445,7 @@ func TestResourceMetadata(t *testing.T) {
 
 // MC-020: clients with equal JSON-RPC ids, at once, some of which hang up: everybody gets their own answers.
 func TestNoForeignAnswers(t *testing.T) {
+	t.Parallel() // the longest, beside other programs that are waited for
 	const clients = 100
 	calls := 1000
 	if testing.Short() {

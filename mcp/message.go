@@ -122,7 +122,9 @@ func object(raw json.RawMessage, fields ...field) error {
 	return nil
 }
 
-func isObject(raw json.RawMessage) bool { return bytes.HasPrefix(bytes.TrimLeft(raw, blanks), []byte("{")) }
+func isObject(raw json.RawMessage) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(raw, blanks), []byte("{"))
+}
 
 // text is a JSON string, or "" for anything else.
 func text(raw json.RawMessage) string {
