@@ -55,7 +55,7 @@ func serveFlags(fs *flag.FlagSet, s *settings) {
 
 func (h *house) mcp() *mcp.Server {
 	var broker mcp.Broker = h.vault
-	opts := mcp.Options{Version: buildVersion(), Log: h.log, Seal: h.tickets(), PerSecond: h.settings.serve.perSecond, Watch: h.watch()}
+	opts := mcp.Options{Version: buildVersion(), Log: h.log, Seal: h.tickets(), Spend: h.db.SpendTicket, PerSecond: h.settings.serve.perSecond, Watch: h.watch()}
 	if h.spans != nil {
 		broker = tracedBroker{h.vault, h.spans}
 	}

@@ -47,7 +47,7 @@ func questionOf(err error, client string) (question, bool) {
 func (s *Server) converse(ctx context.Context, t tool, c call, back protocol.MultiRoundTripParams) (*protocol.CallToolResult, error) {
 	c.elicits = opensLinks(ctx)
 	if back.RequestState != "" {
-		requestID, err := s.tickets.redeem(back.RequestState, c.Caller, t.name, c.args)
+		requestID, err := s.tickets.redeem(ctx, back.RequestState, c.Caller, t.name, c.args)
 		if err != nil {
 			return nil, err // a protocol error: the client did not give back what it got
 		}

@@ -267,3 +267,18 @@ func TestElicitationOfAnApproval(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 }
+
+// A requestState that one replica took is not taken by another.
+func TestReplicasTakeAStateOnce(t *testing.T) {
+	memory := &spent{now: time.Now, until: map[string]time.Time{}}
+	common := Options{Seal: newSeal(), Spend: memory.spend}
+	broker := person()
+	first, second := serve(t, New(broker, common)), serve(t, New(broker, common))
+	state := first.ask("T1", "request_auth", `{"provider":"practice"}`).Result.RequestState
+	if text := second.text(second.modern("T1", "request_auth", `{"provider":"practice"}`, opens, said(state, "accept"))); !strings.Contains(text, `"type":"connected"`) {
+		t.Fatalf("the other replica answered %s", text)
+	}
+	if text := first.text(first.modern("T1", "request_auth", `{"provider":"practice"}`, opens, said(state, "accept"))); !strings.Contains(text, "requestState is not valid") {
+		t.Errorf("the second time: %s", text)
+	}
+}

@@ -51,6 +51,9 @@ type Options struct {
 	// Seal keeps what a client carries between the two halves of an elicitation. nil makes a key that
 	// lives as long as the Server; several replicas behind one address need a common one.
 	Seal Sealer
+	// Spend notes that what Seal sealed was used, which matters until a time. It gives auth.ErrUsed when it
+	// was used before. nil remembers it as long as the Server lives; replicas need a common memory.
+	Spend func(ctx context.Context, serial string, until time.Time) error
 }
 
 // Server offers the tools. Make it with New; it is safe for concurrent use.
@@ -84,7 +87,7 @@ func newServer(v Broker, opts Options, more ...server.ServerOption) *Server {
 	opts = opts.withDefaults()
 	s := &Server{broker: v, log: opts.Log, now: opts.Now, watch: opts.Watch, tools: map[string]tool{}}
 	s.calls.max, s.pace.perSecond = opts.Calls, opts.PerSecond
-	s.tickets = tickets{seal: opts.Seal, now: opts.Now, spent: map[string]time.Time{}}
+	s.tickets = tickets{seal: opts.Seal, now: opts.Now, spend: opts.Spend}
 	s.core = server.NewMCPServer("latchpost", opts.Version, append([]server.ServerOption{
 		server.WithTitle("Latchpost"),
 		server.WithDescription("Credentials for agents: sign-in by the user, calls by Latchpost, secrets out of sight."),
@@ -121,6 +124,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Seal == nil {
 		o.Seal = newSeal()
+	}
+	if o.Spend == nil {
+		o.Spend = (&spent{now: o.Now, until: map[string]time.Time{}}).spend
 	}
 	return o
 }

@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -8,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -30,8 +32,7 @@ const ticketTime = 10 * time.Minute
 type tickets struct {
 	seal  Sealer
 	now   func() time.Time
-	mu    sync.Mutex
-	spent map[string]time.Time // when it stops to matter, by serial number
+	spend func(ctx context.Context, serial string, until time.Time) error // auth.ErrUsed the second time
 }
 
 type ticket struct {
@@ -56,7 +57,7 @@ func (t *tickets) issue(requestID string, c auth.Caller, tool string, args json.
 }
 
 // redeem gives the request that a state stands for, once.
-func (t *tickets) redeem(state string, c auth.Caller, tool string, args json.RawMessage) (requestID string, err error) {
+func (t *tickets) redeem(ctx context.Context, state string, c auth.Caller, tool string, args json.RawMessage) (requestID string, err error) {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(state)
 	if err != nil {
 		return "", errTicket
@@ -66,28 +67,33 @@ func (t *tickets) redeem(state string, c auth.Caller, tool string, args json.Raw
 		return "", errTicket
 	}
 	var one ticket
-	if json.Unmarshal(plain, &one) != nil || !t.spend(one) {
+	if json.Unmarshal(plain, &one) != nil {
 		return "", errTicket
+	}
+	expires := time.Unix(one.Expires, 0)
+	if !t.now().Before(expires) || t.spend(ctx, one.Serial, expires) != nil {
+		return "", errTicket // also when it cannot be told whether it was used
 	}
 	return one.Request, nil
 }
 
-// spend reports whether a ticket is good and new.
-func (t *tickets) spend(one ticket) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	now := t.now()
-	for serial, until := range t.spent {
-		if now.After(until) {
-			delete(t.spent, serial)
-		}
+// spent remembers, within this process, which tickets were used.
+type spent struct {
+	now   func() time.Time
+	mu    sync.Mutex
+	until map[string]time.Time // when it stops to matter, by serial number
+}
+
+func (s *spent) spend(_ context.Context, serial string, until time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	maps.DeleteFunc(s.until, func(_ string, until time.Time) bool { return now.After(until) })
+	if _, used := s.until[serial]; used {
+		return auth.ErrUsed
 	}
-	expires := time.Unix(one.Expires, 0)
-	if _, used := t.spent[one.Serial]; used || !now.Before(expires) {
-		return false
-	}
-	t.spent[one.Serial] = expires
-	return true
+	s.until[serial] = until
+	return nil
 }
 
 // bound ties a ticket to its caller, tool and arguments. The client may write the arguments in another order.

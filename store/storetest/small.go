@@ -10,7 +10,7 @@ import (
 	"github.com/latchpost/latchpost/store"
 )
 
-// testSmall tests tokens, sessions, owner links, meta and processes.
+// testSmall tests tokens, sessions, owner links, tickets, meta and processes.
 func testSmall(t *testing.T, open func(*testing.T) *store.DB) {
 	ctx, o, db := t.Context(), NewOwner(), open(t)
 	later, past := time.UnixMilli(time.Now().Add(time.Hour).UnixMilli()).UTC(), time.Now().Add(-time.Hour)
@@ -66,6 +66,12 @@ func testSmall(t *testing.T, open func(*testing.T) *store.DB) {
 		want(t, err, auth.ErrNotFound)
 		_, err = db.TakeOwnerLink(ctx, gone)
 		want(t, err, auth.ErrNotFound)
+	})
+	t.Run("tickets", func(t *testing.T) {
+		serial := rand.Text()
+		must(t, db.SpendTicket(ctx, serial, later))
+		want(t, db.SpendTicket(ctx, serial, later), auth.ErrUsed)
+		must(t, db.SpendTicket(ctx, rand.Text(), later))
 	})
 	t.Run("meta", func(t *testing.T) {
 		name := rand.Text()
