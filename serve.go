@@ -70,7 +70,11 @@ func stdio(ctx context.Context, s *settings, args []string) error {
 	}
 	out := s.out
 	if f, ok := out.(*os.File); ok && f == os.Stdout {
-		os.Stdout = os.Stderr
+		private, err := privateStdout(f)
+		if err != nil {
+			return err
+		}
+		out = private
 	}
 	h, err := open(ctx, s)
 	if err != nil {

@@ -1,0 +1,11 @@
+//go:build !unix
+
+package main
+
+import "os"
+
+// privateStdout leaves the descriptor as it is; prints through os.Stdout go to standard error.
+func privateStdout(f *os.File) (*os.File, error) {
+	os.Stdout = os.Stderr
+	return f, nil
+}
