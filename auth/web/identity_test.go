@@ -67,7 +67,7 @@ func TestForeignLink(t *testing.T) {
 	}
 	nobody := h.person()
 	nobody.get("/c/" + id)
-	nobody.want(403, "Sign in first", "/sign-in?next=%2Fc%2F"+id)
+	nobody.want(403, "Please sign in", "/sign-in?next=%2Fc%2F"+id)
 }
 
 // ID-007: the cookie of one flow is worth nothing for another.
