@@ -6,12 +6,15 @@ import (
 	"encoding/json"
 	"html/template"
 	"net/http"
+	"sync"
 )
 
 //go:embed pages
 var pages embed.FS
 
-var templates = template.Must(template.ParseFS(pages, "pages/*.html", "pages/site/*.html"))
+var templates = sync.OnceValue(func() *template.Template {
+	return template.Must(template.ParseFS(pages, "pages/*.html", "pages/site/*.html"))
+})
 
 // render sends a page of the authorization server, which has no script.
 func render(w http.ResponseWriter, name string, data any) {
@@ -22,7 +25,7 @@ func render(w http.ResponseWriter, name string, data any) {
 
 func execute(w http.ResponseWriter, status int, name string, data any) {
 	var page bytes.Buffer
-	if err := templates.ExecuteTemplate(&page, name, data); err != nil {
+	if err := templates().ExecuteTemplate(&page, name, data); err != nil {
 		panic("authtest: " + err.Error())
 	}
 	noStore(w)

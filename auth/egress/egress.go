@@ -73,7 +73,7 @@ func New(opt Options) *Client {
 		ResponseHeaderTimeout:  opt.HeaderTimeout,
 		MaxResponseHeaderBytes: maxResponseHeader,
 		MaxIdleConns:           100,
-		MaxIdleConnsPerHost:    8,
+		MaxIdleConnsPerHost:    32, // as many calls as one owner may have under way
 		IdleConnTimeout:        90 * time.Second,
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true, // decoded by us, under our bound

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/latchpost/latchpost/auth"
 )
@@ -15,7 +16,7 @@ import (
 //go:embed pages/*.html
 var pageFiles embed.FS
 
-var pages = template.Must(template.ParseFS(pageFiles, "pages/*.html"))
+var pages = sync.OnceValue(func() *template.Template { return template.Must(template.ParseFS(pageFiles, "pages/*.html")) })
 
 // policy is that of the other pages: no script, and forms go nowhere but here.
 const policy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -99,7 +100,7 @@ func (i *Identity) fail(w http.ResponseWriter, r *http.Request, err error) {
 // show writes a page whole or not at all.
 func (i *Identity) show(w http.ResponseWriter, status int, name string, data map[string]any) error {
 	var b bytes.Buffer
-	if err := pages.ExecuteTemplate(&b, name, data); err != nil {
+	if err := pages().ExecuteTemplate(&b, name, data); err != nil {
 		return err
 	}
 	h := w.Header()

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -20,8 +21,9 @@ var pageFiles embed.FS
 //go:embed static embed
 var staticFiles embed.FS
 
-// templates has one set for each page: the layout, the shared parts, and the page.
-var templates = func() map[string]*template.Template {
+// templates has one set for each page: the layout, the shared parts, and the page. They are read with
+// the first page: most processes that an MCP host starts never show one.
+var templates = sync.OnceValue(func() map[string]*template.Template {
 	base := template.Must(template.New("").Funcs(funcs).ParseFS(pageFiles, "pages/layout.html", "pages/parts.html"))
 	names, err := fs.Glob(pageFiles, "pages/*.html")
 	if err != nil {
@@ -33,7 +35,7 @@ var templates = func() map[string]*template.Template {
 		sets[key] = template.Must(template.Must(base.Clone()).ParseFS(pageFiles, name))
 	}
 	return sets
-}()
+})
 
 var funcs = template.FuncMap{
 	"clean": clean, "clock": clock, "ago": ago, "until": until, "moment": moment, "method": methodName, "initial": initial,
@@ -64,7 +66,7 @@ func (s *Site) show(w http.ResponseWriter, r *http.Request, status int, name, ti
 		}
 	}
 	var b bytes.Buffer
-	if err := templates[name].ExecuteTemplate(&b, "layout", data); err != nil {
+	if err := templates()[name].ExecuteTemplate(&b, "layout", data); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
