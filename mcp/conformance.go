@@ -241,7 +241,7 @@ func (f fixture) questions() {
 			stage, caller := "", callerFrom(ctx)
 			if back := req.Params.RequestState; back != "" {
 				var err error
-				if stage, err = f.tickets.redeem(back, caller, name, nil); err != nil {
+				if stage, err = f.tickets.redeem(ctx, back, caller, name, nil); err != nil {
 					return nil, err
 				}
 			}
