@@ -7,11 +7,14 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 const (
 	groupQueue = 1024 // writes that may wait; the next one blocks
 	groupSize  = 256  // writes in one transaction
+
+	groupLinger = 5 * time.Millisecond // for writes that nobody waits for
 )
 
 var errClosed = errors.New("the store is closed")
@@ -114,7 +117,7 @@ func (g *group) loop() {
 	for j := range g.queue {
 		// Whoever can run now may still join; alone, this returns at once.
 		runtime.Gosched()
-		batch = g.gather(append(batch[:0], j))
+		batch = g.linger(g.gather(append(batch[:0], j)))
 		g.commit(batch)
 		clear(batch)
 	}
@@ -134,6 +137,32 @@ func (g *group) gather(batch []*job) []*job {
 	}
 	return batch
 }
+
+// linger keeps writes that nobody waits for back a moment, so that they share the
+// fsync of one that somebody does: the outcome of a call that of the next call.
+func (g *group) linger(batch []*job) []*job {
+	if slices.ContainsFunc(batch, awaited) {
+		return batch
+	}
+	enough := time.NewTimer(groupLinger)
+	defer enough.Stop()
+	for len(batch) < groupSize {
+		select {
+		case j, ok := <-g.queue:
+			if !ok {
+				return batch
+			}
+			if batch = append(batch, j); awaited(j) {
+				return g.gather(batch)
+			}
+		case <-enough.C:
+			return batch
+		}
+	}
+	return batch
+}
+
+func awaited(j *job) bool { return j.result != nil }
 
 func (g *group) commit(batch []*job) {
 	live := batch[:0]
