@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/latchpost/latchpost/auth"
 )
 
 // newHouse opens the store in dir as one more process would.
@@ -159,6 +161,40 @@ func TestRoutes(t *testing.T) {
 	for _, path := range []string{"/mcp", "/sse", "/message"} {
 		if got := ask("GET", path, listen); got != http.StatusUnauthorized && got != http.StatusMethodNotAllowed {
 			t.Errorf("GET %s without a token: %d", path, got) // MC-011
+		}
+	}
+}
+
+// HL-003: another site's page gets nothing from the old transport, and may not even
+// read that it got nothing.
+func TestOtherSitesGetNothingFromSSE(t *testing.T) {
+	listen := freePort(t)
+	h := newHouse(t, filepath.Join(t.TempDir(), "data"), listen)
+	h.serves, h.settings.serve.sse = true, true
+	share(t, h)
+	token, _, err := h.identity.Tokens.Create(t.Context(), auth.Local, "agent", nil, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ask := range []struct{ method, path, contentType string }{
+		{"GET", "/sse", ""}, {"POST", "/message?sessionId=x", "text/plain"}, {"POST", "/mcp", "text/plain"}, {"OPTIONS", "/sse", ""},
+	} {
+		req, err := http.NewRequest(ask.method, "http://"+listen+ask.path, strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"ping"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Origin", "https://evil.example")
+		req.Header.Set("Authorization", "Bearer "+token.Reveal())
+		if ask.contentType != "" {
+			req.Header.Set("Content-Type", ask.contentType)
+		}
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusForbidden || resp.Header.Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("%s %s from another site: %s, may be read by %q", ask.method, ask.path, resp.Status, resp.Header.Get("Access-Control-Allow-Origin"))
 		}
 	}
 }
