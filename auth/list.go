@@ -14,8 +14,8 @@ func (v *Vault) List(ctx context.Context, c Caller, provider string) ([]Info, er
 		}
 	}
 	found, err := v.Connections.Connections(ctx, c.Owner, provider, "")
-	if err != nil {
-		return nil, err
+	if err != nil || len(found) == 0 {
+		return []Info{}, err
 	}
 	grants, err := v.Grants.Grants(ctx, c.Owner, c.Client, "", v.now())
 	if err != nil {

@@ -19,6 +19,9 @@ func (v *Vault) Revoke(ctx context.Context, c Caller, u Unwanted) (*Ended, error
 	}
 	conn, err := v.pick(ctx, c.Owner, u.Provider, u.Account)
 	if errors.Is(err, ErrNotFound) {
+		if _, err := v.provider(u.Provider); err != nil {
+			return nil, err
+		}
 		return nil, ErrNotFound.Say("there is no connection to %s%s; list_connections shows those that exist", clip(u.Provider, 40), ofAccount(u.Account))
 	}
 	if err != nil {
