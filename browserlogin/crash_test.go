@@ -106,6 +106,11 @@ func TestRendererKilled(t *testing.T) {
 	p.await("waiting")
 	before := runtime.NumGoroutine()
 	for i := range 3 {
+		// A page that is still on its way may be about to change its renderer, and the order goes to the old one.
+		eventually(t, "the page to stand", func() bool {
+			there, err := p.front().Evaluate(`document.readyState === "complete" && location.pathname === "/login"`)
+			return err == nil && there == true
+		})
 		s.mu.Lock()
 		cdp := s.front.cdp
 		s.mu.Unlock()
