@@ -29,7 +29,7 @@ func clean(n int, s string) string {
 		default:
 			marks = 0
 		}
-		if count >= n {
+		if count+1 > n || space && count+2 > n {
 			return b.String() + "…"
 		}
 		if space {
