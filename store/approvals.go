@@ -28,7 +28,7 @@ func (db *DB) AddApproval(ctx context.Context, a *auth.Approval, limit int) (exi
 		if len(waiting) >= limit {
 			return auth.ErrLimit
 		}
-		_, err = q.ExecContext(ctx, `INSERT INTO approvals (org, user_id, id, client, verified, connection, provider, account, kind, digest, method, url,
+		_, err = q.exec(ctx, `INSERT INTO approvals (org, user_id, id, client, verified, connection, provider, account, kind, digest, method, url,
 			preview, body_digest, why, state, once, created_at, expires_at, decided_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)`,
 			a.Owner.Org, a.Owner.User, a.ID, a.Client, a.Verified, a.Connection, a.Provider, a.Account, a.Kind, a.Digest, a.Method, a.URL,

@@ -38,7 +38,7 @@ func scanApp(s scanner) (a auth.App, err error) {
 // PutApp adds a, or replaces the owner's app for the same provider.
 func (db *DB) PutApp(ctx context.Context, a auth.App) error {
 	return db.write(ctx, func(ctx context.Context, q querier) error {
-		_, err := q.ExecContext(ctx, `INSERT INTO apps (org, user_id, provider, id, client_id, bind, created_at, salt, sealed)
+		_, err := q.exec(ctx, `INSERT INTO apps (org, user_id, provider, id, client_id, bind, created_at, salt, sealed)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 			ON CONFLICT (org, user_id, provider) DO UPDATE SET id = excluded.id, client_id = excluded.client_id, bind = excluded.bind,
 				created_at = excluded.created_at, salt = excluded.salt, sealed = excluded.sealed`,

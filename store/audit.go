@@ -216,15 +216,13 @@ func (p *part) extend(ctx context.Context, q querier) error {
 		}
 		// The head moves first: if another process took the chain after a long silence
 		// of ours, it does not stand where we left it.
-		result, err := q.ExecContext(ctx, `UPDATE audit_heads SET seq = $4, mac = $5, proof = $6, held_until = $7
+		n, err := q.exec(ctx, `UPDATE audit_heads SET seq = $4, mac = $5, proof = $6, held_until = $7
 			WHERE writer = $1 AND holder = $2 AND seq = $3`,
 			p.to.writer, l.holder, from.seq, p.to.seq, p.to.mac, l.proof("head", p.to.writer, p.to.seq, p.to.mac), ms(now.Add(hold)))
 		if err != nil {
 			return err
 		}
-		if n, err := result.RowsAffected(); err != nil {
-			return err
-		} else if n == 1 {
+		if n == 1 {
 			break
 		}
 		from = chain{}
@@ -240,7 +238,7 @@ func (p *part) extend(ctx context.Context, q querier) error {
 }
 
 func insertEvent(ctx context.Context, q querier, e auth.Event, detail string) error {
-	_, err := q.ExecContext(ctx, `INSERT INTO audit_events (writer, seq, id, of, at, org, user_id, client, kind, provider, connection, request, decision, detail, mac)
+	_, err := q.exec(ctx, `INSERT INTO audit_events (writer, seq, id, of, at, org, user_id, client, kind, provider, connection, request, decision, detail, mac)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
 		e.Writer, e.Seq, e.ID, e.Of, ms(e.At), e.Owner.Org, e.Owner.User, e.Client, e.Kind, e.Provider, e.Connection, e.Request, e.Decision, detail, e.MAC)
 	return err
@@ -267,16 +265,16 @@ func (l *Log) claim(ctx context.Context, q querier, now time.Time) (chain, error
 		if a, ok := anchor[h.writer]; ok && a.seq > h.seq || !l.genuine(h) {
 			continue
 		}
-		result, err := q.ExecContext(ctx, `UPDATE audit_heads SET holder = $1 WHERE writer = $2 AND seq = $3`, l.holder, h.writer, h.seq)
+		n, err := q.exec(ctx, `UPDATE audit_heads SET holder = $1 WHERE writer = $2 AND seq = $3`, l.holder, h.writer, h.seq)
 		if err != nil {
 			return chain{}, err
 		}
-		if n, err := result.RowsAffected(); err == nil && n == 1 {
+		if n == 1 {
 			return h.chain, nil
 		}
 	}
 	c := chain{writer: rand.Text(), mac: []byte{}}
-	_, err = q.ExecContext(ctx, `INSERT INTO audit_heads (writer, holder, held_until, seq, mac, proof, base_seq, base_mac, base_proof)
+	_, err = q.exec(ctx, `INSERT INTO audit_heads (writer, holder, held_until, seq, mac, proof, base_seq, base_mac, base_proof)
 		VALUES ($1, $2, $3, 0, $4, $5, 0, $4, $6)`,
 		c.writer, l.holder, ms(now.Add(hold)), c.mac, l.proof("head", c.writer, 0, c.mac), l.proof("base", c.writer, 0, c.mac))
 	return c, err
@@ -312,7 +310,7 @@ func (l *Log) release(ctx context.Context) error {
 		return nil
 	}
 	err := l.db.write(ctx, func(ctx context.Context, q querier) error {
-		_, err := q.ExecContext(ctx, `UPDATE audit_heads SET held_until = 0 WHERE writer = $1 AND holder = $2`, c.writer, l.holder)
+		_, err := q.exec(ctx, `UPDATE audit_heads SET held_until = 0 WHERE writer = $1 AND holder = $2`, c.writer, l.holder)
 		return err
 	})
 	return firstError(err, l.dropAnchor())

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -44,7 +43,11 @@ func (db *DB) Backup(ctx context.Context, path string) error {
 
 func (db *DB) copyTo(ctx context.Context, path string) error {
 	// Not the writer's connection: VACUUM INTO only reads, the writer goes on.
-	if _, err := db.file.keeper.ExecContext(ctx, `VACUUM INTO $1`, path); err != nil {
+	err := db.file.keeper.use(ctx, func(c *sqliteConn) error {
+		_, err := c.exec(ctx, `VACUUM INTO $1`, path)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -54,25 +57,24 @@ func (db *DB) copyTo(ctx context.Context, path string) error {
 	if err := firstError(f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	pool, err := sqlitePool(path, "mode=ro&immutable=1", 1, withoutChecks)
+	c, err := openConn(path, asItStands)
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
-	return quickCheck(ctx, pool)
+	return firstError(quickCheck(ctx, c), c.Close())
 }
 
 // Check reads the whole store and says what is damaged; for doctor. What is inside
 // sealed values only opening them shows.
 func (db *DB) Check(ctx context.Context) error {
 	if db.pg != nil {
-		return db.pool.PingContext(ctx)
+		return db.pg.pool.PingContext(ctx)
 	}
-	return db.file.explain(quickCheck(ctx, db.pool))
+	return db.file.explain(db.file.readers.use(ctx, func(c *sqliteConn) error { return quickCheck(ctx, c) }))
 }
 
-func quickCheck(ctx context.Context, pool *sql.DB) error {
-	faults, err := collect(ctx, pool, func(s scanner) (fault string, err error) { return fault, s.Scan(&fault) }, `PRAGMA quick_check(1)`)
+func quickCheck(ctx context.Context, c *sqliteConn) error {
+	faults, err := collect(ctx, c, func(s scanner) (fault string, err error) { return fault, s.Scan(&fault) }, `PRAGMA quick_check(1)`)
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func (db *DB) Census(ctx context.Context) (*Census, error) {
 }
 
 func counted[K comparable](ctx context.Context, q querier, query string, columns func(*K) []any) (map[K]int, error) {
-	rows, err := q.QueryContext(ctx, query)
+	rows, err := q.query(ctx, query)
 	if err != nil {
 		return nil, err
 	}

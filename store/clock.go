@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"time"
 )
 
@@ -22,17 +21,14 @@ func (db *DB) clock(ctx context.Context, q querier) (time.Time, error) {
 
 // snapshot runs fn on the rows as they all were at one time.
 func (db *DB) snapshot(ctx context.Context, fn func(q querier) error) error {
-	var how *sql.TxOptions
 	if db.pg != nil {
-		how = &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
+		return db.pg.snapshot(ctx, fn)
 	}
-	tx, err := db.pool.BeginTx(ctx, how)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	if err := fn(tx); err != nil {
-		return db.file.explain(err)
-	}
-	return nil
+	return db.file.explain(db.file.readers.use(ctx, func(c *sqliteConn) error {
+		if _, err := c.exec(ctx, `BEGIN`); err != nil {
+			return err
+		}
+		defer c.exec(ctx, `ROLLBACK`)
+		return fn(c)
+	}))
 }

@@ -77,7 +77,7 @@ func scanConnection(s scanner) (c auth.Connection, err error) {
 
 // insertConnection adds a first generation; auth.ErrConflict when the id or the label is taken.
 func insertConnection(ctx context.Context, q querier, c *auth.Connection) error {
-	_, err := q.ExecContext(ctx, `INSERT INTO connections (org, user_id, id, provider, account, account_id, method, state, cause, scopes, hosts, vars, bind,
+	_, err := q.exec(ctx, `INSERT INTO connections (org, user_id, id, provider, account, account_id, method, state, cause, scopes, hosts, vars, bind,
 		salt, sealed, version, expires_at, refresh_expires_at, issued_at, created_at, updated_at, last_used_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`,
 		c.Owner.Org, c.Owner.User, c.ID, c.Provider, c.Account, c.AccountID, c.Method, c.State, c.Cause, list(c.Scopes), list(c.Hosts), dict(c.Vars), c.Bind,
@@ -178,7 +178,7 @@ func (db *DB) Touch(ctx context.Context, o auth.Owner, id string, at time.Time) 
 		return nil
 	}
 	return db.group.send(ctx, &job{run: func(ctx context.Context, q querier) error {
-		_, err := q.ExecContext(ctx, `UPDATE connections SET last_used_at = $4
+		_, err := q.exec(ctx, `UPDATE connections SET last_used_at = $4
 			WHERE org = $1 AND user_id = $2 AND id = $3 AND last_used_at < $4`, o.Org, o.User, id, ms(minute))
 		return err
 	}})

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -164,23 +165,25 @@ func TestDamagedPage(t *testing.T) {
 // ones that a URL cannot set wrong.
 func TestPragmas(t *testing.T) {
 	db := openAt(t, filepath.Join(t.TempDir(), "data"))
-	for name, pool := range map[string]*sql.DB{"readers": db.pool, "keeper": db.file.keeper} {
-		var held []*sql.Conn // so that each is another one
-		for range pool.Stats().MaxOpenConnections {
-			conn, err := pool.Conn(t.Context())
-			if err != nil {
-				t.Fatal(err)
+	for name, pool := range map[string]*conns{"readers": db.file.readers, "keeper": db.file.keeper} {
+		var each func(n int) error // holds those before, so that each is another one
+		each = func(n int) error {
+			if n == 0 {
+				return nil
 			}
-			held = append(held, conn)
-		}
-		for _, conn := range held {
-			checkPragmas(t, name, func(pragma string) (v any) {
-				if err := conn.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&v); err != nil {
-					t.Error(err)
-				}
-				return v
+			return pool.use(t.Context(), func(c *sqliteConn) error {
+				checkPragmas(t, name, func(pragma string) any {
+					v, err := c.pragma(pragma)
+					if err != nil {
+						t.Error(err)
+					}
+					return v
+				})
+				return each(n - 1)
 			})
-			conn.Close()
+		}
+		if err := each(cap(pool.free)); err != nil {
+			t.Fatal(err)
 		}
 	}
 	err := db.write(t.Context(), func(ctx context.Context, q querier) error {
@@ -196,20 +199,23 @@ func TestPragmas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.pool.ExecContext(t.Context(), `DELETE FROM meta`); err == nil {
-		t.Fatal("a reader wrote")
-	}
-	var page int
-	if err := db.pool.QueryRowContext(t.Context(), `PRAGMA page_size`).Scan(&page); err != nil || page != 8192 {
-		t.Fatal(page, err)
-	}
-	// A connection that lacks one is not used.
-	unsafe, err := sqlitePool(db.file.path, strings.Replace(readerDSN, "_synchronous=FULL", "_synchronous=NORMAL", 1), 1, withChecks)
+	err = db.file.readers.use(t.Context(), func(c *sqliteConn) error {
+		if _, err := c.exec(t.Context(), `DELETE FROM meta`); err == nil {
+			t.Error("a reader wrote")
+		}
+		page, err := c.pragma("page_size")
+		if page != int64(8192) {
+			t.Error("page size", page)
+		}
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unsafe.Close()
-	if err := unsafe.PingContext(t.Context()); err == nil || !strings.Contains(err.Error(), "synchronous") {
+	// A connection that lacks one is not used.
+	unsafe := toRead
+	unsafe.pragmas = append(slices.Clone(toRead.pragmas), "synchronous = NORMAL")
+	if _, err := openConn(db.file.path, unsafe); err == nil || !strings.Contains(err.Error(), "synchronous") {
 		t.Fatal(err)
 	}
 }

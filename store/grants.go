@@ -58,7 +58,7 @@ func insertGrant(ctx context.Context, q querier, g auth.Grant) error {
 	if c.State == auth.Revoked {
 		return auth.ErrNotFound
 	}
-	_, err = q.ExecContext(ctx, `INSERT INTO grants (org, user_id, id, client, connection, kind, access, methods, paths, hosts, until, created_at, origin)
+	_, err = q.exec(ctx, `INSERT INTO grants (org, user_id, id, client, connection, kind, access, methods, paths, hosts, until, created_at, origin)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
 		g.Owner.Org, g.Owner.User, g.ID, g.Client, g.Connection, g.Kind, g.Access, list(g.Methods), list(g.Paths), list(g.Hosts), ms(g.Until), ms(g.CreatedAt), g.Origin)
 	if isTaken(err) {

@@ -242,15 +242,15 @@ func within(ctx context.Context, tx transaction, alone bool, fn func() error) er
 	if alone {
 		return fn()
 	}
-	if _, err := tx.ExecContext(ctx, `SAVEPOINT job`); err != nil {
+	if _, err := tx.exec(ctx, `SAVEPOINT job`); err != nil {
 		return err
 	}
 	if fn() != nil {
 		// Fails when the database has rolled the whole transaction back itself.
-		if _, err := tx.ExecContext(ctx, `ROLLBACK TO SAVEPOINT job`); err != nil {
+		if _, err := tx.exec(ctx, `ROLLBACK TO SAVEPOINT job`); err != nil {
 			return err
 		}
 	}
-	_, err := tx.ExecContext(ctx, `RELEASE SAVEPOINT job`)
+	_, err := tx.exec(ctx, `RELEASE SAVEPOINT job`)
 	return err
 }

@@ -49,6 +49,8 @@ func (k *keeper) checkpoint(ctx context.Context, db *DB) error {
 // checkpoint moves the WAL into the file: PASSIVE waits for nobody and leaves what
 // readers still need, TRUNCATE leaves nothing.
 func (db *DB) checkpoint(ctx context.Context, how string) error {
-	_, err := db.file.keeper.ExecContext(ctx, `PRAGMA wal_checkpoint(`+how+`)`)
-	return err
+	return db.file.keeper.use(ctx, func(c *sqliteConn) error {
+		_, err := c.exec(ctx, `PRAGMA wal_checkpoint(`+how+`)`)
+		return err
+	})
 }

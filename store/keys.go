@@ -28,7 +28,7 @@ func (db *DB) AddKey(ctx context.Context, k seal.Key) error {
 		if err != nil || !k.Primary {
 			return err
 		}
-		_, err = q.ExecContext(ctx, `UPDATE keys SET main = FALSE WHERE id <> $1`, k.ID)
+		_, err = q.exec(ctx, `UPDATE keys SET main = FALSE WHERE id <> $1`, k.ID)
 		return err
 	})
 }

@@ -18,7 +18,7 @@ func (db *DB) Meta(ctx context.Context, name string) (value string, err error) {
 // SetMeta keeps value under name.
 func (db *DB) SetMeta(ctx context.Context, name, value string) error {
 	return db.write(ctx, func(ctx context.Context, q querier) error {
-		_, err := q.ExecContext(ctx, `INSERT INTO meta (name, value) VALUES ($1, $2)
+		_, err := q.exec(ctx, `INSERT INTO meta (name, value) VALUES ($1, $2)
 			ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
 		return err
 	})

@@ -23,11 +23,11 @@ func (db *DB) migrate(ctx context.Context) error {
 	// for the lock; the serializable ones of db.write would not.
 	return db.group.do(ctx, &job{run: func(ctx context.Context, q querier) error {
 		if db.pg != nil {
-			if _, err := q.ExecContext(ctx, `SELECT pg_advisory_xact_lock(5503017)`); err != nil {
+			if _, err := q.exec(ctx, `SELECT pg_advisory_xact_lock(5503017)`); err != nil {
 				return err
 			}
 		}
-		if _, err := q.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS migrations (version BIGINT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)`); err != nil {
+		if _, err := q.exec(ctx, `CREATE TABLE IF NOT EXISTS migrations (version BIGINT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)`); err != nil {
 			return err
 		}
 		have, err := schemaVersion(ctx, q)
@@ -42,10 +42,10 @@ func (db *DB) migrate(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if _, err := q.ExecContext(ctx, string(text)); err != nil {
+			if _, err := q.exec(ctx, string(text)); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
-			_, err = q.ExecContext(ctx, `INSERT INTO migrations (version, applied_at) VALUES ($1, $2)`, have+i+1, ms(time.Now()))
+			_, err = q.exec(ctx, `INSERT INTO migrations (version, applied_at) VALUES ($1, $2)`, have+i+1, ms(time.Now()))
 			if err != nil {
 				return err
 			}

@@ -2,12 +2,13 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/latchpost/latchpost/auth"
 )
 
 // preparePlace makes the directories and the file when they are not there, and
@@ -100,12 +101,12 @@ func createFile(ctx context.Context, path string) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	pool, err := sqlitePool(unfinished, writerDSN, 1, withChecks)
+	c, err := openConn(unfinished, toWrite)
 	if err != nil {
 		return err
 	}
-	_, err = pool.ExecContext(ctx, fmt.Sprintf(`PRAGMA application_id = %d`, applicationID))
-	if err := firstError(err, pool.Close()); err != nil {
+	_, err = c.exec(ctx, fmt.Sprintf(`PRAGMA application_id = %d`, applicationID))
+	if err := firstError(err, c.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(unfinished, path); err != nil {
@@ -118,23 +119,22 @@ func createFile(ctx context.Context, path string) error {
 const pageSize = 8192
 
 // checkOurs reads the mark in the file's header, without a lock or a file beside it.
-func checkOurs(ctx context.Context, path string) error {
+func checkOurs(path string) error {
 	// SQLite notices whole pages that are missing. Part of one may be, when the machine
 	// stopped while the WAL was folded in; then the WAL has it still.
 	if size(path)%pageSize != 0 && size(path+"-wal") == 0 {
 		return ErrDamaged
 	}
-	pool, err := sqlitePool(path, "mode=ro&immutable=1", 1, withoutChecks)
+	c, err := openConn(path, asItStands)
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
-	var id int64
-	err = pool.QueryRowContext(ctx, `PRAGMA application_id`).Scan(&id)
-	if errors.Is(err, sql.ErrNoRows) {
+	defer c.Close()
+	id, err := c.pragma("application_id")
+	if errors.Is(err, auth.ErrNotFound) {
 		return ErrDamaged
 	}
-	if err == nil && id != applicationID {
+	if err == nil && id != int64(applicationID) {
 		return ErrForeign
 	}
 	return err

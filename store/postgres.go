@@ -48,7 +48,7 @@ func (db *DB) openPostgres(ctx context.Context) error {
 	pool := stdlib.OpenDB(*config)
 	pool.SetMaxOpenConns(postgresConns)
 	pool.SetMaxIdleConns(postgresConns)
-	db.pool, db.rows, db.pg = pool, pool, &postgres{pool}
+	db.pg = &postgres{pool}
 	if err := pool.PingContext(ctx); err != nil {
 		pool.Close()
 		return fmt.Errorf("store: PostgreSQL on %s does not answer: %w", config.Host, err)
@@ -87,7 +87,7 @@ func remote(host string) bool {
 // read runs fn outside a transaction, again when the connection was lost.
 func (p *postgres) read(ctx context.Context, fn func(ctx context.Context, q querier) error) error {
 	return p.again(ctx, func() (retry bool, err error) {
-		err = fn(ctx, p.pool)
+		err = fn(ctx, overSQL{p.pool})
 		return passing(err), err
 	})
 }
@@ -100,7 +100,7 @@ func (p *postgres) write(ctx context.Context, fn func(ctx context.Context, q que
 			return passing(err), err
 		}
 		defer tx.Rollback()
-		if err := fn(ctx, tx); err != nil {
+		if err := fn(ctx, overSQL{tx}); err != nil {
 			return passing(err), err
 		}
 		err = tx.Commit()
@@ -128,12 +128,52 @@ func (p *postgres) again(ctx context.Context, once func() (retry bool, err error
 }
 
 // begin is for the group, which writes the audit log.
-func (p *postgres) begin(ctx context.Context) (tx transaction, err error) {
-	err = p.again(ctx, func() (bool, error) {
+func (p *postgres) begin(ctx context.Context) (transaction, error) {
+	var tx *sql.Tx
+	err := p.again(ctx, func() (_ bool, err error) {
 		tx, err = p.pool.BeginTx(ctx, nil)
 		return passing(err), err
 	})
-	return tx, err
+	return postgresTx{overSQL{tx}, tx}, err
+}
+
+type postgresTx struct {
+	overSQL
+	*sql.Tx
+}
+
+// snapshot runs fn on the rows as they all were at one time.
+func (p *postgres) snapshot(ctx context.Context, fn func(q querier) error) error {
+	tx, err := p.pool.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	return fn(overSQL{tx})
+}
+
+// overSQL makes a querier of a pool or a transaction of database/sql.
+type overSQL struct {
+	sql interface {
+		ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error)
+		QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error)
+	}
+}
+
+func (o overSQL) exec(ctx context.Context, text string, args ...any) (int64, error) {
+	result, err := o.sql.ExecContext(ctx, text, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+func (o overSQL) query(ctx context.Context, text string, args ...any) (rows, error) {
+	r, err := o.sql.QueryContext(ctx, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 func pgCode(err error) string {

@@ -87,10 +87,10 @@ func (db *DB) gone(holder string) bool {
 // bury ends what a process held: its leases lapse, its row and its file go.
 func (db *DB) bury(ctx context.Context, holder string) error {
 	err := db.write(ctx, func(ctx context.Context, q querier) error {
-		if _, err := q.ExecContext(ctx, `UPDATE connections SET lease_until = 0, lease_holder = '' WHERE lease_holder = $1 AND lease_holder <> ''`, holder); err != nil {
+		if _, err := q.exec(ctx, `UPDATE connections SET lease_until = 0, lease_holder = '' WHERE lease_holder = $1 AND lease_holder <> ''`, holder); err != nil {
 			return err
 		}
-		_, err := q.ExecContext(ctx, `DELETE FROM processes WHERE holder = $1`, holder)
+		_, err := q.exec(ctx, `DELETE FROM processes WHERE holder = $1`, holder)
 		return err
 	})
 	if err == nil && db.file != nil {
@@ -104,12 +104,12 @@ func (db *DB) bury(ctx context.Context, holder string) error {
 func (db *DB) Announce(ctx context.Context, url string) error {
 	now := db.now()
 	return db.write(ctx, func(ctx context.Context, q querier) error {
-		_, err := q.ExecContext(ctx, `INSERT INTO processes (holder, url, started_at, seen_at) VALUES ($1, $2, $3, $3)
+		_, err := q.exec(ctx, `INSERT INTO processes (holder, url, started_at, seen_at) VALUES ($1, $2, $3, $3)
 			ON CONFLICT (holder) DO UPDATE SET url = excluded.url, seen_at = excluded.seen_at`, db.id, url, ms(now))
 		if err != nil {
 			return err
 		}
-		_, err = q.ExecContext(ctx, `DELETE FROM processes WHERE seen_at < $1`, ms(now.Add(-24*time.Hour)))
+		_, err = q.exec(ctx, `DELETE FROM processes WHERE seen_at < $1`, ms(now.Add(-24*time.Hour)))
 		return err
 	})
 }

@@ -38,7 +38,7 @@ func (db *DB) CreateRequest(ctx context.Context, r *auth.Request, limit int) (ex
 }
 
 func insertRequest(ctx context.Context, q querier, r *auth.Request) error {
-	_, err := q.ExecContext(ctx, `INSERT INTO requests (org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
+	_, err := q.exec(ctx, `INSERT INTO requests (org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
 		state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)`,
 		r.Owner.Org, r.Owner.User, r.ID, r.Client, r.Verified, r.Provider, r.Method, r.Account, list(r.Scopes), r.Reason, r.MatchCode, r.Renews,
@@ -209,7 +209,7 @@ func (db *DB) ExpireRequests(ctx context.Context, now, stuck, old time.Time) (en
 			return err
 		}
 		ended = append(late, lost...)
-		_, err = q.ExecContext(ctx, `DELETE FROM requests WHERE updated_at < $1 AND state IN ('stored', 'failed', 'declined', 'expired')`, ms(old))
+		_, err = q.exec(ctx, `DELETE FROM requests WHERE updated_at < $1 AND state IN ('stored', 'failed', 'declined', 'expired')`, ms(old))
 		return err
 	})
 	return ended, err

@@ -29,10 +29,10 @@ func (db *DB) RevokeConnection(ctx context.Context, o auth.Owner, id string, rev
 		if err != nil {
 			return err
 		}
-		if _, err := q.ExecContext(ctx, `DELETE FROM grants WHERE org = $1 AND user_id = $2 AND connection = $3`, o.Org, o.User, id); err != nil {
+		if _, err := q.exec(ctx, `DELETE FROM grants WHERE org = $1 AND user_id = $2 AND connection = $3`, o.Org, o.User, id); err != nil {
 			return err
 		}
-		_, err = q.ExecContext(ctx, `DELETE FROM approvals
+		_, err = q.exec(ctx, `DELETE FROM approvals
 			WHERE org = $1 AND user_id = $2 AND connection = $3 AND state IN ('waiting', 'approved')`, o.Org, o.User, id)
 		if err != nil || rev == nil {
 			return err
@@ -49,7 +49,7 @@ func (db *DB) AddRevocation(ctx context.Context, rev auth.Revocation) error {
 }
 
 func insertRevocation(ctx context.Context, q querier, r auth.Revocation) error {
-	_, err := q.ExecContext(ctx, `INSERT INTO revocations (org, user_id, id, provider, connection, method, vars, bind, attempts, next_try_at, created_at, salt, sealed)
+	_, err := q.exec(ctx, `INSERT INTO revocations (org, user_id, id, provider, connection, method, vars, bind, attempts, next_try_at, created_at, salt, sealed)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
 		r.Owner.Org, r.Owner.User, r.ID, r.Provider, r.Connection, r.Method, dict(r.Vars), r.Bind, r.Attempts, ms(r.NextTryAt), ms(r.CreatedAt), r.Salt, r.Sealed)
 	if isTaken(err) {

@@ -2,27 +2,34 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
 
 	"github.com/latchpost/latchpost/auth"
 )
 
-// querier is a pool, a transaction, or prepared statements on one of them.
+// querier is a connection, a pool or a transaction.
 type querier interface {
-	ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error)
-	QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error)
+	// exec runs a statement and gives how many rows it changed.
+	exec(ctx context.Context, text string, args ...any) (int64, error)
+	query(ctx context.Context, text string, args ...any) (rows, error)
+}
+
+// rows of a query, one after another; Close ends it.
+type rows interface {
+	scanner
+	Next() bool
+	Err() error
+	Close() error
 }
 
 type scanner interface{ Scan(dest ...any) error }
 
 // collect reads all rows of a query.
 func collect[T any](ctx context.Context, q querier, scan func(scanner) (T, error), text string, args ...any) ([]T, error) {
-	rows, err := q.QueryContext(ctx, text, args...)
+	rows, err := q.query(ctx, text, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +47,7 @@ func collect[T any](ctx context.Context, q querier, scan func(scanner) (T, error
 
 // first reads the first row of a query; auth.ErrNotFound when there is none.
 func first[T any](ctx context.Context, q querier, scan func(scanner) (T, error), text string, args ...any) (*T, error) {
-	rows, err := q.QueryContext(ctx, text, args...)
+	rows, err := q.query(ctx, text, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -60,85 +67,14 @@ func first[T any](ctx context.Context, q querier, scan func(scanner) (T, error),
 
 // change runs a statement and gives miss when it changed no row.
 func change(ctx context.Context, q querier, miss error, text string, args ...any) error {
-	result, err := q.ExecContext(ctx, text, args...)
-	if err != nil {
-		return err
-	}
-	n, err := result.RowsAffected()
+	n, err := q.exec(ctx, text, args...)
 	if err == nil && n == 0 {
 		return miss
 	}
 	return err
 }
 
-// statements prepares each text once and keeps it.
-type statements struct {
-	prepare func(ctx context.Context, text string) (*sql.Stmt, error)
-
-	mu     sync.RWMutex
-	byText map[string]*sql.Stmt
-}
-
-func (s *statements) get(ctx context.Context, text string) (*sql.Stmt, error) {
-	s.mu.RLock()
-	stmt := s.byText[text]
-	s.mu.RUnlock()
-	if stmt != nil {
-		return stmt, nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if stmt := s.byText[text]; stmt != nil {
-		return stmt, nil
-	}
-	stmt, err := s.prepare(ctx, text)
-	if err != nil {
-		return nil, err
-	}
-	if s.byText == nil {
-		s.byText = map[string]*sql.Stmt{}
-	}
-	s.byText[text] = stmt
-	return stmt, nil
-}
-
-// close is for statements on one connection, which does not close them itself.
-func (s *statements) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, stmt := range s.byText {
-		stmt.Close()
-	}
-	clear(s.byText)
-}
-
-func (s *statements) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
-	stmt, err := s.get(ctx, text)
-	if err := firstError(err, storable(args)); err != nil {
-		return nil, err
-	}
-	return stmt.ExecContext(ctx, args...)
-}
-
-func (s *statements) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
-	stmt, err := s.get(ctx, text)
-	if err := firstError(err, storable(args)); err != nil {
-		return nil, err
-	}
-	return stmt.QueryContext(ctx, args...)
-}
-
 var errUnstorable = auth.ErrInvalid.Say("a value holds bytes that are not text; write it in UTF-8 without NUL")
-
-// storable refuses for SQLite what PostgreSQL refuses: text that is not UTF-8 or holds NUL.
-func storable(args []any) error {
-	for _, arg := range args {
-		if s, ok := arg.(string); ok && unclean(s) {
-			return errUnstorable
-		}
-	}
-	return nil
-}
 
 func unclean(s string) bool { return strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s) }
 
@@ -187,6 +123,9 @@ func unlist(s string) (l []string, err error) {
 	if s == "" {
 		return nil, nil
 	}
+	if l, ok := plain(s, `["`, `"]`, 1); ok {
+		return l, nil
+	}
 	return l, json.Unmarshal([]byte(s), &l)
 }
 
@@ -194,5 +133,31 @@ func undict(s string) (m map[string]string, err error) {
 	if s == "" {
 		return nil, nil
 	}
-	return m, json.Unmarshal([]byte(s), &m)
+	pairs, ok := plain(s, `{"`, `"}`, 2)
+	if !ok {
+		return m, json.Unmarshal([]byte(s), &m)
+	}
+	m = make(map[string]string, len(pairs))
+	for _, pair := range pairs {
+		key, value, _ := strings.Cut(pair, `":"`)
+		m[key] = value
+	}
+	return m, nil
+}
+
+// plain takes apart what list and dict write for strings that need no escape: nearly
+// all, and every read of a connection has four. Each element holds n strings.
+func plain(s, open, end string, n int) ([]string, bool) {
+	inner, opens := strings.CutPrefix(s, open)
+	inner, ends := strings.CutSuffix(inner, end)
+	if !opens || !ends || strings.IndexByte(inner, '\\') >= 0 {
+		return nil, false
+	}
+	all := strings.Split(inner, `","`)
+	for _, one := range all { // no string has a quote, and between two there is `":"`
+		if strings.Count(one, `"`) != 2*(n-1) || n == 2 && !strings.Contains(one, `":"`) {
+			return nil, false
+		}
+	}
+	return all, true
 }

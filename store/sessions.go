@@ -10,7 +10,7 @@ import (
 // AddSession keeps a browser session of an owner by its hash, and forgets those that have ended.
 func (db *DB) AddSession(ctx context.Context, hash []byte, o auth.Owner, expires time.Time) error {
 	return db.write(ctx, func(ctx context.Context, q querier) error {
-		if _, err := q.ExecContext(ctx, `DELETE FROM sessions WHERE expires_at <= $1`, ms(db.now())); err != nil {
+		if _, err := q.exec(ctx, `DELETE FROM sessions WHERE expires_at <= $1`, ms(db.now())); err != nil {
 			return err
 		}
 		return change(ctx, q, auth.ErrConflict, `INSERT INTO sessions (hash, org, user_id, expires_at) VALUES ($1, $2, $3, $4)
@@ -34,7 +34,7 @@ func (db *DB) Session(ctx context.Context, hash []byte) (o auth.Owner, expires t
 // DeleteSession ends a session; one that is not there is no error.
 func (db *DB) DeleteSession(ctx context.Context, hash []byte) error {
 	return db.mustWrite(ctx, func(ctx context.Context, q querier) error {
-		_, err := q.ExecContext(ctx, `DELETE FROM sessions WHERE hash = $1`, hash)
+		_, err := q.exec(ctx, `DELETE FROM sessions WHERE hash = $1`, hash)
 		return err
 	})
 }
@@ -42,7 +42,7 @@ func (db *DB) DeleteSession(ctx context.Context, hash []byte) error {
 // AddOwnerLink keeps a one-time link by its hash, and forgets those that have ended.
 func (db *DB) AddOwnerLink(ctx context.Context, hash []byte, o auth.Owner, expires time.Time) error {
 	return db.write(ctx, func(ctx context.Context, q querier) error {
-		if _, err := q.ExecContext(ctx, `DELETE FROM owner_links WHERE expires_at <= $1`, ms(db.now())); err != nil {
+		if _, err := q.exec(ctx, `DELETE FROM owner_links WHERE expires_at <= $1`, ms(db.now())); err != nil {
 			return err
 		}
 		return change(ctx, q, auth.ErrConflict, `INSERT INTO owner_links (hash, org, user_id, expires_at) VALUES ($1, $2, $3, $4)

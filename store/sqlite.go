@@ -2,114 +2,80 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"net/url"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"modernc.org/sqlite"
+	engine "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+	"zombiezen.com/go/sqlite"
 )
 
 // applicationID marks a SQLite file as ours, in bytes 68 to 71: "LPST".
 const applicationID = 0x4c505354
 
-// sqliteFile is the SQLite side of a DB: one connection that writes, one that
-// checkpoints and copies. The readers are DB.pool.
+// sqliteFile is the SQLite side of a DB: connections that read, one that writes, one
+// that checkpoints and copies.
 type sqliteFile struct {
-	path   string
-	writer *sql.DB
-	conn   *sql.Conn   // the one of writer; the group's alone
-	writes *statements // prepared on conn
-	keeper *sql.DB
-	spent  atomic.Bool // the ballast was given up: only mustWrite may write
+	path    string
+	readers *conns
+	writer  *sqliteConn // the group's alone; nil when read-only
+	keeper  *conns      // one; nil when read-only
+	spent   atomic.Bool // the ballast was given up: only mustWrite may write
 }
 
-// Settings of every connection, and of writers. perf.md has the measurements: a
+// Settings of every connection, and of those that write. perf.md has the measurements: a
 // lost commit can lose a rotated refresh token, so synchronous is FULL; an
 // autocheckpoint in the writer would cost 26 ms at the 99th percentile.
-const (
-	everyDSN  = "_busy_timeout=5000&_foreign_keys=1&_synchronous=FULL&_dqs=0&_pragma=secure_delete(1)&_pragma=trusted_schema(0)"
-	writerDSN = everyDSN + "&_journal_mode=WAL&_txlock=immediate&_defensive=1&_pragma=page_size(8192)&_pragma=wal_autocheckpoint(4000)&_pragma=journal_size_limit(67108864)"
-	readerDSN = everyDSN + "&mode=ro&_query_only=1&_pragma=cache_size(-2000)"
+var (
+	everyPragma = []string{"foreign_keys = 1", "synchronous = FULL", "secure_delete = 1", "trusted_schema = 0"}
+	toWrite     = settings{
+		flags: sqlite.OpenReadWrite, guarded: true, checked: true,
+		pragmas: slices.Concat([]string{"page_size = 8192", "journal_mode = WAL"}, everyPragma, []string{"wal_autocheckpoint = 4000", "journal_size_limit = 67108864"}),
+	}
+	toRead = settings{
+		flags: sqlite.OpenReadOnly, checked: true,
+		pragmas: slices.Concat(everyPragma, []string{"query_only = 1", "cache_size = -2000"}),
+	}
+	// asItStands reads a file without a lock and without one beside it.
+	asItStands = settings{flags: sqlite.OpenReadOnly, query: "immutable=1"}
 )
 
-// required is what every connection must answer; a driver that ignores a
-// setting is noticed when the connection is made.
+// required is what a connection must answer; a setting that was ignored is noticed
+// when the connection is made.
 var required = []struct {
 	pragma string
-	is     func(v any) bool
+	is     any
 }{
-	{"journal_mode", func(v any) bool { return v == "wal" }},
-	{"synchronous", func(v any) bool { return v == int64(2) }},
-	{"foreign_keys", func(v any) bool { return v == int64(1) }},
-	{"secure_delete", func(v any) bool { return v == int64(1) }},
-	{"trusted_schema", func(v any) bool { return v == int64(0) }},
-	{"busy_timeout", func(v any) bool { n, ok := v.(int64); return ok && n > 0 }},
+	{"journal_mode", "wal"},
+	{"synchronous", int64(2)},
+	{"foreign_keys", int64(1)},
+	{"secure_delete", int64(1)},
+	{"trusted_schema", int64(0)},
+	{"busy_timeout", busyTimeout.Milliseconds()},
 }
 
-// checked is a connector whose connections are checked against required.
-type checked struct{ driver.Connector }
-
-func (c checked) Connect(ctx context.Context) (driver.Conn, error) {
-	conn, err := c.Connector.Connect(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (c *sqliteConn) check() error {
 	for _, r := range required {
-		v, err := pragma(ctx, conn, r.pragma)
-		if err == nil && !r.is(v) {
-			err = fmt.Errorf("sqlite: %s is %v on a new connection, which would not keep data safe", r.pragma, v)
-		}
+		v, err := c.pragma(r.pragma)
 		if err != nil {
-			conn.Close()
-			return nil, err
+			return err
+		}
+		if v != r.is {
+			return fmt.Errorf("sqlite: %s is %v on a new connection, which would not keep data safe", r.pragma, v)
 		}
 	}
-	return conn, nil
+	return nil
 }
 
-func pragma(ctx context.Context, conn driver.Conn, name string) (any, error) {
-	rows, err := conn.(driver.QueryerContext).QueryContext(ctx, "PRAGMA "+name, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	v := make([]driver.Value, 1)
-	if err := rows.Next(v); err != nil {
-		return nil, err
-	}
-	return v[0], nil
-}
-
-var prepareProcess = sync.OnceFunc(func() {
-	// Closing any descriptor of the file would drop POSIX locks; where there are no
-	// others (not Linux), nothing here opens the file by hand.
-	_, _ = sqlite.OFDLocking(true)
-	sqlite.StrictPragmas(true)
-})
-
-// sqlitePool opens path with settings and at most n connections, which stay.
-func sqlitePool(path, settings string, n int, wrap func(driver.Connector) driver.Connector) (*sql.DB, error) {
-	prepareProcess()
-	connector, err := sqlite.NewConnector((&url.URL{Scheme: "file", Path: path}).String() + "?" + settings)
-	if err != nil {
-		return nil, err
-	}
-	pool := sql.OpenDB(wrap(connector))
-	pool.SetMaxOpenConns(n)
-	pool.SetMaxIdleConns(n)
-	return pool, nil
-}
-
-func withChecks(c driver.Connector) driver.Connector    { return checked{c} }
-func withoutChecks(c driver.Connector) driver.Connector { return c }
+// prepareProcess is for the engine, before the first file is opened: closing any descriptor of
+// a file would drop its POSIX locks. Where there are no others (not Linux), nothing here opens a file by hand.
+var prepareProcess = sync.OnceFunc(func() { _, _ = engine.OFDLocking(true) })
 
 // openSQLite opens the file at path. Until it is known to be ours it is not touched.
 func (db *DB) openSQLite(ctx context.Context, path string) (err error) {
@@ -121,7 +87,7 @@ func (db *DB) openSQLite(ctx context.Context, path string) (err error) {
 	if err := db.preparePlace(ctx, path); err != nil {
 		return err
 	}
-	if err := checkOurs(ctx, path); err != nil {
+	if err := checkOurs(path); err != nil {
 		return err
 	}
 	db.file = &sqliteFile{path: path}
@@ -138,35 +104,26 @@ func (db *DB) openSQLite(ctx context.Context, path string) (err error) {
 
 func (db *DB) openFile(ctx context.Context) (err error) {
 	f := db.file
-	if f.writer, err = sqlitePool(f.path, writerDSN, 1, withChecks); err != nil {
+	if f.writer, err = openConn(f.path, toWrite); err != nil {
 		return err
 	}
-	if f.keeper, err = sqlitePool(f.path, writerDSN, 1, withChecks); err != nil {
-		return err
-	}
-	// A pool larger than the cores lets a preempted reader hold the lock (perf.md 1.3).
-	if db.pool, err = sqlitePool(f.path, readerDSN, max(2, runtime.GOMAXPROCS(0)), withChecks); err != nil {
-		return err
-	}
-	if f.conn, err = f.writer.Conn(ctx); err != nil {
-		return err
-	}
-	f.writes = &statements{prepare: f.conn.PrepareContext}
+	f.keeper = newConns(f.path, toWrite, 1)
+	f.readers = newConns(f.path, toRead, readers())
 	db.group = newGroup(f.begin, isIOError)
-	db.rows = &statements{prepare: db.pool.PrepareContext}
 	if err := db.migrate(ctx); err != nil {
 		return err
 	}
 	return db.enroll(ctx)
 }
 
+// readers is how many connections read: more than there are cores would let one that was
+// preempted hold the lock (perf.md 1.3).
+func readers() int { return max(2, runtime.GOMAXPROCS(0)) }
+
 // abandon closes what openFile had opened when it failed.
 func (db *DB) abandon() {
 	if db.group != nil {
 		db.group.close()
-	}
-	if db.pool != nil {
-		db.pool.Close()
 	}
 	db.file.close()
 	if db.lock != nil {
@@ -178,16 +135,19 @@ func (db *DB) abandon() {
 // cannot make its shared memory; then the file is read as it stands, if nothing
 // is waiting in its WAL.
 func (db *DB) openReadOnly(ctx context.Context) (err error) {
-	for _, how := range []string{"", "&immutable=1"} {
-		if db.pool, err = sqlitePool(db.file.path, readerDSN+how, max(2, runtime.GOMAXPROCS(0)), withoutChecks); err != nil {
-			return err
-		}
-		db.rows = &statements{prepare: db.pool.PrepareContext}
+	for _, query := range []string{"", asItStands.query} {
+		how := toRead
+		how.query, how.checked = query, false // such a file has no journal
+		db.file.readers = newConns(db.file.path, how, readers())
 		var have int
-		if have, err = schemaVersion(ctx, db.rows); err == nil {
+		err = db.file.readers.use(ctx, func(c *sqliteConn) error {
+			have, err = schemaVersion(ctx, c)
+			return err
+		})
+		if err == nil {
 			return db.checkSchema(have)
 		}
-		db.pool.Close()
+		db.file.readers.close()
 		if code := sqliteCode(err); code&0xff != sqlite3.SQLITE_CANTOPEN && code&0xff != sqlite3.SQLITE_READONLY && code&0xff != sqlite3.SQLITE_IOERR {
 			return err
 		}
@@ -198,16 +158,14 @@ func (db *DB) openReadOnly(ctx context.Context) (err error) {
 	return err
 }
 
-// close ends the connections that write; the readers must be closed already, so
-// that the last one can fold the WAL into the file.
+// close ends the readers first, so that the last one that writes can fold the WAL into the file.
 func (f *sqliteFile) close() error {
 	var errs [3]error
-	if f.keeper != nil {
-		errs[0] = f.keeper.Close()
+	if f.readers != nil {
+		errs[0] = f.readers.close()
 	}
-	if f.conn != nil {
-		f.writes.close() // a connection with open statements would not end, nor tell
-		errs[1] = f.conn.Close()
+	if f.keeper != nil {
+		errs[1] = f.keeper.close()
 	}
 	if f.writer != nil {
 		errs[2] = f.writer.Close()
@@ -216,15 +174,15 @@ func (f *sqliteFile) close() error {
 }
 
 // sqliteTx is the transaction of the writer's connection.
-type sqliteTx struct{ *statements }
+type sqliteTx struct{ *sqliteConn }
 
 // begin is for the group. Behind another process's large transaction the busy
 // timeout can pass; then it waits on.
 func (f *sqliteFile) begin(ctx context.Context) (transaction, error) {
 	for try := 0; ; try++ {
-		_, err := f.writes.ExecContext(ctx, `BEGIN IMMEDIATE`)
+		_, err := f.writer.exec(ctx, `BEGIN IMMEDIATE`)
 		if err == nil {
-			return sqliteTx{f.writes}, nil
+			return sqliteTx{f.writer}, nil
 		}
 		if sqliteCode(err)&0xff != sqlite3.SQLITE_BUSY || try == 5 {
 			return nil, err
@@ -233,12 +191,12 @@ func (f *sqliteFile) begin(ctx context.Context) (transaction, error) {
 }
 
 func (t sqliteTx) Commit() error {
-	_, err := t.ExecContext(context.Background(), `COMMIT`)
+	_, err := t.exec(context.Background(), `COMMIT`)
 	return err
 }
 
 func (t sqliteTx) Rollback() error {
-	_, err := t.ExecContext(context.Background(), `ROLLBACK`)
+	_, err := t.exec(context.Background(), `ROLLBACK`)
 	return err
 }
 
@@ -261,13 +219,8 @@ func (db *DB) keep() {
 	})
 }
 
-func sqliteCode(err error) int {
-	var e *sqlite.Error
-	if errors.As(err, &e) {
-		return e.Code()
-	}
-	return 0
-}
+// sqliteCode is SQLite's extended result code: 0 for nil, 1 for what is no error of SQLite's.
+func sqliteCode(err error) int { return int(sqlite.ErrCode(err)) }
 
 func isFull(err error) bool {
 	code := sqliteCode(err)

@@ -8,7 +8,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -46,8 +45,6 @@ type DB struct {
 	opt    Options
 	dir    string
 	id     string      // of this process in this store
-	pool   *sql.DB     // SQLite: the readers; PostgreSQL: all
-	rows   querier     // prepared reads over pool
 	file   *sqliteFile // nil with PostgreSQL
 	pg     *postgres   // nil with SQLite
 	group  *group      // nil when read-only
@@ -111,9 +108,11 @@ func (db *DB) Close() error {
 		db.release(context.Background())
 		db.group.close()
 	}
-	err := db.pool.Close()
-	if db.file != nil {
-		err = firstError(err, db.file.close())
+	var err error
+	if db.pg != nil {
+		err = db.pg.pool.Close()
+	} else {
+		err = db.file.close()
 	}
 	if db.lock != nil {
 		err = firstError(err, db.lock.Close())
@@ -152,15 +151,10 @@ func (db *DB) log() *slog.Logger {
 
 // read runs fn on committed rows. fn may run twice.
 func (db *DB) read(ctx context.Context, fn func(ctx context.Context, q querier) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	if db.pg != nil {
 		return db.pg.read(ctx, fn)
 	}
-	// A cancellable context costs SQLite a goroutine for each statement, more than
-	// most of these reads take.
-	return db.file.explain(fn(context.WithoutCancel(ctx), db.rows))
+	return db.file.explain(db.file.readers.use(ctx, func(c *sqliteConn) error { return fn(ctx, c) }))
 }
 
 // write runs fn in one transaction; it is on disk when write returns nil. fn may run

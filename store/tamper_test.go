@@ -38,10 +38,11 @@ func openAt(t testing.TB, dir string) *DB {
 // raw is the file as somebody with an editor for SQLite sees it.
 func raw(t testing.TB, dir string) *sql.DB {
 	t.Helper()
-	pool, err := sqlitePool(filepath.Join(dir, "latchpost.db"), "_busy_timeout=5000", 1, withoutChecks)
+	pool, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "latchpost.db")+"?_busy_timeout=5000")
 	if err != nil {
 		t.Fatal(err)
 	}
+	pool.SetMaxOpenConns(1)
 	t.Cleanup(func() { pool.Close() })
 	return pool
 }

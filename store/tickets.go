@@ -11,7 +11,7 @@ import (
 // auth.ErrUsed when it was used before, by whatever process of this store.
 func (db *DB) SpendTicket(ctx context.Context, serial string, until time.Time) error {
 	return db.write(ctx, func(ctx context.Context, q querier) error {
-		if _, err := q.ExecContext(ctx, `DELETE FROM tickets WHERE expires_at <= $1`, ms(db.now())); err != nil {
+		if _, err := q.exec(ctx, `DELETE FROM tickets WHERE expires_at <= $1`, ms(db.now())); err != nil {
 			return err
 		}
 		return change(ctx, q, auth.ErrUsed, `INSERT INTO tickets (serial, expires_at) VALUES ($1, $2)

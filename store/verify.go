@@ -130,7 +130,7 @@ func (w *walk) end() {
 
 // eachEvent streams the whole log, chain after chain.
 func eachEvent(ctx context.Context, q querier, visit func(e auth.Event, detail string) error) error {
-	rows, err := q.QueryContext(ctx, `SELECT writer, seq, id, of, at, org, user_id, client, kind, provider, connection, request, decision, detail, mac
+	rows, err := q.query(ctx, `SELECT writer, seq, id, of, at, org, user_id, client, kind, provider, connection, request, decision, detail, mac
 		FROM audit_events ORDER BY writer, seq`)
 	if err != nil {
 		return err
@@ -218,14 +218,10 @@ func (l *Log) trimChain(ctx context.Context, q querier, h head, before time.Time
 	if err != nil {
 		return 0, err
 	}
-	_, err = q.ExecContext(ctx, `UPDATE audit_heads SET base_seq = $2, base_mac = $3, base_proof = $4 WHERE writer = $1`,
+	_, err = q.exec(ctx, `UPDATE audit_heads SET base_seq = $2, base_mac = $3, base_proof = $4 WHERE writer = $1`,
 		h.writer, last.seq, last.mac, l.proof("base", h.writer, last.seq, last.mac))
 	if err != nil {
 		return 0, err
 	}
-	result, err := q.ExecContext(ctx, `DELETE FROM audit_events WHERE writer = $1 AND seq <= $2`, h.writer, last.seq)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
+	return q.exec(ctx, `DELETE FROM audit_events WHERE writer = $1 AND seq <= $2`, h.writer, last.seq)
 }
