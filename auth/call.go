@@ -178,7 +178,7 @@ func (v *Vault) try(ctx context.Context, conn *Connection, out egress.Request) (
 	var err error
 	// A revocation, here or in another process, that came before this is obeyed, and
 	// one that comes after it finds the call under way and cancels it.
-	if a.conn, err = v.Connections.Connection(ctx, conn.Owner, conn.ID); err != nil {
+	if a.conn, err = v.asItStands(ctx, conn); err != nil {
 		return a, err
 	}
 	switch {
@@ -217,6 +217,15 @@ func (v *Vault) try(ctx context.Context, conn *Connection, out egress.Request) (
 	a.left = true
 	a.resp, err = v.Out.Do(ctx, out)
 	return a, err
+}
+
+// asItStands reads conn again, unless it is of the same generation and state still.
+func (v *Vault) asItStands(ctx context.Context, conn *Connection) (*Connection, error) {
+	state, version, err := v.Connections.Standing(ctx, conn.Owner, conn.ID)
+	if err != nil || state == conn.State && version == conn.Version {
+		return conn, err
+	}
+	return v.Connections.Connection(ctx, conn.Owner, conn.ID)
 }
 
 // tryAgain follows a 401: one renewal and one more try. What is refused even then

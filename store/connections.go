@@ -52,6 +52,17 @@ func connection(ctx context.Context, q querier, o auth.Owner, id string) (*auth.
 		FROM connections WHERE org = $1 AND user_id = $2 AND id = $3`, o.Org, o.User, id)
 }
 
+// Standing is the state and the generation of a connection, revoked ones too. It is asked
+// before every call, when the row as a whole has been read already.
+func (db *DB) Standing(ctx context.Context, o auth.Owner, id string) (s auth.State, version int64, err error) {
+	err = db.read(ctx, func(ctx context.Context, q querier) error {
+		_, err := first(ctx, q, func(row scanner) (_ struct{}, err error) { return struct{}{}, row.Scan(&s, &version) },
+			`SELECT state, version FROM connections WHERE org = $1 AND user_id = $2 AND id = $3`, o.Org, o.User, id)
+		return err
+	})
+	return s, version, err
+}
+
 func scanConnection(s scanner) (c auth.Connection, err error) {
 	var scopes, hosts, vars string
 	var expires, refreshExpires, issued, created, updated, used, until, attempted, next int64
