@@ -247,6 +247,9 @@ func newConns(path string, how settings, n int) *conns {
 
 // use lends fn a connection. ctx counts until there is one.
 func (p *conns) use(ctx context.Context, fn func(c *sqliteConn) error) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	var c *sqliteConn
 	select {
 	case lent, open := <-p.free:
