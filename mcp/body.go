@@ -49,12 +49,16 @@ type part struct {
 	ContentType string `json:"content_type"`
 	Text        string `json:"text"`
 	Base64      string `json:"base64"`
+	File        string `json:"file"`
 }
 
+// fileOpener gives the file that an argument names.
+type fileOpener func(uri string) (*file, error)
+
 // fill puts the one body that was given into a call, with its content type.
-func (a *callArgs) fill(out *auth.Call) (err error) {
+func (a *callArgs) fill(out *auth.Call, open fileOpener) (err error) {
 	given := 0
-	for _, there := range []bool{len(a.Body) > 0 && string(a.Body) != "null", a.BodyBase64 != "", len(a.Form) > 0, len(a.Parts) > 0} {
+	for _, there := range []bool{len(a.Body) > 0 && string(a.Body) != "null", a.BodyBase64 != "", a.BodyFile != "", len(a.Form) > 0, len(a.Parts) > 0} {
 		if there {
 			given++
 		}
@@ -62,7 +66,7 @@ func (a *callArgs) fill(out *auth.Call) (err error) {
 	kind := ""
 	switch {
 	case given > 1:
-		return auth.ErrInvalid.Say("give one of body, body_base64, form and parts")
+		return auth.ErrInvalid.Say("give one of body, body_base64, body_file, form and parts")
 	case given == 0 && a.ContentType != "":
 		return auth.ErrInvalid.Say("argument content_type: there is no body")
 	case given == 0:
@@ -73,8 +77,14 @@ func (a *callArgs) fill(out *auth.Call) (err error) {
 		out.Form = plain(a.Form)
 		return nil
 	case len(a.Parts) > 0:
-		out.Parts, err = a.parts()
+		out.Parts, err = a.parts(open)
 		return err
+	case a.BodyFile != "":
+		one, err := open(a.BodyFile)
+		if err != nil {
+			return err
+		}
+		out.Body, kind = one.data, one.mimeType()
 	case a.BodyBase64 != "":
 		if out.Body, err = unbase64("body_base64", a.BodyBase64); err != nil {
 			return err
@@ -89,20 +99,27 @@ func (a *callArgs) fill(out *auth.Call) (err error) {
 	return err
 }
 
-func (a *callArgs) parts() ([]auth.Part, error) {
-	var out []auth.Part
+func (a *callArgs) parts(open fileOpener) (out []auth.Part, err error) {
 	for _, p := range a.Parts {
-		data := []byte(p.Text)
-		if p.Base64 != "" {
-			if p.Text != "" {
-				return nil, auth.ErrInvalid.Say("argument parts: give either text or base64")
-			}
-			var err error
-			if data, err = unbase64("parts", p.Base64); err != nil {
+		one := auth.Part{Name: p.Name, Filename: p.Filename, ContentType: p.ContentType, Data: []byte(p.Text)}
+		switch {
+		case p.Text != "" && p.Base64 != "", p.Text != "" && p.File != "", p.Base64 != "" && p.File != "":
+			return nil, auth.ErrInvalid.Say("argument parts: give either text, base64 or file")
+		case p.Base64 != "":
+			if one.Data, err = unbase64("parts", p.Base64); err != nil {
 				return nil, err
 			}
+		case p.File != "":
+			kept, err := open(p.File)
+			if err != nil {
+				return nil, err
+			}
+			one.Data = kept.data
+			if one.ContentType == "" {
+				one.ContentType = kept.kind
+			}
 		}
-		out = append(out, auth.Part{Name: p.Name, Filename: p.Filename, ContentType: p.ContentType, Data: data})
+		out = append(out, one)
 	}
 	return out, nil
 }

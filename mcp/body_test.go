@@ -49,7 +49,7 @@ func TestCallBodies(t *testing.T) {
 		`{"provider":"p","path":"/","form":{"a":"b"},"content_type":"x/y"}`:                          "their own",
 		`{"provider":"p","path":"/","body":"a","content_type":"x/y","headers":{"Content-Type":"z"}}`: "also among the headers",
 		`{"provider":"p","path":"/","query":{"a":{"b":1}}}`:                                          "query",
-		`{"provider":"p","path":"/","parts":[{"name":"f","text":"a","base64":"aGk="}]}`:              "either text or base64",
+		`{"provider":"p","path":"/","parts":[{"name":"f","text":"a","base64":"aGk="}]}`:              "either text, base64 or file",
 		`{"provider":"p","path":"/","parts":[{"name":"f","path":"/etc/passwd"}]}`:                    "parts[0].path",
 		`{"path":"/"}`: "argument provider is missing",
 	} {

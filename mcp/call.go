@@ -23,13 +23,16 @@ var callAPI = tool{
 		`"headers":{"type":"object","maxProperties":50,"additionalProperties":{"type":"string"},"description":"Such as Accept; never credentials"},` +
 		`"body":{"anyOf":[{"type":"string"},{"type":"object"},{"type":"array"}],"description":"Text as it is, or JSON, which is sent as application/json"},` +
 		`"body_base64":{"type":"string","description":"A binary body instead"},` +
+		`"body_file":{"type":"string","maxLength":200,"description":"A file from an earlier answer instead, by its uri: it goes on without passing through you"},` +
 		`"form":{"type":"object","maxProperties":200,"description":"A form body instead (application/x-www-form-urlencoded)",` + valuesSchema + `},` +
 		`"parts":{"type":"array","maxItems":50,"description":"A multipart/form-data body instead","items":{"type":"object","additionalProperties":false,"required":["name"],"properties":{` +
-		`"name":{"type":"string"},"filename":{"type":"string"},"content_type":{"type":"string"},"text":{"type":"string"},"base64":{"type":"string"}}}},` +
+		`"name":{"type":"string"},"filename":{"type":"string"},"content_type":{"type":"string"},"text":{"type":"string"},"base64":{"type":"string"},"file":{"type":"string","description":"uri of a file from an earlier answer"}}}},` +
 		`"content_type":{"type":"string","maxLength":200,"description":"Of the body, when it is not the usual one"}}}`,
 	output: `"status":{"type":"integer","description":"HTTP status of the provider's answer"},` +
 		`"headers":{"type":"object","additionalProperties":{"type":"string"}},"content_type":{"type":"string"},` +
-		`"body":{"type":"string","description":"Untrusted text"},"body_base64":{"type":"string"},` +
+		`"body":{"type":"string","description":"Untrusted text"},"body_base64":{"type":"string","description":"Binary, when it is small"},` +
+		`"file":{"type":"object","description":"Binary: kept for 10 minutes; body_file or a part's file sends it on, resources/read reads it","required":["uri","content_type","bytes"],"properties":{` +
+		`"uri":{"type":"string"},"content_type":{"type":"string"},"bytes":{"type":"integer"}}},` +
 		`"truncated":{"type":"boolean","description":"There was more"},"redacted":{"type":"boolean","description":"The credential was in the answer and has been taken out"},` +
 		`"location_host":{"type":"string","description":"Where a redirect points to; it was not followed"}`,
 	destroys: true,
@@ -46,6 +49,7 @@ type response struct {
 	Headers      map[string]string `json:"headers"`
 	Body         *string           `json:"body,omitempty"`
 	BodyBase64   string            `json:"body_base64,omitempty"`
+	File         *fileAnswer       `json:"file,omitempty"`
 	Truncated    bool              `json:"truncated"`
 	Redacted     bool              `json:"redacted"`
 	LocationHost string            `json:"location_host,omitempty"`
@@ -62,6 +66,7 @@ type callArgs struct {
 	Headers     map[string]string `json:"headers"`
 	Body        json.RawMessage   `json:"body"`
 	BodyBase64  string            `json:"body_base64"`
+	BodyFile    string            `json:"body_file"`
 	Form        map[string]values `json:"form"`
 	Parts       []part            `json:"parts"`
 	ContentType string            `json:"content_type"`
@@ -72,7 +77,8 @@ func (s *Server) callAPI(ctx context.Context, c call) (any, error) {
 	if err := c.read(&args); err != nil {
 		return nil, err
 	}
-	ask, err := args.call()
+	who := principalOf(c.Caller)
+	ask, err := args.call(func(uri string) (*file, error) { return s.files.whole(who, uri) })
 	if err != nil {
 		return nil, err
 	}
@@ -88,18 +94,23 @@ func (s *Server) callAPI(ctx context.Context, c call) (any, error) {
 	for name, value := range got.Headers {
 		answer.Headers[name] = visible(value, 4096)
 	}
-	if got.Text {
+	switch {
+	case got.Text:
 		text := string(got.Body)
 		answer.Body = &text
-	} else {
+		return answer, nil
+	case len(got.Body) <= inlineFile:
 		answer.BodyBase64 = base64.StdEncoding.EncodeToString(got.Body)
+	}
+	if len(got.Body) > 0 {
+		answer.File = s.files.keep(who, file{kind: answer.ContentType, data: got.Body, cut: got.Truncated})
 	}
 	return answer, nil
 }
 
 // call checks what the shape of the arguments leaves open; which hosts, paths and headers
 // go is the vault's matter.
-func (a *callArgs) call() (*auth.Call, error) {
+func (a *callArgs) call(open fileOpener) (*auth.Call, error) {
 	if err := required("provider", a.Provider); err != nil {
 		return nil, err
 	}
@@ -113,5 +124,5 @@ func (a *callArgs) call() (*auth.Call, error) {
 		out.Method = "GET"
 	}
 	out.Query = plain(a.Query)
-	return out, a.fill(out)
+	return out, a.fill(out, open)
 }

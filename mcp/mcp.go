@@ -67,6 +67,7 @@ type Server struct {
 	pace    pace
 	watch   func(context.Context, string) (context.Context, func(string))
 	tickets tickets
+	files   files
 
 	mu     sync.Mutex
 	closes []func(context.Context) error
@@ -88,6 +89,7 @@ func newServer(v Broker, opts Options, more ...server.ServerOption) *Server {
 	s := &Server{broker: v, log: opts.Log, now: opts.Now, watch: opts.Watch, tools: map[string]tool{}}
 	s.calls.max, s.pace.perSecond = opts.Calls, opts.PerSecond
 	s.tickets = tickets{seal: opts.Seal, now: opts.Now, spend: opts.Spend}
+	s.files.now = opts.Now
 	s.core = server.NewMCPServer("latchpost", opts.Version, append([]server.ServerOption{
 		server.WithTitle("Latchpost"),
 		server.WithDescription("Credentials for agents: sign-in by the user, calls by Latchpost, secrets out of sight."),
@@ -97,12 +99,14 @@ func newServer(v Broker, opts Options, more ...server.ServerOption) *Server {
 		server.WithResourceCapabilities(false, false),
 		server.WithExtensions(map[string]any{appsExtension: map[string]any{}}),
 		server.WithCacheHints(cacheTime.Milliseconds(), protocol.CacheScopePublic), // the lists are the same for everybody
+		server.WithMethodCacheHints(protocol.MethodResourcesRead, cacheTime.Milliseconds(), protocol.CacheScopePrivate),
 	}, more...)...)
 	for _, t := range catalogue() {
 		s.tools[t.name] = t
 		s.core.AddTool(t.definition(), s.watched(t))
 	}
 	s.core.AddResource(cardResource(), readCard)
+	s.core.AddResourceTemplate(fileTemplate(), s.readFile)
 	return s
 }
 

@@ -102,11 +102,11 @@ func result(answer any, isError bool) *protocol.CallToolResult {
 		panic("mcp: an answer that is not JSON: " + err.Error())
 	}
 	line := bytes.TrimSpace(text.Bytes())
-	return &protocol.CallToolResult{
-		Content:           []protocol.Content{protocol.NewTextContent(string(line))},
-		StructuredContent: json.RawMessage(line),
-		IsError:           isError,
+	content := []protocol.Content{protocol.NewTextContent(string(line))}
+	if r, ok := answer.(response); ok && r.File != nil {
+		content = append(content, r.File.link())
 	}
+	return &protocol.CallToolResult{Content: content, StructuredContent: json.RawMessage(line), IsError: isError}
 }
 
 // outputSchema adds what every tool may answer instead of its own.
