@@ -68,11 +68,16 @@ func TestExplainAndVerify(t *testing.T) {
 		if got := c.says(exitDone, "audit", "verify"); !strings.Contains(got, "nothing was changed, removed, moved or added") {
 			t.Error(got)
 		}
-		db, err := sql.Open("sqlite", filepath.Join(c.data, "latchpost.db"))
+		db, err := sql.Open("sqlite", "file:"+filepath.Join(c.data, "latchpost.db")+"?_busy_timeout=5000")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer db.Close()
+		for n := 1; n > 0; { // within a second every event has a row of its own
+			if err := db.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM audit_batches`).Scan(&n); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if _, err := db.Exec(`UPDATE audit_events SET client = 'somebody else' WHERE kind = 'connection.store'`); err != nil {
 			t.Fatal(err)
 		}

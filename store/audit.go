@@ -22,9 +22,10 @@ type Log struct {
 	mac    func([]byte) []byte
 	holder string // of chains; differs from Log to Log
 
-	mu       sync.Mutex // chain and anchored, which the keeper reads too
+	mu       sync.Mutex // for what follows, which the keeper uses too
 	chain    chain
 	anchored chain // what the anchor file says about our chain
+	spreadTo chain // up to where our events have rows of their own
 }
 
 // chain is a place in one.
@@ -227,14 +228,14 @@ func (p *part) extend(ctx context.Context, q querier) error {
 		}
 		from = chain{}
 	}
+	var events []byte
 	for _, j := range p.jobs {
 		for _, e := range j.events {
-			if err := insertEvent(ctx, q, e.event, e.detail); err != nil {
-				return err
-			}
+			events = e.pack(events)
 		}
 	}
-	return nil
+	_, err := q.exec(ctx, `INSERT INTO audit_batches (writer, seq, events) VALUES ($1, $2, $3)`, p.to.writer, from.seq+1, events)
+	return err
 }
 
 func insertEvent(ctx context.Context, q querier, e auth.Event, detail string) error {
@@ -322,12 +323,22 @@ func (l *Log) Events(ctx context.Context, o auth.Owner, f auth.EventFilter) (all
 	if limit <= 0 {
 		limit = 100
 	}
-	err = l.db.read(ctx, func(ctx context.Context, q querier) (err error) {
-		all, err = collect(ctx, q, scanEvent, `SELECT writer, seq, id, of, at, org, user_id, client, kind, provider, connection, request, decision, detail, mac
+	err = l.db.snapshot(ctx, func(q querier) error {
+		late, err := pending(ctx, q)
+		if err != nil {
+			return err
+		}
+		if all, err = matching(late, o, f); err != nil {
+			return err
+		}
+		settled, err := collect(ctx, q, scanEvent, `SELECT writer, seq, id, of, at, org, user_id, client, kind, provider, connection, request, decision, detail, mac
 			FROM audit_events WHERE org = $1 AND user_id = $2
 			AND ($3 = '' OR connection = $3) AND ($4 = '' OR client = $4) AND ($5 = '' OR kind = $5)
 			AND at >= $6 AND (at < $7 OR $7 = 0)
 			ORDER BY at DESC, writer DESC, seq DESC LIMIT $8`, o.Org, o.User, f.Connection, f.Client, f.Kind, ms(f.Since), ms(f.Before), limit)
+		all = append(all, settled...)
+		slices.SortFunc(all, newestFirst)
+		all = all[:min(len(all), limit)]
 		return err
 	})
 	return all, err

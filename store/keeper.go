@@ -7,8 +7,9 @@ import (
 // idleSeconds without a write before the WAL is cut to nothing.
 const idleSeconds = 5
 
-// keeper does, once a second, what would otherwise slow a write down: it moves
-// the WAL into the file, writes the anchor of the audit log and restores the ballast.
+// keeper does, once a second, what would otherwise slow a write down: it gives audit
+// events rows of their own, moves the WAL into the file, writes the anchor of the audit log and
+// restores the ballast.
 type keeper struct {
 	commits int64 // of the group when the WAL was last folded in
 	idle    int   // seconds since
@@ -20,6 +21,9 @@ func (k *keeper) tick(ctx context.Context, db *DB) {
 	for _, l := range db.audits() {
 		if err := l.dropAnchor(); err != nil {
 			db.log().Warn("audit anchor not written", "error", err)
+		}
+		if err := l.spread(ctx); err != nil && ctx.Err() == nil && !isFull(err) {
+			db.log().Warn("audit events not sorted in", "error", err)
 		}
 	}
 	if db.file == nil {

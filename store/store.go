@@ -123,7 +123,7 @@ func (db *DB) Close() error {
 // release gives up what this process holds, so that others need not wait for it.
 func (db *DB) release(ctx context.Context) {
 	for _, l := range db.audits() {
-		if err := l.release(ctx); err != nil {
+		if err := firstError(l.spread(ctx), l.release(ctx)); err != nil {
 			db.log().Warn("audit log not released", "error", err)
 		}
 	}

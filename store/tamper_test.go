@@ -85,7 +85,7 @@ func TestTampering(t *testing.T) {
 			db := openAt(t, dir)
 			l := db.AuditLog(testMAC)
 			write(t, l, 10)
-			if err := l.dropAnchor(); err != nil {
+			if err := errors.Join(l.dropAnchor(), l.spread(t.Context())); err != nil {
 				t.Fatal(err)
 			}
 			if report, err := l.Verify(t.Context()); err != nil || len(report.Faults) > 0 || report.Events != 10 {

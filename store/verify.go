@@ -130,6 +130,20 @@ func (w *walk) end() {
 
 // eachEvent streams the whole log, chain after chain.
 func eachEvent(ctx context.Context, q querier, visit func(e auth.Event, detail string) error) error {
+	late, err := pending(ctx, q)
+	if err != nil {
+		return err
+	}
+	// What is in batches comes behind the rows of its chain.
+	lateUntil := func(over func(writer string) bool) error {
+		for len(late) > 0 && over(late[0].event.Writer) {
+			if err := visit(late[0].event, late[0].detail); err != nil {
+				return err
+			}
+			late = late[1:]
+		}
+		return nil
+	}
 	rows, err := q.query(ctx, `SELECT writer, seq, id, of, at, org, user_id, client, kind, provider, connection, request, decision, detail, mac
 		FROM audit_events ORDER BY writer, seq`)
 	if err != nil {
@@ -144,11 +158,17 @@ func eachEvent(ctx context.Context, q querier, visit func(e auth.Event, detail s
 			return err
 		}
 		e.At = at(when)
+		if err := lateUntil(func(writer string) bool { return writer < e.Writer }); err != nil {
+			return err
+		}
 		if err := visit(e, detail); err != nil {
 			return err
 		}
 	}
-	return rows.Err()
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	return lateUntil(func(string) bool { return true })
 }
 
 // exported is an event as a line of Export.
@@ -189,6 +209,9 @@ func (l *Log) Export(ctx context.Context, w io.Writer) error {
 func (l *Log) Trim(ctx context.Context, before time.Time) (removed int64, err error) {
 	err = l.db.write(ctx, func(ctx context.Context, q querier) error {
 		removed = 0
+		if _, err := spread(ctx, q, `ORDER BY writer, seq`); err != nil { // of processes that are gone, too
+			return err
+		}
 		all, err := heads(ctx, q, `ORDER BY writer`)
 		if err != nil {
 			return err
