@@ -103,6 +103,24 @@ func (v *Vault) pick(ctx context.Context, o Owner, provider, account string) (*C
 	if err != nil {
 		return nil, err
 	}
+	return only(found, provider)
+}
+
+// granted is pick, with the grants of the caller's client on the connection.
+func (v *Vault) granted(ctx context.Context, c Caller, provider, account string) (*Connection, []Grant, error) {
+	if err := checkAccount(account); err != nil {
+		return nil, nil, err
+	}
+	found, grants, err := v.Grants.Granted(ctx, c.Owner, c.Client, provider, account, v.now())
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := only(found, provider)
+	return conn, grants, err
+}
+
+// only is the one connection that was found. Several are a question, not a guess.
+func only(found []Connection, provider string) (*Connection, error) {
 	switch len(found) {
 	case 0:
 		return nil, ErrNotFound

@@ -71,7 +71,7 @@ func (v *Vault) usable(ctx context.Context, c Caller, provider, account string, 
 	if err := checkScopes(scopes); err != nil {
 		return nil, nil, err
 	}
-	conn, err := v.pick(ctx, c.Owner, provider, account)
+	conn, grants, err := v.granted(ctx, c, provider, account)
 	wish := Wish{Provider: provider, Account: account, Scopes: scopes}
 	if errors.Is(err, ErrNotFound) {
 		p, err := v.provider(provider)
@@ -86,8 +86,7 @@ func (v *Vault) usable(ctx context.Context, c Caller, provider, account string, 
 	if reason := lacking(conn, scopes); reason != "" && !(reason == ReasonReauth && v.outlasts(conn)) {
 		return nil, nil, v.askAgain(ctx, c, wish, conn, reason)
 	}
-	grants, err := v.Grants.Grants(ctx, c.Owner, c.Client, conn.ID, v.now())
-	return conn, grants, err
+	return conn, grants, nil
 }
 
 func (v *Vault) askAgain(ctx context.Context, c Caller, w Wish, conn *Connection, reason string) error {

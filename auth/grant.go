@@ -39,6 +39,8 @@ type GrantStore interface {
 	// Grants of one client on one connection that have not ended, oldest first. Empty client: of all clients.
 	// Empty connection: on all connections.
 	Grants(ctx context.Context, o Owner, client, connection string, now time.Time) ([]Grant, error)
+	// Granted gives what ConnectionStore.Connections would, and the grants of one client on those, read together.
+	Granted(ctx context.Context, o Owner, client, provider, account string, now time.Time) ([]Connection, []Grant, error)
 	AddGrant(ctx context.Context, g Grant) error
 	// EndGrant deletes; ErrNotFound when there is none of that id.
 	EndGrant(ctx context.Context, o Owner, id string) error

@@ -13,11 +13,7 @@ func (v *Vault) List(ctx context.Context, c Caller, provider string) ([]Info, er
 			return nil, err
 		}
 	}
-	found, err := v.Connections.Connections(ctx, c.Owner, provider, "")
-	if err != nil || len(found) == 0 {
-		return []Info{}, err
-	}
-	grants, err := v.Grants.Grants(ctx, c.Owner, c.Client, "", v.now())
+	found, grants, err := v.Grants.Granted(ctx, c.Owner, c.Client, provider, "", v.now())
 	if err != nil {
 		return nil, err
 	}

@@ -116,7 +116,7 @@ func (v *Vault) Explain(ctx context.Context, c Caller, call Call) (*Explanation,
 	if _, err := v.provider(call.Provider); err != nil {
 		return nil, err
 	}
-	conn, err := v.pick(ctx, c.Owner, call.Provider, call.Account)
+	conn, grants, err := v.granted(ctx, c, call.Provider, call.Account)
 	if errors.Is(err, ErrNotFound) {
 		return nil, ErrNotFound.Say("%s is not connected%s, so every call is answered with auth_required; latchpost connect %s signs in", call.Provider, ofAccount(call.Account), call.Provider)
 	}
@@ -128,10 +128,6 @@ func (v *Vault) Explain(ctx context.Context, c Caller, call Call) (*Explanation,
 		return nil, err
 	}
 	out, err := v.outgoing(p, conn, call)
-	if err != nil {
-		return nil, err
-	}
-	grants, err := v.Grants.Grants(ctx, c.Owner, c.Client, conn.ID, v.now())
 	if err != nil {
 		return nil, err
 	}

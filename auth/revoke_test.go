@@ -280,15 +280,15 @@ func TestRevokeBeforeCallStarts(t *testing.T) {
 	}
 }
 
-// distracted does something between the reading of a connection and that of its grants.
+// distracted does something right after a connection and its grants were read.
 type distracted struct {
 	auth.GrantStore
 	once   sync.Once
 	before func()
 }
 
-func (s *distracted) Grants(ctx context.Context, o auth.Owner, client, connection string, now time.Time) ([]auth.Grant, error) {
-	grants, err := s.GrantStore.Grants(ctx, o, client, connection, now)
+func (s *distracted) Granted(ctx context.Context, o auth.Owner, client, provider, account string, now time.Time) ([]auth.Connection, []auth.Grant, error) {
+	found, grants, err := s.GrantStore.Granted(ctx, o, client, provider, account, now)
 	s.once.Do(s.before)
-	return grants, err
+	return found, grants, err
 }

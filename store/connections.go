@@ -10,30 +10,34 @@ import (
 
 // Connections of an owner, ordered by provider and account.
 func (db *DB) Connections(ctx context.Context, o auth.Owner, provider, account string) (all []auth.Connection, err error) {
-	err = db.read(ctx, func(ctx context.Context, q querier) (err error) {
-		switch {
-		case provider == "":
-			all, err = collect(ctx, q, scanConnection, `SELECT org, user_id, id, provider, account, account_id, method, state, cause, scopes, hosts, vars, bind,
-				salt, sealed, version, expires_at, refresh_expires_at, issued_at, created_at, updated_at, last_used_at,
-				lease_holder, lease_until, fence, dead_version, attempted_at, attempts, answer, failures, next_try_at
-				FROM connections WHERE org = $1 AND user_id = $2 AND ($3 = '' OR account = $3) AND state <> 'revoked'
-				ORDER BY provider, account`, o.Org, o.User, account)
-		case account == "":
-			all, err = collect(ctx, q, scanConnection, `SELECT org, user_id, id, provider, account, account_id, method, state, cause, scopes, hosts, vars, bind,
-				salt, sealed, version, expires_at, refresh_expires_at, issued_at, created_at, updated_at, last_used_at,
-				lease_holder, lease_until, fence, dead_version, attempted_at, attempts, answer, failures, next_try_at
-				FROM connections WHERE org = $1 AND user_id = $2 AND provider = $3 AND state <> 'revoked'
-				ORDER BY account`, o.Org, o.User, provider)
-		default: // at most one row, straight from the index
-			all, err = collect(ctx, q, scanConnection, `SELECT org, user_id, id, provider, account, account_id, method, state, cause, scopes, hosts, vars, bind,
-				salt, sealed, version, expires_at, refresh_expires_at, issued_at, created_at, updated_at, last_used_at,
-				lease_holder, lease_until, fence, dead_version, attempted_at, attempts, answer, failures, next_try_at
-				FROM connections WHERE org = $1 AND user_id = $2 AND provider = $3 AND account = $4 AND state <> 'revoked'`,
-				o.Org, o.User, provider, account)
-		}
+	err = db.read(ctx, func(ctx context.Context, q querier) error {
+		all, err = connections(ctx, q, o, provider, account)
 		return err
 	})
 	return all, err
+}
+
+func connections(ctx context.Context, q querier, o auth.Owner, provider, account string) ([]auth.Connection, error) {
+	switch {
+	case provider == "":
+		return collect(ctx, q, scanConnection, `SELECT org, user_id, id, provider, account, account_id, method, state, cause, scopes, hosts, vars, bind,
+			salt, sealed, version, expires_at, refresh_expires_at, issued_at, created_at, updated_at, last_used_at,
+			lease_holder, lease_until, fence, dead_version, attempted_at, attempts, answer, failures, next_try_at
+			FROM connections WHERE org = $1 AND user_id = $2 AND ($3 = '' OR account = $3) AND state <> 'revoked'
+			ORDER BY provider, account`, o.Org, o.User, account)
+	case account == "":
+		return collect(ctx, q, scanConnection, `SELECT org, user_id, id, provider, account, account_id, method, state, cause, scopes, hosts, vars, bind,
+			salt, sealed, version, expires_at, refresh_expires_at, issued_at, created_at, updated_at, last_used_at,
+			lease_holder, lease_until, fence, dead_version, attempted_at, attempts, answer, failures, next_try_at
+			FROM connections WHERE org = $1 AND user_id = $2 AND provider = $3 AND state <> 'revoked'
+			ORDER BY account`, o.Org, o.User, provider)
+	default: // at most one row, straight from the index
+		return collect(ctx, q, scanConnection, `SELECT org, user_id, id, provider, account, account_id, method, state, cause, scopes, hosts, vars, bind,
+			salt, sealed, version, expires_at, refresh_expires_at, issued_at, created_at, updated_at, last_used_at,
+			lease_holder, lease_until, fence, dead_version, attempted_at, attempts, answer, failures, next_try_at
+			FROM connections WHERE org = $1 AND user_id = $2 AND provider = $3 AND account = $4 AND state <> 'revoked'`,
+			o.Org, o.User, provider, account)
+	}
 }
 
 // Connection by id, revoked ones too.

@@ -9,19 +9,40 @@ import (
 
 // Grants that have not ended, oldest first. Empty client or connection match all.
 func (db *DB) Grants(ctx context.Context, o auth.Owner, client, connection string, now time.Time) (all []auth.Grant, err error) {
-	err = db.read(ctx, func(ctx context.Context, q querier) (err error) {
-		if connection == "" {
-			all, err = collect(ctx, q, scanGrant, `SELECT org, user_id, id, client, connection, kind, access, methods, paths, hosts, until, created_at, origin
-				FROM grants WHERE org = $1 AND user_id = $2 AND ($3 = '' OR client = $3) AND (until = 0 OR until > $4)
-				ORDER BY created_at, id`, o.Org, o.User, client, ms(now))
-			return err
-		}
-		all, err = collect(ctx, q, scanGrant, `SELECT org, user_id, id, client, connection, kind, access, methods, paths, hosts, until, created_at, origin
-			FROM grants WHERE org = $1 AND user_id = $2 AND connection = $3 AND ($4 = '' OR client = $4) AND (until = 0 OR until > $5)
-			ORDER BY created_at, id`, o.Org, o.User, connection, client, ms(now))
+	err = db.read(ctx, func(ctx context.Context, q querier) error {
+		all, err = grants(ctx, q, o, client, connection, now)
 		return err
 	})
 	return all, err
+}
+
+func grants(ctx context.Context, q querier, o auth.Owner, client, connection string, now time.Time) ([]auth.Grant, error) {
+	if connection == "" {
+		return collect(ctx, q, scanGrant, `SELECT org, user_id, id, client, connection, kind, access, methods, paths, hosts, until, created_at, origin
+			FROM grants WHERE org = $1 AND user_id = $2 AND ($3 = '' OR client = $3) AND (until = 0 OR until > $4)
+			ORDER BY created_at, id`, o.Org, o.User, client, ms(now))
+	}
+	return collect(ctx, q, scanGrant, `SELECT org, user_id, id, client, connection, kind, access, methods, paths, hosts, until, created_at, origin
+		FROM grants WHERE org = $1 AND user_id = $2 AND connection = $3 AND ($4 = '' OR client = $4) AND (until = 0 OR until > $5)
+		ORDER BY created_at, id`, o.Org, o.User, connection, client, ms(now))
+}
+
+// Granted gives an owner's connections and what client may do with them. One connection to the
+// database answers both questions: with more callers than there are of those, every turn is a wait.
+func (db *DB) Granted(ctx context.Context, o auth.Owner, client, provider, account string, now time.Time) (found []auth.Connection, all []auth.Grant, err error) {
+	err = db.read(ctx, func(ctx context.Context, q querier) error {
+		all = nil
+		if found, err = connections(ctx, q, o, provider, account); err != nil || len(found) == 0 {
+			return err
+		}
+		only := "" // of several, all
+		if len(found) == 1 {
+			only = found[0].ID
+		}
+		all, err = grants(ctx, q, o, client, only, now)
+		return err
+	})
+	return found, all, err
 }
 
 func scanGrant(s scanner) (g auth.Grant, err error) {

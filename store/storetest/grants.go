@@ -37,6 +37,19 @@ func testGrants(t *testing.T, db *store.DB) {
 	list("b", c.ID, second)
 	list("b", d.ID)
 
+	granted := func(client, provider, account string, conns []auth.Connection, grants []auth.Grant) {
+		t.Helper()
+		found, all, err := db.Granted(ctx, o, client, provider, account, Now)
+		must(t, err)
+		equal(t, found, conns)
+		equal(t, all, grants)
+	}
+	granted("a", "", "", []auth.Connection{*c, *d}, []auth.Grant{first, third})
+	granted("a", "github", "", []auth.Connection{*c}, []auth.Grant{first})
+	granted("b", "github", "me", []auth.Connection{*c}, []auth.Grant{second})
+	granted("b", "zoom", "me", []auth.Connection{*d}, nil)
+	granted("a", "gitlab", "", nil, nil)
+
 	want(t, db.AddGrant(ctx, first), auth.ErrConflict)
 	astray := auth.Grant{ID: rand.Text(), Owner: o, Client: "a", Connection: "nowhere"}
 	want(t, db.AddGrant(ctx, astray), auth.ErrNotFound)
