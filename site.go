@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -169,9 +170,10 @@ func hosts(authority, base string) []string {
 	return list
 }
 
-// ready says whether requests can be served: the store answers.
+// ready says whether requests can be served: the store answers, and takes what is written.
 func (h *house) ready(w http.ResponseWriter, r *http.Request) {
-	if _, err := h.db.Keys(r.Context()); err != nil {
+	_, err := h.db.Keys(r.Context())
+	if err := errors.Join(err, h.db.Failed()); err != nil {
 		h.log.Error("not ready", "error", err)
 		http.Error(w, "the store does not answer; see the log", http.StatusServiceUnavailable)
 		return

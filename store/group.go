@@ -25,14 +25,14 @@ var errClosed = errors.New("the store is closed")
 // undoes itself and no other.
 type group struct {
 	begin func(ctx context.Context) (transaction, error)
-	fatal func(error) bool // after such an error of Commit the handle is not trusted any more
+	fatal func(error) bool // after such an error of Commit nothing is written any more
 
 	queue   chan *job
 	done    chan struct{}
 	mu      sync.RWMutex // closed against senders
 	closed  bool
 	commits atomic.Int64
-	broken  error // of the goroutine alone
+	broken  atomic.Pointer[error] // what ended all writing; nil while there is none
 }
 
 // transaction is one that has begun.
@@ -178,7 +178,7 @@ func (g *group) commit(batch []*job) {
 		for _, j := range live {
 			j.err = err
 			// The transaction was lost as a whole. Alone, what can be written still is.
-			if len(live) > 1 && g.broken == nil {
+			if len(live) > 1 && g.failed() == nil {
 				j.err = g.try([]*job{j})
 			}
 		}
@@ -195,8 +195,8 @@ func (g *group) commit(batch []*job) {
 // try runs batch in one transaction. A job's own failure stands in its err
 // afterwards; the error is of the transaction, and then none of the batch is written.
 func (g *group) try(batch []*job) (err error) {
-	if g.broken != nil {
-		return g.broken
+	if err := g.failed(); err != nil {
+		return err
 	}
 	ctx := context.Background()
 	tx, err := g.begin(ctx)
@@ -224,14 +224,27 @@ func (g *group) try(batch []*job) (err error) {
 		}
 	}
 	if err := tx.Commit(); err != nil {
-		if g.fatal(err) {
-			g.broken = err
-		}
-		return err
+		return g.judge(err)
 	}
 	g.commits.Add(1)
 	for _, part := range logs {
 		part.written()
+	}
+	return nil
+}
+
+// judge ends all writing when err says that the handle is not to be trusted any more.
+func (g *group) judge(err error) error {
+	if err != nil && g.fatal(err) {
+		g.broken.CompareAndSwap(nil, &err)
+	}
+	return err
+}
+
+// failed is the error that ended all writing, nil when there was none.
+func (g *group) failed() error {
+	if err := g.broken.Load(); err != nil {
+		return *err
 	}
 	return nil
 }

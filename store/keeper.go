@@ -53,8 +53,11 @@ func (k *keeper) checkpoint(ctx context.Context, db *DB) error {
 // checkpoint moves the WAL into the file: PASSIVE waits for nobody and leaves what
 // readers still need, TRUNCATE leaves nothing.
 func (db *DB) checkpoint(ctx context.Context, how string) error {
-	return db.file.keeper.use(ctx, func(c *sqliteConn) error {
+	if db.group.failed() != nil {
+		return nil // what is in the WAL stays there for the next process
+	}
+	return db.group.judge(db.file.keeper.use(ctx, func(c *sqliteConn) error {
 		_, err := c.exec(ctx, `PRAGMA wal_checkpoint(`+how+`)`)
 		return err
-	})
+	}))
 }

@@ -182,6 +182,18 @@ func (db *DB) mustWrite(ctx context.Context, fn func(ctx context.Context, q quer
 	return err
 }
 
+// Failed gives ErrBroken once the disk has failed a write: nothing is written from then
+// on, because nobody knows what a second try would find. Rows can still be read.
+func (db *DB) Failed() error {
+	if db.group == nil {
+		return nil
+	}
+	if err := db.group.failed(); err != nil {
+		return db.file.explain(err)
+	}
+	return nil
+}
+
 func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
