@@ -206,7 +206,7 @@ func (c *canary) sweep() {
 	}
 }
 
-// SH-001, SH-013: the whole story with unique secrets: sign-in, pasted key, calls that give the credential back in every
+// SH-001, SH-012, SH-013: the whole story with unique secrets: sign-in, pasted key, calls that give the credential back in every
 // form, renewal, failures, approvals, release that nobody granted, revocation. None of them, nor the beginning of one, is
 // in what was printed, logged, recorded, stored or answered.
 func TestCanarySweep(t *testing.T) {
@@ -253,12 +253,32 @@ func TestCanarySweep(t *testing.T) {
 		for _, command := range [][]string{{"list"}, {"audit", "tail"}, {"audit", "verify"}, {"app", "list"}, {"explain", "demo-agent", "practice", "GET", "/me"}} {
 			fmt.Fprintln(&c.out, c.says(exitDone, command...))
 		}
+		c.support()
 		c.sweep()
 		for _, provider := range []string{"practice", "keyed"} {
 			c.do("revoke", map[string]any{"provider": provider})
 		}
 		c.sweep()
 	})
+}
+
+// support is SH-012: what a person is told to attach to a bug report tells what happened, and has no secret, name,
+// address or path in it.
+func (c *canary) support() {
+	c.t.Helper()
+	report := c.says(exitDone, "doctor", "--support", "--listen", "127.0.0.1:0")
+	fmt.Fprintln(&c.out, report)
+	for _, want := range []string{"safe to attach", `"active": `, `"kind": "call"`, `"kind": "refresh"`, `"provider": "practice"`, `"provider": "custom"`, `"cause": "`, `"--support"`} {
+		if !strings.Contains(report, want) {
+			c.t.Errorf("the support report does not say %s: %s", want, report)
+		}
+	}
+	host := strings.TrimPrefix(c.api.URL, "http://")
+	for _, name := range []string{"alice", "demo-agent", "local\"", "evil.example", c.data, host, "127.0.0.1", "keyed", "/api/", "practice.port"} {
+		if strings.Contains(report, name) {
+			c.t.Errorf("the support report has %s in it: %s", name, report)
+		}
+	}
 }
 
 // injection is one way to bring an instruction into what an agent reads.

@@ -19,6 +19,7 @@ import (
 func doctorFlags(fs *flag.FlagSet, s *settings) {
 	listenFlags(fs, s)
 	jsonFlag(fs, s)
+	fs.BoolVar(&s.support, "support", false, "print a report for a bug report, with nothing secret or personal in it, and end with 0")
 	fs.BoolVar(&s.ballast, "release-ballast", false, "delete the file that is kept for a full disk, so that there is room to work")
 }
 
@@ -52,6 +53,9 @@ func doctor(ctx context.Context, s *settings, args []string) error {
 		findings = append(findings, h.checkKey(), h.checkStore(ctx), h.checkAudit(ctx), h.checkPort(ctx))
 	}
 	findings = append(findings, s.checkClock(), checkChromium())
+	if s.support {
+		return s.printSupport(ctx, h, findings)
+	}
 	wrong := false
 	for _, f := range findings {
 		wrong = wrong || !f.OK
@@ -92,7 +96,7 @@ func (h *house) checkStore(ctx context.Context) finding {
 	if err := h.db.Check(ctx); err != nil {
 		return finding{"store", false, err.Error(), "what it holds may be lost in part; latchpost restore brings back a backup"}
 	}
-	return finding{"store", true, h.settings.storeURL(), ""}
+	return finding{"store", true, h.settings.storeName(), ""}
 }
 
 func (h *house) checkAudit(ctx context.Context) finding {

@@ -99,7 +99,7 @@ func openStore(ctx context.Context, s *settings, log *slog.Logger) (*store.DB, e
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("store %s: %w", s.storeURL(), err)
+		return nil, fmt.Errorf("store %s: %w", s.storeName(), err)
 	}
 	return db, nil
 }

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,6 +40,7 @@ type settings struct {
 	given   []*flag.Flag // on the command line, not from the environment
 	newKey  string
 	ballast bool
+	support bool
 }
 
 // vars collects repeated --var PROVIDER.NAME=VALUE.
@@ -155,6 +157,15 @@ func (s *settings) storeURL() string {
 		return s.store
 	}
 	return "sqlite:" + filepath.Join(s.data, "latchpost.db")
+}
+
+// storeName is storeURL as it may be printed: a URL of PostgreSQL can hold a password.
+func (s *settings) storeName() string {
+	u, err := url.Parse(s.storeURL())
+	if err != nil || u.Scheme == "sqlite" {
+		return s.storeURL()
+	}
+	return u.Redacted()
 }
 
 func (s *settings) keyURL() string {
