@@ -31,4 +31,4 @@ sbom notices:
 
 # Needs the vulnerability database, which is not reachable from everywhere.
 vuln:
-	$(GO) run golang.org/x/vuln/cmd/govulncheck@latest ./...
+	.ci/daily

@@ -86,3 +86,12 @@ func TestReadableMetadataIsPublished(t *testing.T) {
 		}
 	}
 }
+
+// SH-009, BF-036: what is not promised is said. That memory cannot be read by others of the same user, short of root, is
+// tried by TestHardened in auth/seal (SH-005); that data in a query is on record and no credential with it by
+// TestDataInTheQuery in auth.
+func TestLimitsAreSaid(t *testing.T) {
+	saysAll(t, "docs/security.md",
+		"Not protected against: root, a debugger of the same user, or a swap file of this machine", "they are short-lived there, buffers with opened credentials are overwritten where Go lets us, core dumps are off", "nothing more is promised: memory is neither locked nor encrypted", "Encrypt your disk and your swap",
+		"Asking with your data", "can put what it knows into the query of an allowed host", "There is no credential at hand that could be put there")
+}

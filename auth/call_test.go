@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -173,6 +174,35 @@ func TestCallRefusals(t *testing.T) {
 	call(t, v, auth.Call{Path: "/echo", Method: "POST", Query: map[string][]string{"q": {"{{token}}"}}, Body: []byte("${TOKEN} ${access_token} %(token)s")})
 	if got := arrived(t, v); got.Query.Get("q") != "{{token}}" || string(got.Body) != "${TOKEN} ${access_token} %(token)s" {
 		t.Errorf("BF-025: %q %q", got.Query, got.Body)
+	}
+}
+
+// BF-036: a reading agent can put what it knows into the query of an allowed host. That is on record before it is sent,
+// with host and path, and the agent has no credential that it could put there: what it is given is a handle, which means
+// nothing elsewhere, and what looks like a template stays what it is.
+func TestDataInTheQuery(t *testing.T) {
+	v := ready(t, authtest.Options{})
+	known, err := v.Get(t.Context(), agent, auth.Need{Provider: "practice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := fmt.Sprintf("%+v", *known) // all of it
+	call(t, v, auth.Call{Path: "/me", Query: map[string][]string{"q": {"the owner's diary " + told + " ${access_token}"}}})
+	got := arrived(t, v)
+	if q := got.Query.Get("q"); !strings.Contains(q, "diary") || !strings.HasSuffix(q, " ${access_token}") {
+		t.Errorf("the API got %q", q)
+	}
+	for _, secret := range v.Server.Secrets() {
+		if strings.Contains(got.Query.Encode(), url.QueryEscape(secret)) {
+			t.Error("the query has a secret in it")
+		}
+	}
+	events, err := v.Audit.Events(t.Context(), auth.Local, auth.EventFilter{Kind: "call"})
+	if err != nil || len(events) != 1 {
+		t.Fatalf("%d records, %v", len(events), err)
+	}
+	if e := events[0]; e.Detail["host"] != "127.0.0.1" || e.Detail["path"] != "/api/me" || strings.Contains(fmt.Sprint(e), "diary") {
+		t.Errorf("on record: %+v", e)
 	}
 }
 
