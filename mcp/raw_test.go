@@ -130,7 +130,7 @@ var attacks = []struct {
 		return header.Get("Access-Control-Allow-Origin") != ""
 	}},
 	{"HL-018 huge body", true, "http.go: maxMessage", func(x *target) bool {
-		status, _, _ := x.ask("POST", "/mcp", fmt.Sprintf(hello, `{"experimental":{"x":"`+strings.Repeat("x", 32<<20)+`"}}`))
+		status, _, _ := x.ask("POST", "/mcp", fmt.Sprintf(hello, `{"experimental":{"x":"`+strings.Repeat("x", 8<<20)+`"}}`))
 		return status == http.StatusOK
 	}},
 	{"MC-002 case variant", true, "message.go: parse", func(x *target) bool {
@@ -142,7 +142,7 @@ var attacks = []struct {
 		return x.ran() > 0
 	}},
 	{"MC-005 endless line", true, "stdio.go: readLine", func(x *target) bool {
-		answers := x.say(`{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":"` + strings.Repeat("x", 32<<20) + `"}}`)
+		answers := x.say(`{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":"` + strings.Repeat("x", 8<<20) + `"}}`)
 		return len(answers) == 1 && strings.Contains(answers[0], `"result"`)
 	}},
 	{"MC-007 panic over stdio", true, "tool.go", func(x *target) bool {

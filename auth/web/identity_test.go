@@ -77,17 +77,75 @@ func TestSwappedCookies(t *testing.T) {
 	first, backOne := h.start(one, claude)
 	second, _ := h.start(two, auth.Caller{Owner: auth.Local, Client: "other"})
 	u, _ := url.Parse(h.URL)
-	value := two.client.Jar.Cookies(u)[0].Value
+	mine, theirs := one.client.Jar.Cookies(u)[0], two.client.Jar.Cookies(u)[0]
+	if !strings.HasSuffix(mine.Name, first[:8]) || !strings.HasSuffix(theirs.Name, second[:8]) {
+		t.Fatalf("the cookies are %s and %s", mine.Name, theirs.Name)
+	}
 	swapped := h.person()
-	swapped.get(backOne, "Cookie", "lp_flow_"+first[:8]+"="+value)
-	swapped.want(403)
-	swapped.get(backOne, "Cookie", "lp_flow_"+second[:8]+"="+value)
-	swapped.want(403)
+	for _, cookie := range []string{mine.Name + "=" + theirs.Value, theirs.Name + "=" + theirs.Value, mine.Name + "=" + mine.Value + "; " + mine.Name + "=" + theirs.Value} {
+		swapped.get(backOne, "Cookie", cookie)
+		swapped.want(403)
+	}
 	if n := h.tokenRequests(); n != 0 {
 		t.Errorf("%d token requests", n)
 	}
 	one.get(backOne)
 	one.want(303)
+}
+
+// ID-014: there is no field where a redirect URL could be pasted, and what pasting comes to is refused: the address of
+// another's flow in the address bar of a browser that has confirmed a flow of its own, of the same user or another one,
+// and the same address in any field of any form.
+func TestPastedRedirect(t *testing.T) {
+	for name, way := range map[string]struct {
+		open             func(*testing.T) *house
+		victim, attacker string
+		theirs, own      auth.Caller
+	}{
+		"local":          {func(t *testing.T) *house { return open(t, nil) }, "", "", claude, auth.Caller{Owner: auth.Local, Client: "other"}},
+		"remote":         {tenants, "acme/ann", "acme/mallet", auth.Caller{Owner: ann, Client: "bot", Verified: true}, auth.Caller{Owner: mallet, Client: "bot", Verified: true}},
+		"remote, of one": {tenants, "acme/ann", "acme/ann", auth.Caller{Owner: ann, Client: "bot", Verified: true}, auth.Caller{Owner: ann, Client: "second", Verified: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := way.open(t)
+			victim, attacker := h.person(), h.person()
+			if way.attacker != "" {
+				victim.signIn(way.victim)
+				attacker.signIn(way.attacker)
+			}
+			id, back := h.start(victim, way.theirs)
+			own, _ := h.start(attacker, way.own)
+			attacker.get(back)
+			attacker.want(403)
+			sent, err := url.Parse(back)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, path := range []string{"/c/" + own, "/done/" + own, "/secret/" + own, "/c/" + own + "/app", "/connections", "/apps"} {
+				attacker.get("/c/" + own)
+				form := url.Values{"do": {"connect"}}
+				for _, field := range []string{"url", "redirect_url", "callback", "paste", "field_key"} {
+					form.Set(field, back)
+				}
+				form.Set("code", sent.Query().Get("code"))
+				form.Set("state", sent.Query().Get("state"))
+				if got := attacker.post(path, form); got.status == 200 && strings.Contains(got.body, sent.Query().Get("code")) {
+					t.Errorf("%s gives the code back", path)
+				}
+			}
+			if n := h.tokenRequests(); n != 0 {
+				t.Errorf("%d token requests", n)
+			}
+			if s := h.status(way.theirs, id); s.Status != auth.StatusPending {
+				t.Errorf("the flow is %s", s.Status)
+			}
+			if page := attacker.get("/c/" + own); strings.Contains(page.body, "<textarea") || strings.Contains(page.body, `type="text"`) {
+				t.Errorf("the page has a field to type into: %s", page.body)
+			}
+			victim.get(back) // in its own browser it goes on
+			victim.want(303)
+		})
+	}
 }
 
 // ID-010: the attacker's key form is neither shown to the victim nor taken from it.
