@@ -100,6 +100,7 @@ func (g *guard) serve(plain http.ResponseWriter, r *http.Request, next http.Hand
 	w := &answer{ResponseWriter: plain, tls: g.opt.TLS}
 	class := g.opt.Class(r.URL.Path)
 	defer g.recover(w, r, class)
+	defer resets(w, r)()
 	closeAmbiguous(w, r)
 	g.hurry(w, r)
 	for _, layer := range g.layers {

@@ -13,6 +13,7 @@ func Server(h http.Handler, opt Options) *http.Server {
 	g := newGuard(opt)
 	return &http.Server{
 		Handler:                      http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, h) }),
+		ConnContext:                  countResets,
 		ReadHeaderTimeout:            10 * time.Second,
 		IdleTimeout:                  2 * time.Minute,
 		MaxHeaderBytes:               28 << 10, // net/http adds 4 KiB of its own
