@@ -1,0 +1,203 @@
+//go:build unix
+
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+// OP-004: a store of each schema that ever was, with data and with a sign-in under way, is brought to the newest and loses
+// nothing; the sign-in ends. Started again it is as it was. A program that knows less refuses, says so, and leaves
+// every byte; what it had backed up before still opens.
+func TestUpgrade(t *testing.T) {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil || len(files) < 2 {
+		t.Fatal(files, err)
+	}
+	for have := 1; have <= len(files); have++ {
+		t.Run(fmt.Sprint("from schema ", have), func(t *testing.T) {
+			dir, want := storeOfSchema(t, files[:have])
+			old := filepath.Join(t.TempDir(), "old")
+			if err := firstError(os.CopyFS(old, os.DirFS(dir)), os.Chmod(old, 0o700), os.Chmod(filepath.Join(old, "latchpost.db"), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // the second start finds nothing to do
+				db := openAt(t, dir)
+				err := db.read(t.Context(), func(ctx context.Context, q querier) error {
+					version, err := schemaVersion(ctx, q)
+					if version != len(files) {
+						t.Fatalf("schema %d", version)
+					}
+					return err
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := db.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := contents(t, dir); !holds(got, want) {
+				t.Errorf("after the upgrade\n%s\nbefore\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+
+			db := openAt(t, dir)
+			open, err := db.RequestByState(t.Context(), []byte("hash of the state"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			claimed := *open
+			claimed.State = auth.Claimed
+			if err := db.MoveRequest(t.Context(), &claimed, auth.Redirected); err != nil {
+				t.Fatal(err)
+			}
+			c := &auth.Connection{ID: "new", Owner: auth.Local, Provider: "github", Account: "new", State: auth.Active, Version: 1, Salt: []byte("s"), Sealed: []byte("x")}
+			if err := db.CompleteRequest(t.Context(), &claimed, c, nil); err != nil {
+				t.Fatal(err)
+			}
+			report, err := db.AuditLog(testMAC).Verify(t.Context())
+			if err != nil || len(report.Faults) > 0 || report.Events < 50 {
+				t.Errorf("the record: %+v, %v", report, err)
+			}
+			db.Close()
+
+			// The way back.
+			refusedByOlder(t, dir)
+			restored := openAt(t, old)
+			if n, err := restored.Connection(t.Context(), auth.Local, "c1"); err != nil || n.Account != "1" {
+				t.Errorf("the copy from before: %v, %v", n, err)
+			}
+		})
+	}
+}
+
+// storeOfSchema makes a store as the program did that knew those migrations, and tells what is in it.
+func storeOfSchema(t *testing.T, files []string) (dir string, rows []string) {
+	t.Helper()
+	full, _ := filled(t)
+	db := openAt(t, full)
+	r := &auth.Request{ID: "under-way", Owner: auth.Local, Provider: "github", State: auth.Created, ExpiresAt: time.Now().Add(time.Hour), CreatedAt: time.Now()}
+	if _, err := db.CreateRequest(t.Context(), r, 100); err != nil {
+		t.Fatal(err)
+	}
+	r.State, r.StateHash = auth.Redirected, []byte("hash of the state")
+	if err := db.MoveRequest(t.Context(), r, auth.Created); err != nil {
+		t.Fatal(err)
+	}
+	if err := firstError(db.SetMeta(t.Context(), "a", "b"), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+
+	dir = filepath.Join(t.TempDir(), "older")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := createFile(t.Context(), filepath.Join(dir, "latchpost.db")); err != nil {
+		t.Fatal(err)
+	}
+	older := raw(t, dir)
+	do := func(query string, args ...any) {
+		t.Helper()
+		if _, err := older.ExecContext(t.Context(), query, args...); err != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+	}
+	do(`PRAGMA foreign_keys = 0`)
+	do(`CREATE TABLE migrations (version BIGINT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)`)
+	for i, name := range files {
+		text, err := migrations.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		do(string(text))
+		do(`INSERT INTO migrations (version, applied_at) VALUES ($1, 0)`, i+1)
+	}
+	do(`ATTACH $1 AS now`, filepath.Join(full, "latchpost.db"))
+	for _, table := range names(t, older, `SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name <> 'migrations'`) {
+		columns := strings.Join(names(t, older, `SELECT name FROM pragma_table_info($1, 'main')`, table), ", ")
+		do(`INSERT INTO main.` + table + ` (` + columns + `) SELECT ` + columns + ` FROM now.` + table)
+	}
+	do(`DETACH now`)
+	if err := older.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(dir, "latchpost.db"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir, contents(t, dir)
+}
+
+// contents are all rows of a store as text: column names and values.
+func contents(t *testing.T, dir string) (all []string) {
+	t.Helper()
+	pool := raw(t, dir)
+	defer pool.Close()
+	for _, table := range names(t, pool, `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('migrations', 'processes', 'audit_heads') ORDER BY name`) {
+		columns := names(t, pool, `SELECT name FROM pragma_table_info($1)`, table)
+		var parts []string
+		for _, c := range columns {
+			parts = append(parts, `'`+c+`=' || quote(`+c+`)`)
+		}
+		for _, row := range names(t, pool, `SELECT `+strings.Join(parts, ` || ' ' || `)+` FROM `+table) {
+			all = append(all, table+": "+row)
+		}
+	}
+	return all
+}
+
+// holds reports whether each row of want is there, with all of its values; a newer schema may add columns and tables.
+func holds(got, want []string) bool {
+	return len(want) > 60 && !slices.ContainsFunc(want, func(row string) bool {
+		return !slices.ContainsFunc(got, func(now string) bool {
+			return !slices.ContainsFunc(strings.Split(row, " "), func(value string) bool { return !strings.Contains(now, value) })
+		})
+	})
+}
+
+func names(t *testing.T, pool *sql.DB, query string, args ...any) []string {
+	t.Helper()
+	all, err := collect(t.Context(), overSQL{pool}, func(s scanner) (v string, err error) { return v, s.Scan(&v) }, query, args...)
+	if err != nil {
+		t.Fatal(query, err)
+	}
+	return all
+}
+
+// refusedByOlder is what a program that knows one schema less than the store has does with it.
+func refusedByOlder(t *testing.T, dir string) {
+	t.Helper()
+	path := filepath.Join(dir, "latchpost.db")
+	ahead := raw(t, dir)
+	for _, query := range []string{`CREATE TABLE of_the_future (x TEXT)`, `INSERT INTO migrations SELECT MAX(version) + 1, 0 FROM migrations`, `PRAGMA wal_checkpoint(TRUNCATE)`} {
+		if _, err := ahead.ExecContext(context.Background(), query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := ahead.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refuses(t, dir, nil, "it was used by a newer latchpost; start that one, or restore a backup from before")
+	if db, err := Open(t.Context(), Options{URL: "sqlite:" + path, Dir: dir, ReadOnly: true, Ballast: -1}); err == nil {
+		db.Close()
+		t.Error("it can be read by an older program, which may misunderstand it")
+	}
+	if after, _ := os.ReadFile(path); !bytes.Equal(before, after) {
+		t.Error("the file was changed")
+	}
+}
