@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/auth/egress"
@@ -50,7 +51,11 @@ func (h *house) openBrowsers(out *egress.Client) (err error) {
 		return err
 	}
 	connector := &browserlogin.Connector{Pool: h.browsers, Out: out, Vault: h.vault, Loopback: h.settings.unsafeLoopback, Log: h.log}
-	h.vault.Connectors = append(h.vault.Connectors, connector)
+	if strings.HasPrefix(opt.Kind, "cdp:") { // another machine's browser is its owner's to keep up to date
+		h.vault.Connectors = append(h.vault.Connectors, connector)
+	} else {
+		h.vault.Connectors = append(h.vault.Connectors, keptUp{connector})
+	}
 	return nil
 }
 
@@ -63,6 +68,12 @@ func browser(ctx context.Context, s *settings, args []string) error {
 	if args[0] == "check" {
 		do, done = browserlogin.Check, "A browser can be used for signing in."
 	}
+	if args[0] == "check" && !strings.HasPrefix(s.browser.kind, "cdp:") {
+		f := checkChromium(ctx)
+		if fmt.Fprintln(s.err, f.Says); !f.OK {
+			fmt.Fprintln(s.err, f.Effect)
+		}
+	}
 	if err := do(ctx, s.browserOptions(), func(step string) { fmt.Fprintln(s.err, step) }); err != nil {
 		return err
 	}
@@ -70,4 +81,4 @@ func browser(ctx context.Context, s *settings, args []string) error {
 	return nil
 }
 
-var _ auth.Carrier = (*browserlogin.Connector)(nil)
+var _ auth.Carrier = keptUp{}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"syscall"
 	"time"
 
@@ -52,7 +51,7 @@ func doctor(ctx context.Context, s *settings, args []string) error {
 		defer h.Close()
 		findings = append(findings, h.checkKey(), h.checkStore(ctx), h.checkAudit(ctx), h.checkPort(ctx))
 	}
-	findings = append(findings, s.checkClock(), checkChromium())
+	findings = append(findings, s.checkClock(), checkChromium(ctx))
 	if s.support {
 		return s.printSupport(ctx, h, findings)
 	}
@@ -135,13 +134,4 @@ func (s *settings) checkClock() finding {
 		return finding{"clock", false, "the clock says " + now.Format(time.DateOnly), "TLS and tokens fail; set the clock (NTP)"}
 	}
 	return finding{"clock", true, now.UTC().Format(time.RFC3339), ""}
-}
-
-func checkChromium() finding {
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return finding{"browser", true, path, ""}
-		}
-	}
-	return finding{"browser", true, "no Chromium here: browser logins are off, all else works", ""}
 }
