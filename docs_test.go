@@ -92,6 +92,6 @@ func TestReadableMetadataIsPublished(t *testing.T) {
 // TestDataInTheQuery in auth.
 func TestLimitsAreSaid(t *testing.T) {
 	saysAll(t, "docs/security.md",
-		"Not protected against: root, a debugger of the same user, or a swap file of this machine", "they are short-lived there, buffers with opened credentials are overwritten where Go lets us, core dumps are off", "nothing more is promised: memory is neither locked nor encrypted", "Encrypt your disk and your swap",
+		"Not protected against: root, a debugger of the same user, or a swap file of this machine", "up to ten seconds longer in the buffers of a connection that is kept for the next call", "they are short-lived there, buffers with opened credentials are overwritten where Go lets us, core dumps are off", "nothing more is promised: memory is neither locked nor encrypted", "Encrypt your disk and your swap",
 		"Asking with your data", "can put what it knows into the query of an allowed host", "There is no credential at hand that could be put there")
 }

@@ -14,7 +14,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"latchpost": main, "latchpost-replay": replay})
+	testscript.Main(m, map[string]func(){"latchpost": main, "latchpost-replay": replay, "latchpost-watched": watched})
 }
 
 // What a user sees on the command line: testdata/script/*.txtar.

@@ -178,7 +178,7 @@ func ask(ctx context.Context, out *egress.Client, loopback bool, f *Flow, c *Cre
 	if target, header, err = inject(f.Provider, c, f.method(), vars, target, header); err != nil {
 		return document{}, err
 	}
-	res, err := out.Do(ctx, egress.Request{Method: l.method, Target: target, Header: header, Body: []byte(l.body), MaxBody: backBody, Timeout: backTime})
+	res, err := out.Do(ctx, egress.Request{Method: l.method, Target: target, Header: header, Body: []byte(l.body), MaxBody: backBody, Timeout: backTime, Close: true})
 	if err != nil {
 		return document{}, unreachable(f.Provider, err)
 	}

@@ -64,7 +64,7 @@ func (o *OAuth) build(f *Flow, r tokenRequest) (egress.Request, error) {
 	if err != nil {
 		return egress.Request{}, err
 	}
-	req := egress.Request{Method: orDefault(e.Method, http.MethodPost), Target: target, Header: header, MaxBody: backBody, Timeout: backTime}
+	req := egress.Request{Method: orDefault(e.Method, http.MethodPost), Target: target, Header: header, MaxBody: backBody, Timeout: backTime, Close: true}
 	switch bodyForm(e) {
 	case "query":
 		req.Target.RawQuery, err = joinQuery(f.Provider, target.RawQuery, params)

@@ -86,6 +86,7 @@ func (c *Client) build(ctx context.Context, r Request) *http.Request {
 		Host:          r.Target.Authority(),
 		Header:        make(http.Header, len(r.Header)+2),
 		ContentLength: int64(len(r.Body)),
+		Close:         r.Close,
 	}).WithContext(ctx)
 	for name, values := range r.Header {
 		name = http.CanonicalHeaderKey(name)

@@ -21,6 +21,10 @@ const (
 	DefaultMaxBody = 1 << 20 // decoded bytes of an answer
 
 	maxResponseHeader = 64 << 10
+
+	// keepTime is how long an idle connection is kept. Its buffers hold the last request, credential and all, so it
+	// spans an agent's next call and not much more.
+	keepTime = 10 * time.Second
 )
 
 // Resolver turns a host name into addresses. *net.Resolver is one.
@@ -74,7 +78,7 @@ func New(opt Options) *Client {
 		MaxResponseHeaderBytes: maxResponseHeader,
 		MaxIdleConns:           100,
 		MaxIdleConnsPerHost:    32, // as many calls as one owner may have under way
-		IdleConnTimeout:        90 * time.Second,
+		IdleConnTimeout:        keepTime,
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true, // decoded by us, under our bound
 	}
@@ -94,6 +98,9 @@ type Request struct {
 	MaxBody int64
 	// Timeout bounds the whole exchange; 0 means Options.Timeout.
 	Timeout time.Duration
+	// Close ends the connection with the answer, and with it the buffers that hold what was sent and answered: for
+	// token endpoints, where both are secret.
+	Close bool
 	// Truncate cuts a longer answer at MaxBody and sets Response.Truncated; otherwise it is an error of KindTooLarge.
 	Truncate bool
 }
