@@ -332,6 +332,7 @@ func prompts(thief, id string) (all []injection) {
 // PI-008, PI-002, PI-004, MC-030, AU-010, BF-042: an agent that obeys whatever it reads gets no secret, reaches no other host and no other
 // grant, and changes nothing about the record.
 func TestObedientAgent(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
 	thief := authtest.NewAPI(nil)
 	t.Cleanup(thief.Close)
 	keepCanary(t, func(c *canary) {

@@ -14,7 +14,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"latchpost": main, "latchpost-replay": replay, "latchpost-watched": watched})
+	testscript.Main(m, map[string]func(){
+		"latchpost": main, "latchpost-replay": replay, "latchpost-watched": watched, "latchpost-alone": alone, "latchpost-calls": calls,
+	})
 }
 
 // What a user sees on the command line: testdata/script/*.txtar.
