@@ -45,24 +45,30 @@ func restore(ctx context.Context, s *settings, args []string) (err error) {
 	if !ok {
 		return usagef("restore works on a SQLite store; PostgreSQL has pg_restore")
 	}
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is in the way: end all latchpost processes, move it and the files beside it (-wal, -shm) away, then try again", path)
+	// A log of changes that is left behind would be played into the backup.
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if _, err := os.Lstat(path + suffix); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s is in the way: end all latchpost processes, move the store and the files beside it (-wal, -shm) away, then try again", path+suffix)
+		}
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	// The anchor says what the record held at the end; the backup is from before.
-	if err := os.Remove(filepath.Join(s.data, "audit.anchor")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := copyFile(args[0], path); err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, os.Remove(path))
+			for _, suffix := range []string{"", "-wal", "-shm"} {
+				_ = os.Remove(path + suffix)
+			}
 		}
 	}()
-	if err := copyFile(args[0], path); err != nil {
+	keep, err := setAside(filepath.Join(s.data, "audit.anchor"))
+	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, keep(err != nil)) }()
 	h, err := open(ctx, s)
 	if err != nil {
 		return err
@@ -73,6 +79,22 @@ func restore(ctx context.Context, s *settings, args []string) (err error) {
 	}
 	fmt.Fprintln(s.out, "The backup is in place and its key fits. Sign-ins that were open when it was made have to be started again.")
 	return nil
+}
+
+// setAside hides the anchor of the store that was there: it says what the record held
+// at the end, and the backup is from before. It comes back when the restore fails.
+func setAside(anchor string) (end func(back bool) error, err error) {
+	aside := anchor + ".before-restore"
+	err = os.Rename(anchor, aside)
+	if errors.Is(err, fs.ErrNotExist) {
+		return func(bool) error { return nil }, nil
+	}
+	return func(back bool) error {
+		if back {
+			return os.Rename(aside, anchor)
+		}
+		return os.Remove(aside)
+	}, err
 }
 
 func copyFile(from, to string) error {
@@ -86,7 +108,10 @@ func copyFile(from, to string) error {
 		return err
 	}
 	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Sync(), out.Close())
+	if err = errors.Join(err, out.Sync(), out.Close()); err != nil {
+		_ = os.Remove(to)
+	}
+	return err
 }
 
 func rotateFlags(fs *flag.FlagSet, s *settings) {

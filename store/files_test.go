@@ -61,6 +61,18 @@ func refuses(t *testing.T, dir string, is error, says string) {
 	}
 }
 
+// ST-008: without its file, a log of changes is not played into a new one.
+func TestLogWithoutItsFile(t *testing.T) {
+	dir, path := filled(t)
+	if err := os.Rename(path, path+"-wal"); err != nil {
+		t.Fatal(err)
+	}
+	refuses(t, dir, nil, "changes to it wait in "+path+"-wal")
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("a new file was made")
+	}
+}
+
 // ST-008: what is not whole, or not ours, is refused and kept.
 func TestDamagedFile(t *testing.T) {
 	dir, path := filled(t)

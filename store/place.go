@@ -88,6 +88,9 @@ func privateFiles(path string, readOnly bool) error {
 // file that is found later and is not whole has been damaged. SQLite gives the
 // files beside it the same mode.
 func createFile(ctx context.Context, path string) error {
+	if _, err := os.Lstat(path + "-wal"); err == nil { // it would be played into the new file
+		return fmt.Errorf("the file is gone, but changes to it wait in %s-wal: put the file back, or move that one away too", path)
+	}
 	unfinished := path + ".new"
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		if err := os.Remove(unfinished + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
