@@ -29,6 +29,9 @@ func connect(ctx context.Context, s *settings, args []string) error {
 	if len(args) != 1 {
 		return usagef("connect takes one provider")
 	}
+	if err := s.checkLocal(); err != nil {
+		return err
+	}
 	h, err := open(ctx, s)
 	if err != nil {
 		return err

@@ -32,6 +32,7 @@ type door struct {
 	cert    string // PEM files; "" is plain http
 	key     string
 	proxies []netip.Prefix // --behind-proxy
+	own     bool           // agents come here too: pages of a neighbour, or another port, will not do
 	prove   func([]byte) []byte
 	log     *slog.Logger
 	url     atomic.Pointer[string]
@@ -61,6 +62,9 @@ func (d *door) moveTo(address string) {
 // returns once links work, with a function that waits for the end, which ctx brings.
 func (d *door) Share(ctx context.Context, pages func(authority string) *http.Server) (wait func() error, err error) {
 	l, err := guard.Listen(ctx, d.listen, guard.Options{TrustedProxies: d.proxies})
+	if errors.Is(err, syscall.EADDRINUSE) && d.own {
+		return nil, fmt.Errorf("%s is taken, by another program or a latchpost stdio, and agents would not find us there: end it, or choose a port with --listen", d.listen)
+	}
 	if errors.Is(err, syscall.EADDRINUSE) && !d.neighbour(ctx) {
 		d.log.Warn("the port belongs to another program; links use a free one. Providers that insist on an exact redirect URI will refuse it: end that program, or choose a port with --listen", "port", d.listen)
 		l, err = guard.Listen(ctx, "127.0.0.1:0", guard.Options{})

@@ -116,6 +116,25 @@ func TestTheDoorIsNotSharedWithStrangers(t *testing.T) {
 	}
 }
 
+// CB-022: agents know one address, so serve does not start where a neighbour of this
+// store, or anybody else, answers there.
+func TestTheDoorOfAgentsIsTheirs(t *testing.T) {
+	dir, listen := filepath.Join(t.TempDir(), "data"), freePort(t)
+	leave := share(t, newHouse(t, dir, listen))
+	h := newHouse(t, dir, listen)
+	if err := h.openServe(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.door.Share(t.Context(), h.pages); err == nil || !strings.Contains(err.Error(), listen+" is taken") {
+		t.Fatalf("beside a neighbour: %v", err)
+	}
+	leave()
+	share(t, h)
+	if !alive(listen) {
+		t.Error("nobody serves on the free port")
+	}
+}
+
 // HL-013: by default only loopback addresses are bound.
 func TestTheDoorIsOnLoopback(t *testing.T) {
 	s := &settings{}

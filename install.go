@@ -71,6 +71,9 @@ func install(_ context.Context, s *settings, args []string) error {
 	if len(args) != 1 || !slices.Contains(names, args[0]) {
 		return usagef("install takes one of %s", strings.Join(names, ", "))
 	}
+	if err := s.checkLocal(); err != nil { // stdio would refuse it in the host, where nobody sees why
+		return err
+	}
 	h := hosts[slices.Index(names, args[0])]
 	path, err := h.file()
 	if err != nil {

@@ -68,6 +68,9 @@ func stdio(ctx context.Context, s *settings, args []string) error {
 	if len(args) > 0 {
 		return usagef("stdio takes no arguments")
 	}
+	if err := s.checkLocal(); err != nil {
+		return err
+	}
 	out := s.out
 	if f, ok := out.(*os.File); ok && f == os.Stdout {
 		private, err := privateStdout(f)
@@ -157,6 +160,14 @@ func (s *settings) checkServe() error {
 	}
 	if u, err := url.Parse(s.baseURL); s.baseURL != "" && (err != nil || u.Host == "" || strings.HasSuffix(s.baseURL, "/") || u.Path != "") {
 		return usagef("--base-url must be a scheme and a host, such as https://latchpost.example.com, without a slash at the end")
+	}
+	return nil
+}
+
+// checkLocal is for commands that serve the person at this machine, who does not sign in.
+func (s *settings) checkLocal() error {
+	if !isLoopback(s.listen) {
+		return usagef("%s can be reached from other machines, and the pages of one person ask nobody who they are: listen on 127.0.0.1, or use latchpost serve", s.listen)
 	}
 	return nil
 }

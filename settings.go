@@ -4,10 +4,12 @@ import (
 	"flag"
 	"io"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -122,7 +124,18 @@ func (s *settings) parse(fs *flag.FlagSet, args []string) (rest []string, err er
 			}
 		}
 	})
+	if err == nil && fs.Lookup("listen") != nil {
+		err = checkAddress(s.listen)
+	}
 	return rest, err
+}
+
+func checkAddress(listen string) error {
+	_, port, err := net.SplitHostPort(listen)
+	if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
+		return usagef("--listen must be an address and a port, such as %s, not %q", defaultListen, listen)
+	}
+	return nil
 }
 
 // defaultData follows the XDG base directory specification.

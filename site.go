@@ -26,7 +26,7 @@ func (h *house) openServe() error {
 	s := h.settings
 	h.vault.Identified = s.remote()
 	h.vault.DeviceFlow = s.serve.deviceFlow
-	h.serves = true
+	h.serves, h.door.own = true, true
 	collectLess()
 	if s.serve.issuer == "" {
 		return nil
