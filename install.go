@@ -130,11 +130,43 @@ func (s *settings) entry(h host) (entry, error) {
 		e.Type = "stdio"
 	}
 	for _, f := range s.given {
-		if f.Name != "print" && f.Name != "undo" {
-			e.Args = append(e.Args, "--"+f.Name+"="+f.Value.String())
+		switch f.Name {
+		case "print", "undo":
+		case "var":
+			for _, v := range s.vars.all() {
+				e.Args = append(e.Args, "--var="+v)
+			}
+		default:
+			value, err := wherever(f)
+			if err != nil {
+				return entry{}, err
+			}
+			e.Args = append(e.Args, "--"+f.Name+"="+value)
 		}
 	}
 	return e, nil
+}
+
+// wherever is the value of a flag that means the same in every working directory: the
+// host starts us in one of its own.
+func wherever(f *flag.Flag) (string, error) {
+	value := f.Value.String()
+	prefix := ""
+	switch f.Name {
+	case "data", "providers", "browser-dir":
+	case "store":
+		prefix = "sqlite:"
+	case "key":
+		prefix = "file:"
+	default:
+		return value, nil
+	}
+	path, ok := strings.CutPrefix(value, prefix)
+	if !ok || path == "" {
+		return value, nil
+	}
+	path, err := filepath.Abs(path)
+	return prefix + path, err
 }
 
 // render is the entry as it stands in the file, for people to copy.

@@ -48,7 +48,19 @@ type settings struct {
 // vars collects repeated --var PROVIDER.NAME=VALUE.
 type vars map[string]string
 
-func (v *vars) String() string { return "" }
+func (v *vars) String() string { return strings.Join(v.all(), ",") }
+
+// all is one NAME=VALUE for each, as they are given.
+func (v *vars) all() []string {
+	var list []string
+	if v != nil {
+		for name, value := range *v {
+			list = append(list, name+"="+value)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
 
 func (v *vars) Set(s string) error {
 	name, value, ok := strings.Cut(s, "=")
