@@ -23,6 +23,9 @@ func audit(ctx context.Context, s *settings, args []string) error {
 	if len(args) != 1 || !slices.Contains([]string{"verify", "export", "tail", "trim"}, args[0]) {
 		return usagef("audit takes verify, export, tail or trim")
 	}
+	if s.audit.keep < 0 {
+		return usagef("--keep must be a time that has passed, such as 8760h, or 0 to leave nothing")
+	}
 	h, err := open(ctx, s)
 	if err != nil {
 		return err

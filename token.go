@@ -79,6 +79,9 @@ func (h *house) createToken(ctx context.Context) error {
 			return usagef("there is no scope %q; choose from %s", scope, strings.Join(mcp.Scopes, ", "))
 		}
 	}
+	if s.token.life < 0 {
+		return usagef("--life must be a time from now on, such as 720h, or 0 for never")
+	}
 	var ends time.Time
 	if s.token.life > 0 {
 		ends = time.Now().Add(s.token.life)
