@@ -35,7 +35,11 @@ func app(ctx context.Context, s *settings, args []string) error {
 	case "set":
 		return setApp(ctx, s, h, args[1])
 	case "remove":
-		if err := desk.RemoveApp(ctx, args[1]); err != nil {
+		err := desk.RemoveApp(ctx, args[1])
+		if errors.Is(err, auth.ErrNotFound) {
+			return fmt.Errorf("%s has no OAuth app here; latchpost app list shows those that are set", args[1])
+		}
+		if err != nil {
 			return err
 		}
 		fmt.Fprintf(s.out, "The OAuth app of %s is forgotten.\n", args[1])

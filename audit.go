@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/latchpost/latchpost/auth"
@@ -14,6 +15,7 @@ type auditSettings struct{ keep time.Duration }
 
 func auditFlags(fs *flag.FlagSet, s *settings) {
 	userFlags(fs, s)
+	jsonFlag(fs, s)
 	fs.DurationVar(&s.audit.keep, "keep", 365*24*time.Hour, "`time` of events that trim leaves, such as 8760h")
 }
 
@@ -72,18 +74,29 @@ func (h *house) tailAudit(ctx context.Context) error {
 		events = append(events, some...)
 	}
 	slices.SortStableFunc(events, func(a, b auth.Event) int { return a.At.Compare(b.At) })
-	for _, e := range events {
-		fmt.Fprintf(h.settings.out, "%s  %-20s %-8s %-20s %s%s\n", stamp(e.At), e.Kind, e.Decision, orDash(e.Client), e.Provider, details(e.Detail))
+	type event struct {
+		At       string            `json:"at"`
+		Kind     string            `json:"kind"`
+		Decision string            `json:"decision"`
+		Client   string            `json:"client,omitempty"`
+		Provider string            `json:"provider,omitempty"`
+		Detail   map[string]string `json:"detail,omitempty"`
 	}
-	return nil
+	lines := make([]event, len(events))
+	for i, e := range events {
+		lines[i] = event{stamp(e.At), e.Kind, e.Decision, e.Client, e.Provider, e.Detail}
+	}
+	return show(h.settings, lines, "AT\tKIND\tDECISION\tCLIENT\tPROVIDER\tDETAILS", func(e event) string {
+		return strings.Join([]string{e.At, e.Kind, e.Decision, orDash(e.Client), orDash(e.Provider), details(e.Detail)}, "\t")
+	})
 }
 
 func details(d map[string]string) string {
-	text := ""
+	var text []string
 	for _, name := range []string{"method", "host", "path", "rule", "status", "cause", "account", "at_provider"} {
 		if d[name] != "" {
-			text += " " + name + "=" + d[name]
+			text = append(text, name+"="+d[name])
 		}
 	}
-	return text
+	return strings.Join(text, " ")
 }

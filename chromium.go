@@ -46,7 +46,9 @@ func findChromium(ctx context.Context) (*installed, error) {
 		}
 		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 		defer cancel()
-		out, err := exec.CommandContext(ctx, path, "--version").Output()
+		ask := exec.CommandContext(ctx, path, "--version")
+		ask.Env = auth.Environment()
+		out, err := ask.Output()
 		m := chromiumVersion.FindSubmatch(out)
 		if err != nil || m == nil {
 			return nil, fmt.Errorf("%s does not tell its version; reinstall it", path)
@@ -111,8 +113,8 @@ func (k keptUp) Begin(ctx context.Context, f *auth.Flow) (auth.Step, error) {
 	return k.Connector.Begin(ctx, f)
 }
 
-// checkChromium is the doctor's.
-func checkChromium(ctx context.Context) finding {
+// checkChromium is the doctor's; latchpost browser check tries what browser logins need.
+func (s *settings) checkChromium(ctx context.Context) finding {
 	c, err := findChromium(ctx)
 	switch {
 	case err != nil:
@@ -127,6 +129,9 @@ func checkChromium(ctx context.Context) finding {
 	hash, err := c.hash()
 	if err != nil {
 		return finding{"browser", false, err.Error(), "the browser cannot be read"}
+	}
+	if archives, _ := filepath.Glob(filepath.Join(s.browser.dir, "playwright-core-*.tgz")); len(archives) == 0 {
+		return finding{"browser", true, c.path + " " + c.version + ", but no driver: browser logins are off until latchpost browser install, all else works", ""}
 	}
 	return finding{"browser", true, c.path + " " + c.version + ", SHA-256 " + hash, ""}
 }

@@ -61,6 +61,8 @@ func connect(ctx context.Context, s *settings, args []string) error {
 	return nil
 }
 
+var errNobodyCame = errors.New("nobody signed in yet; run the command again for a new link")
+
 // waitFor shows the link and waits until the person is done.
 func (h *house) waitFor(ctx context.Context, c auth.Caller, a *auth.AuthRequired) (*auth.Info, error) {
 	fmt.Fprintf(h.settings.err, "Open this link to sign in to %s:\n\n    %s\n\nThe page shows the code %s.\n", a.ProviderName, a.URL, a.MatchCode)
@@ -69,6 +71,9 @@ func (h *house) waitFor(ctx context.Context, c auth.Caller, a *auth.AuthRequired
 	}
 	for {
 		status, err := h.vault.Wait(ctx, c, a.RequestID, auth.MaxWait, nil)
+		if ctx.Err() != nil {
+			return nil, errNobodyCame
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,3 +39,23 @@ func TestOpenBrowser(t *testing.T) {
 		t.Errorf("the browser's arguments were %q, want the link alone", got)
 	}
 }
+
+// An interrupted sign-in is not a finished one: scripts that go on after it would fail.
+func TestConnectInterruptedNeedsTheUser(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	var said strings.Builder
+	s := &settings{in: strings.NewReader(""), out: io.Discard, err: writer(func(text []byte) {
+		said.Write(text)
+		if strings.Contains(said.String(), "/c/") {
+			interrupt()
+		}
+	})}
+	code := run(ctx, []string{"connect", "stripe", "--data", filepath.Join(t.TempDir(), "data"), "--listen", "127.0.0.1:0"}, s)
+	if code != exitNeedsUser || !strings.Contains(said.String(), "run the command again") {
+		t.Errorf("exit code %d, %s", code, said.String())
+	}
+}
+
+type writer func([]byte)
+
+func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }

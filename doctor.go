@@ -51,7 +51,7 @@ func doctor(ctx context.Context, s *settings, args []string) error {
 		defer h.Close()
 		findings = append(findings, h.checkKey(), h.checkStore(ctx), h.checkAudit(ctx), h.checkPort(ctx))
 	}
-	findings = append(findings, s.checkClock(), checkChromium(ctx))
+	findings = append(findings, s.checkClock(), s.checkChromium(ctx))
 	if s.support {
 		return s.printSupport(ctx, h, findings)
 	}

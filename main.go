@@ -87,6 +87,9 @@ func run(ctx context.Context, args []string, s *settings) int {
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
 		return help(s, args)
 	}
+	if args[0] == "--version" {
+		args[0] = "version"
+	}
 	for _, c := range commands() {
 		if c.name != args[0] {
 			continue
@@ -110,6 +113,9 @@ func (s *settings) report(c command, err error) int {
 		approval *auth.ApprovalRequired
 	)
 	switch {
+	case errors.Is(err, errNobodyCame):
+		fmt.Fprintln(s.err, "latchpost:", err)
+		return exitNeedsUser
 	case err == nil, errors.Is(err, context.Canceled):
 		return exitDone
 	case errors.Is(err, flag.ErrHelp):
@@ -122,9 +128,14 @@ func (s *settings) report(c command, err error) int {
 		fmt.Fprintf(s.err, "latchpost: %s\nlatchpost help %s shows how it is used\n", wrong.text, c.name)
 		return exitUsage
 	}
-	fmt.Fprintln(s.err, "latchpost:", err)
+	fmt.Fprintln(s.err, "latchpost:", inCommands.Replace(err.Error()))
 	return exitFailed
 }
+
+// inCommands says to a person what errors say to an agent.
+var inCommands = strings.NewReplacer(
+	"list_providers", "latchpost providers", "list_connections", "latchpost list", "call request_auth", "run latchpost connect",
+)
 
 func help(s *settings, args []string) int {
 	if len(args) > 1 {

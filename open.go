@@ -39,6 +39,9 @@ func open(ctx context.Context, s *settings) (*house, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.data == "" { // the store would lie wherever we were started, the key in it
+		return nil, usagef("there is no home directory to keep things in: name one with --data")
+	}
 	for _, warning := range s.unsafe() {
 		log.Warn("unsafe flag", "flag", warning)
 	}

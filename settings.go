@@ -114,7 +114,7 @@ func (s *settings) parse(fs *flag.FlagSet, args []string) (rest []string, err er
 			if err == flag.ErrHelp {
 				return nil, err
 			}
-			return nil, errUsage{err.Error()}
+			return nil, errUsage{flagError(err)}
 		}
 		args = fs.Args()
 		if len(args) == 0 {
@@ -140,6 +140,18 @@ func (s *settings) parse(fs *flag.FlagSet, args []string) (rest []string, err er
 		err = checkAddress(s.listen)
 	}
 	return rest, err
+}
+
+// flagError says what package flag says, in the words of the documentation.
+func flagError(err error) string {
+	text := err.Error()
+	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		return "there is no flag --" + strings.TrimPrefix(name, "-")
+	}
+	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
+		return "--" + name + " needs a value"
+	}
+	return strings.Replace(text, " for flag -", " for --", 1)
 }
 
 func checkAddress(listen string) error {

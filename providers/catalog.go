@@ -115,6 +115,9 @@ func (c *Catalog) ship(dir string, opt Options) []error {
 
 // add enters the definitions of the owner's directory, checked.
 func (c *Catalog) add(dir string, opt Options) []error {
+	if _, err := os.ReadDir(dir); err != nil {
+		return []error{fmt.Errorf("your own provider definitions: %w", err)}
+	}
 	from := os.DirFS(dir)
 	names, errs := definitions(from, ".")
 	for _, name := range names {
