@@ -17,6 +17,7 @@ import (
 
 func appFlags(fs *flag.FlagSet, s *settings) {
 	fs.StringVar(&s.clientID, "client-id", "", "`id` of the OAuth app; its secret is asked on the terminal or read from standard input")
+	doorFlags(fs, s)
 	jsonFlag(fs, s)
 }
 

@@ -26,6 +26,11 @@ func userFlags(fs *flag.FlagSet, s *settings) {
 
 func ownerFlags(fs *flag.FlagSet, s *settings) {
 	userFlags(fs, s)
+	doorFlags(fs, s)
+}
+
+// doorFlags are for commands that print links to pages which another process serves.
+func doorFlags(fs *flag.FlagSet, s *settings) {
 	fs.StringVar(&s.listen, "listen", defaultListen, "`address` on which latchpost serves")
 	fs.StringVar(&s.baseURL, "base-url", "", "`url` under which people reach it (default http:// and the address)")
 }
