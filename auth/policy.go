@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -42,15 +43,16 @@ func judge(p *providers.Provider, c *Connection, grants []Grant, method string, 
 	if err != nil || !t.MatchHost(c.Hosts) || !t.MatchHost(hosts) {
 		return Verdict{Rule: RuleHost}
 	}
-	if p.Denied(method, t.Authority(), t.Path) {
+	meant := meant(method, t)
+	if p.Denied(method, t.Authority(), t.Path) || p.Denied(meant, t.Authority(), t.Path) {
 		return Verdict{Rule: RuleDenyPath}
 	}
 	why := RuleNoGrant
-	reads := p.Reads(method, t.Authority(), t.Path)
+	reads := p.Reads(meant, t.Authority(), t.Path)
 	for _, g := range grants {
 		switch {
 		case g.Kind != Use:
-		case !g.covers(method, t):
+		case !g.covers(meant, t):
 			why = RuleScope
 		case g.Access != Write && !reads:
 			why = RuleReadOnly
@@ -59,6 +61,23 @@ func judge(p *providers.Provider, c *Connection, grants []Grant, method string, 
 		}
 	}
 	return Verdict{Ask: true, Rule: why}
+}
+
+// meant is the method that the API may take a call for. Some read another one from the
+// query: Facebook ?method=delete, WordPress ?_method=DELETE, and both with a GET.
+func meant(method string, t egress.Target) string {
+	for part := range strings.SplitSeq(t.RawQuery, "&") {
+		key, value, _ := strings.Cut(part, "=")
+		name, nameErr := url.QueryUnescape(key)
+		verb, verbErr := url.QueryUnescape(value)
+		if nameErr != nil || verbErr != nil || !strings.Contains(strings.ToLower(name), "method") {
+			continue
+		}
+		if verb = strings.ToUpper(strings.TrimSpace(verb)); slices.Contains(callMethods, verb) && verb != "GET" && verb != "HEAD" {
+			return verb
+		}
+	}
+	return method
 }
 
 // covers reports whether the call is within the grant's methods, paths and hosts.
@@ -133,6 +152,6 @@ func (v *Vault) Explain(ctx context.Context, c Caller, call Call) (*Explanation,
 	}
 	return &Explanation{
 		Verdict: judge(p, conn, grants, out.Method, out.Target), Account: conn.Account, State: v.stateOf(conn),
-		Method: out.Method, URL: out.Target.Origin() + out.Target.Path, Reads: p.Reads(out.Method, out.Target.Authority(), out.Target.Path), Hosts: conn.Hosts,
+		Method: out.Method, URL: out.Target.Origin() + out.Target.Path, Reads: p.Reads(meant(out.Method, out.Target), out.Target.Authority(), out.Target.Path), Hosts: conn.Hosts,
 	}, nil
 }

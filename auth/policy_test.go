@@ -67,18 +67,24 @@ func TestRules(t *testing.T) {
 		method, url string
 		want        string
 	}{
-		"nothing granted":     {nil, "GET", "https://api.example.com/a", "ask no_grant"},
-		"a release grant":     {[]Grant{{Kind: Release}}, "GET", "https://api.example.com/a", "ask no_grant"},
-		"reading":             {[]Grant{read}, "GET", "https://api.example.com/a", "allow grant r"},
-		"writing":             {[]Grant{read}, "POST", "https://api.example.com/a", "ask read_only"},
-		"asking for options":  {[]Grant{read}, "OPTIONS", "https://api.example.com/a", "ask read_only"},
-		"the second grant":    {[]Grant{read, write}, "DELETE", "https://api.example.com/a", "allow grant w"},
-		"another method":      {[]Grant{{Kind: Use, Access: Write, Methods: []string{"POST"}}}, "DELETE", "https://api.example.com/a", "ask scope"},
-		"another host":        {[]Grant{{Kind: Use, Access: Write, Hosts: []string{"b.example.com"}}}, "GET", "https://api.example.com/a", "ask scope"},
-		"a host of nobody":    {[]Grant{write}, "GET", "https://evil.example.com/a", "never host"},
-		"another port":        {[]Grant{write}, "GET", "https://api.example.com:8443/a", "never host"},
-		"a denied path":       {[]Grant{write}, "GET", "https://api.example.com/token/x", "never deny_path"},
-		"a denied path, case": {[]Grant{write}, "GET", "https://api.example.com/Token/x", "never deny_path"},
+		"nothing granted":    {nil, "GET", "https://api.example.com/a", "ask no_grant"},
+		"a release grant":    {[]Grant{{Kind: Release}}, "GET", "https://api.example.com/a", "ask no_grant"},
+		"reading":            {[]Grant{read}, "GET", "https://api.example.com/a", "allow grant r"},
+		"writing":            {[]Grant{read}, "POST", "https://api.example.com/a", "ask read_only"},
+		"asking for options": {[]Grant{read}, "OPTIONS", "https://api.example.com/a", "ask read_only"},
+		"the second grant":   {[]Grant{read, write}, "DELETE", "https://api.example.com/a", "allow grant w"},
+		"another method":     {[]Grant{{Kind: Use, Access: Write, Methods: []string{"POST"}}}, "DELETE", "https://api.example.com/a", "ask scope"},
+		"another host":       {[]Grant{{Kind: Use, Access: Write, Hosts: []string{"b.example.com"}}}, "GET", "https://api.example.com/a", "ask scope"},
+		"a host of nobody":   {[]Grant{write}, "GET", "https://evil.example.com/a", "never host"},
+		"another port":       {[]Grant{write}, "GET", "https://api.example.com:8443/a", "never host"},
+		"a denied path":      {[]Grant{write}, "GET", "https://api.example.com/token/x", "never deny_path"},
+		// BF-021: a method in the query is one, as Facebook and WordPress see it.
+		"reading that deletes":     {[]Grant{read}, "GET", "https://api.example.com/a?x=1&method=delete", "ask read_only"},
+		"reading that posts":       {[]Grant{read}, "GET", "https://api.example.com/a?_m%65thod=P%4fST", "ask read_only"},
+		"granted GET, deletes":     {[]Grant{{Kind: Use, Access: Write, Methods: []string{"GET"}}}, "GET", "https://api.example.com/a?_method=DELETE", "ask scope"},
+		"writing that deletes":     {[]Grant{{Kind: Use, Access: Write, Methods: []string{"POST"}}}, "POST", "https://api.example.com/a?X-HTTP-Method-Override=DELETE", "ask scope"},
+		"a method of another kind": {[]Grant{read}, "GET", "https://api.example.com/a?method=artist.search&payment_method=card", "allow grant r"},
+		"a denied path, case":      {[]Grant{write}, "GET", "https://api.example.com/Token/x", "never deny_path"},
 	} {
 		target, err := egress.Parse(test.url, egress.ParseOptions{})
 		if err != nil {
