@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/latchpost/latchpost/auth/egress"
@@ -32,7 +33,7 @@ func (v *Vault) frozen(c Caller, conn *Connection, out egress.Request, rule stri
 		Kind: Use, Digest: v.digest(c, conn, out), Method: out.Method, URL: shown.String(), Why: rule,
 		BodyDigest: hex.EncodeToString(sum[:]),
 	}
-	if isText(out.Header.Get("Content-Type"), out.Body) {
+	if isText("", out.Body) { // the agent names the type, and an API may read the body all the same
 		a.Preview = preview(out.Body)
 	} else if len(out.Body) > 0 {
 		a.Preview = fmt.Sprintf("%d bytes that are not text", len(out.Body))
@@ -48,20 +49,15 @@ func preview(body []byte) string {
 	return egress.Sanitize(string(wholeRunes(body[:previewBytes]))) + fmt.Sprintf("\n… and %d bytes more", len(body)-previewBytes)
 }
 
-// hideValues keeps the names of a query and shortens long values, which may be secret.
+// hideValues keeps a query as it is sent, whatever that is, and shortens long values, which may be secret.
 func hideValues(raw string) string {
-	q, err := url.ParseQuery(raw)
-	if err != nil {
-		return ""
-	}
-	for _, values := range q {
-		for i, s := range values {
-			if len(s) > 40 {
-				values[i] = s[:20] + "…"
-			}
+	parts := strings.Split(raw, "&")
+	for i, part := range parts {
+		if name, value, _ := strings.Cut(part, "="); len(value) > 40 {
+			parts[i] = name + "=" + value[:20] + "…"
 		}
 	}
-	return q.Encode()
+	return strings.Join(parts, "&")
 }
 
 // digest binds an approval to exactly one call: caller, connection, method, URL, headers and body.
@@ -210,6 +206,6 @@ func grantOf(a *Approval, d Decision, now time.Time) (*Grant, error) {
 	if !ok {
 		return nil, ErrInvalid.Say("this path has a star in it, which would stand for every path; allow it once instead")
 	}
-	g.Access, g.Methods, g.Hosts, g.Paths = Write, []string{a.Method}, []string{t.Host}, []string{path}
+	g.Access, g.Methods, g.Hosts, g.Paths = Write, []string{meant(a.Method, egress.Target{RawQuery: t.RawQuery})}, []string{t.Host}, []string{path}
 	return g, nil
 }

@@ -154,6 +154,13 @@ func TestApprovalShows(t *testing.T) {
 	if len(told) != 1 {
 		t.Error("the owner was told twice of one question")
 	}
+	// A query that cannot be parsed, and a body that is called an image, are shown as well.
+	dressed := post("/echo?x=%zz;&to=eve", `{"amount": 1000}`)
+	dressed.Headers["Content-Type"] = "image/png"
+	ask = askOwner(t, v, agent, dressed, auth.RuleReadOnly)
+	if a, err = v.Desk(auth.Local).Approval(t.Context(), ask.RequestID); err != nil || !strings.HasSuffix(a.URL, "/echo?x=%zz;&to=eve") || a.Preview != string(dressed.Body) {
+		t.Errorf("%+v, %v", a, err)
+	}
 	binary := post("/echo", "\x00\xff")
 	ask = askOwner(t, v, agent, binary, auth.RuleReadOnly)
 	if a, err = v.Desk(auth.Local).Approval(t.Context(), ask.RequestID); err != nil || a.Preview != "2 bytes that are not text" {
