@@ -69,7 +69,7 @@ func browser(ctx context.Context, s *settings, args []string) error {
 		do, done = browserlogin.Check, "A browser can be used for signing in."
 	}
 	if args[0] == "check" && !strings.HasPrefix(s.browser.kind, "cdp:") {
-		f := checkChromium(ctx)
+		f := s.checkChromium(ctx)
 		if fmt.Fprintln(s.err, f.Says); !f.OK {
 			fmt.Fprintln(s.err, f.Effect)
 		}

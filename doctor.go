@@ -41,7 +41,11 @@ func doctor(ctx context.Context, s *settings, args []string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(s.err, "%d bytes are free now; make more room soon, then the file is laid again\n", freed)
+		if freed == 0 {
+			fmt.Fprintln(s.err, "there is no such file, or not any more; make room by hand")
+		} else {
+			fmt.Fprintf(s.err, "%d bytes are free now; make more room soon, then the file is laid again\n", freed)
+		}
 	}
 	findings := []finding{s.checkDefinitions()}
 	h, err := open(ctx, s)
@@ -95,7 +99,7 @@ func (h *house) checkStore(ctx context.Context) finding {
 	if err := h.db.Check(ctx); err != nil {
 		return finding{"store", false, err.Error(), "what it holds may be lost in part; latchpost restore brings back a backup"}
 	}
-	return finding{"store", true, h.settings.storeName(), ""}
+	return finding{"store", true, h.settings.shownStore(), ""}
 }
 
 func (h *house) checkAudit(ctx context.Context) finding {

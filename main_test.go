@@ -127,3 +127,16 @@ func TestUnsafeFlagsAreNamedAndReported(t *testing.T) {
 		t.Errorf("unsafe settings are reported as %q", got)
 	}
 }
+
+// SH-007: what doctor calls the store holds no password.
+func TestShownStore(t *testing.T) {
+	for url, want := range map[string]string{
+		"postgres://ada:CANARY@db/latchpost?sslmode=verify-full&password=CANARY": "postgres://db/latchpost",
+		"postgres://ada:CANARY@db:port/latchpost":                                "PostgreSQL",
+		"sqlite:/srv/latchpost.db":                                               "sqlite:/srv/latchpost.db",
+	} {
+		if got := (&settings{store: url}).shownStore(); got != want {
+			t.Errorf("%s is shown as %s", url, got)
+		}
+	}
+}

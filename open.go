@@ -101,10 +101,7 @@ func openStore(ctx context.Context, s *settings, log *slog.Logger) (*store.DB, e
 			return readable, nil
 		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("store %s: %w", s.storeName(), err)
-	}
-	return db, nil
+	return db, err // it names the file or the server; the URL may hold a password
 }
 
 // openBox finds the master key. It makes one only for a store that has no data keys

@@ -196,13 +196,17 @@ func (s *settings) storeURL() string {
 	return "sqlite:" + filepath.Join(s.data, "latchpost.db")
 }
 
-// storeName is storeURL as it may be printed: a URL of PostgreSQL can hold a password.
-func (s *settings) storeName() string {
-	u, err := url.Parse(s.storeURL())
-	if err != nil || u.Scheme == "sqlite" {
+// shownStore is storeURL without what may be a password.
+func (s *settings) shownStore() string {
+	if strings.HasPrefix(s.storeURL(), "sqlite:") {
 		return s.storeURL()
 	}
-	return u.Redacted()
+	u, err := url.Parse(s.storeURL())
+	if err != nil {
+		return "PostgreSQL"
+	}
+	u.User, u.RawQuery = nil, ""
+	return u.String()
 }
 
 func (s *settings) keyURL() string {

@@ -111,7 +111,7 @@ func (s *settings) fileSizes() map[string]int64 {
 func (s *settings) hider(findings []finding) *strings.Replacer {
 	home, _ := os.UserHomeDir()
 	hidden := map[string]string{
-		s.storeURL(): "STORE", s.storeName(): "STORE", s.keyURL(): "KEY", s.data: "DATA", s.providers: "PROVIDERS", s.baseURL: "URL", s.listen: "ADDRESS", home: "HOME",
+		s.storeURL(): "STORE", s.shownStore(): "STORE", s.keyURL(): "KEY", s.data: "DATA", s.providers: "PROVIDERS", s.baseURL: "URL", s.listen: "ADDRESS", home: "HOME",
 	}
 	if u, err := url.Parse(s.store); err == nil && u.Scheme != "sqlite" {
 		hidden[u.Hostname()], hidden[u.User.Username()], hidden[strings.Trim(u.Path, "/")] = "HOST", "USER", "DATABASE"
