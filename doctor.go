@@ -99,6 +99,9 @@ func (h *house) checkStore(ctx context.Context) finding {
 	if err := h.db.Check(ctx); err != nil {
 		return finding{"store", false, err.Error(), "what it holds may be lost in part; latchpost restore brings back a backup"}
 	}
+	if h.cannotWrite != nil {
+		return finding{"store", false, h.cannotWrite.Error(), "what is there can be looked at, and nothing else works"}
+	}
 	return finding{"store", true, h.settings.shownStore(), ""}
 }
 

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/latchpost/latchpost/store"
 )
 
 func TestMain(m *testing.M) {
@@ -138,5 +140,17 @@ func TestShownStore(t *testing.T) {
 		if got := (&settings{store: url}).shownStore(); got != want {
 			t.Errorf("%s is shown as %s", url, got)
 		}
+	}
+}
+
+// OP-001, ST-013: a store that can only be read is not called well.
+func TestDoctorNamesAReadOnlyStore(t *testing.T) {
+	h := newHouse(t, filepath.Join(t.TempDir(), "data"), freePort(t))
+	if f := h.checkStore(t.Context()); !f.OK {
+		t.Errorf("%+v", f)
+	}
+	h.cannotWrite = store.ErrReadOnly
+	if f := h.checkStore(t.Context()); f.OK || f.Says != store.ErrReadOnly.Error() || f.Effect == "" {
+		t.Errorf("%+v", f)
 	}
 }

@@ -30,6 +30,8 @@ type house struct {
 	metrics  *metrics // nil is off
 	spans    spans    // nil is off
 	serves   bool     // agents over HTTP
+
+	cannotWrite error // why the store is open for reading only; nil when it can be written
 }
 
 // open puts the parts together. What is wrong with key, store or definitions is one
@@ -55,7 +57,7 @@ func open(ctx context.Context, s *settings) (*house, error) {
 		}
 	}
 	h := &house{settings: s, log: log}
-	if h.db, err = openStore(ctx, s, log); err != nil {
+	if h.db, h.cannotWrite, err = openStore(ctx, s, log); err != nil {
 		return nil, err
 	}
 	if h.box, err = openBox(ctx, s, h.db); err != nil {
@@ -90,18 +92,18 @@ func connectors(out *egress.Client, s *settings) []auth.Connector {
 
 // openStore falls back to reading when the store cannot be written: what exists can
 // then still be looked at, and every release is refused with the reason.
-func openStore(ctx context.Context, s *settings, log *slog.Logger) (*store.DB, error) {
+func openStore(ctx context.Context, s *settings, log *slog.Logger) (db *store.DB, cannotWrite, err error) {
 	opt := store.Options{URL: s.storeURL(), Dir: s.data, Log: log}
-	db, err := store.Open(ctx, opt)
+	db, err = store.Open(ctx, opt)
 	if errors.Is(err, store.ErrReadOnly) {
 		opt.ReadOnly = true
 		readable, readErr := store.Open(ctx, opt)
 		if readErr == nil {
 			log.Warn("the store is read-only: nothing can be released or connected", "error", err)
-			return readable, nil
+			return readable, err, nil
 		}
 	}
-	return db, err // it names the file or the server; the URL may hold a password
+	return db, nil, err // it names the file or the server; the URL may hold a password
 }
 
 // openBox finds the master key. It makes one only for a store that has no data keys

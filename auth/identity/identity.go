@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"log/slog"
 	"net/http"
 	"time"
@@ -84,10 +85,11 @@ func clock(now func() time.Time) time.Time {
 // record puts an event on disk. What it stands before does not happen without it.
 func record(ctx context.Context, log auth.AuditLog, e auth.Event) error {
 	e.ID = rand.Text()
-	if err := log.Append(ctx, e); err != nil {
-		return auth.ErrAudit.Because(err)
+	err := log.Append(ctx, e)
+	if err == nil || errors.Is(err, auth.ErrAudit) {
+		return err
 	}
-	return nil
+	return auth.ErrAudit.Because(err)
 }
 
 // digest is what stores keep in place of a secret. Looking a secret up by its digest takes
