@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"net/netip"
-	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -155,13 +154,7 @@ func (s *settings) checkServe() error {
 	case r.perSecond < 0:
 		return usagef("--requests-per-second must be a number from 0 on")
 	}
-	if err := errors.Join(s.checkMetrics(), s.checkTracing()); err != nil {
-		return err
-	}
-	if u, err := url.Parse(s.baseURL); s.baseURL != "" && (err != nil || u.Host == "" || strings.HasSuffix(s.baseURL, "/") || u.Path != "") {
-		return usagef("--base-url must be a scheme and a host, such as https://latchpost.example.com, without a slash at the end")
-	}
-	return nil
+	return errors.Join(s.checkMetrics(), s.checkTracing())
 }
 
 // checkLocal is for commands that serve the person at this machine, who does not sign in.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"io"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -137,9 +139,27 @@ func (s *settings) parse(fs *flag.FlagSet, args []string) (rest []string, err er
 		}
 	})
 	if err == nil && fs.Lookup("listen") != nil {
-		err = checkAddress(s.listen)
+		err = errors.Join(checkAddress(s.listen), checkBase(s.baseURL))
 	}
 	return rest, err
+}
+
+var baseURL = regexp.MustCompile(`^https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[::1\])(:[1-9][0-9]{0,4})?$`)
+
+// checkBase wants a base URL as browsers spell it, because Host and Origin are compared
+// with it. What they would send in the clear to another machine is refused.
+func checkBase(raw string) error {
+	if raw == "" {
+		return nil
+	}
+	u, err := url.Parse(raw)
+	if err != nil || !baseURL.MatchString(raw) || u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80" {
+		return usagef("--base-url must be a scheme and a host as browsers write them, such as https://latchpost.example.com: in lower case and ASCII, without the usual port, and without a slash at the end")
+	}
+	if host := u.Hostname(); u.Scheme == "http" && host != "localhost" && !isLoopback(net.JoinHostPort(host, "1")) {
+		return usagef("--base-url is http, where sessions would travel in the clear: write https://%s, and see --tls-cert and --behind-proxy", u.Host)
+	}
+	return nil
 }
 
 // flagError says what package flag says, in the words of the documentation.
