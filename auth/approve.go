@@ -62,7 +62,7 @@ func hideValues(raw string) string {
 
 // digest binds an approval to exactly one call: caller, connection, method, URL, headers and body.
 func (v *Vault) digest(c Caller, conn *Connection, out egress.Request) []byte {
-	facts := []string{Use, c.Org, c.User, c.Client, conn.ID, out.Method, out.Target.String(), string(out.Body)}
+	facts := []string{Use, c.Org, c.User, c.Client, conn.ID, conn.Account, out.Method, out.Target.String(), string(out.Body)}
 	for _, name := range slices.Sorted(maps.Keys(out.Header)) {
 		facts = append(append(facts, name), out.Header[name]...)
 	}
@@ -85,7 +85,7 @@ func (v *Vault) askApproval(ctx context.Context, c Caller, p *providers.Provider
 	a.Connection, a.Provider, a.Account = conn.ID, conn.Provider, conn.Account
 	a.State, a.CreatedAt, a.ExpiresAt = Waiting, now, now.Add(approvalTTL)
 	if a.Digest == nil {
-		a.Digest = v.bound(a.Kind, c.Org, c.User, c.Client, conn.ID)
+		a.Digest = v.bound(a.Kind, c.Org, c.User, c.Client, conn.ID, conn.Account)
 	}
 	existing, err := v.Approvals.AddApproval(ctx, &a, openApprovals)
 	if errors.Is(err, ErrLimit) {
@@ -158,6 +158,13 @@ func (v *Vault) decideApproval(ctx context.Context, o Owner, id string, d Decisi
 	if !d.Allow {
 		v.lament(ctx, approvalEvent(a, "approval.refuse", "deny"))
 		return v.Approvals.Decide(ctx, o, id, Refused, false, nil, now)
+	}
+	conn, err := v.Connections.Connection(ctx, o, a.Connection)
+	if err != nil {
+		return err
+	}
+	if conn.Account != a.Account {
+		return ErrConflict.Say("%s was replaced by another account meanwhile; the agent has to ask again", a.Account)
 	}
 	g, err := grantOf(a, d, now)
 	if err != nil {

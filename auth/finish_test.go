@@ -143,6 +143,21 @@ func TestOtherAccount(t *testing.T) {
 		}
 		later(t, v, c)
 	})
+	// BF-046, ID-021: what was allowed to be done with one account is not allowed with another.
+	t.Run("replace ends what was allowed", func(t *testing.T) {
+		v, _, link, _ := held(t)
+		other := agent
+		other.Client = "another-agent"
+		decide(t, v, askOwner(t, v, other, post("/echo", "x"), auth.RuleNoGrant).RequestID, auth.Decision{Allow: true, Once: true})
+		late := askOwner(t, v, other, post("/echo", "y"), auth.RuleNoGrant)
+		if err := v.Visit(alices).Settle(t.Context(), link.RequestID, auth.SettleReplace); err != nil {
+			t.Fatal(err)
+		}
+		askOwner(t, v, other, post("/echo", "x"), auth.RuleNoGrant)
+		if err := v.Desk(auth.Local).Decide(t.Context(), late.RequestID, auth.Decision{Allow: true, Always: true}); !errors.Is(err, auth.ErrConflict) {
+			t.Errorf("an approval for alice is good for bob: %v", err)
+		}
+	})
 	t.Run("discard", func(t *testing.T) {
 		v, _, link, old := held(t)
 		if err := v.Visit(alices).Settle(t.Context(), link.RequestID, auth.SettleDiscard); err != nil {
@@ -197,6 +212,21 @@ func TestOtherAccount(t *testing.T) {
 			t.Errorf("twice: %v", err)
 		}
 	})
+}
+
+// What the person answers last is what holds, and the page begins with what holds.
+func TestReconnectNarrows(t *testing.T) {
+	v, _ := connected(t, authtest.Options{})
+	link := reconnect(t, v)
+	view, err := v.Visit(alices).Open(t.Context(), link.RequestID)
+	if err != nil || view.Access != auth.Write {
+		t.Fatalf("%+v, %v", view, err)
+	}
+	q := signIn(t, v, link.RequestID, alices, "alice", auth.Choice{Access: auth.Read})
+	if _, err := v.Visit(alices).Callback(t.Context(), "practice", q); err != nil {
+		t.Fatal(err)
+	}
+	askOwner(t, v, agent, post("/echo", "x"), auth.RuleReadOnly)
 }
 
 // CB-024: cancelled before the person is done, the callback is refused and the code goes nowhere;

@@ -34,6 +34,12 @@ type Grant struct {
 	Origin     string // request:ID, approval:ID or cli
 }
 
+// whole reports the answer to what a client may do with a connection at all, as the
+// connect page and the first approval ask it. The rest are single calls that stay allowed.
+func (g Grant) whole() bool {
+	return g.Kind == Use && len(g.Methods) == 0 && len(g.Paths) == 0 && len(g.Hosts) == 0
+}
+
 // GrantStore keeps grants.
 type GrantStore interface {
 	// Grants of one client on one connection that have not ended, oldest first. Empty client: of all clients.

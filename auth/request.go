@@ -83,7 +83,8 @@ type RequestStore interface {
 	MoveRequest(ctx context.Context, r *Request, from ...RequestState) error
 	// RequestByState gives the request whose OAuth state has this hash; ErrNotFound when there is none.
 	RequestByState(ctx context.Context, stateHash []byte) (*Request, error)
-	// CompleteRequest stores connection and grants and moves the request to Stored, in one transaction.
+	// CompleteRequest stores connection and grants and moves the request to Stored, in one transaction. What the
+	// person said before ends there: for another account everything, else what the same client may do on the whole.
 	// c.Version 1 inserts; higher replaces generation c.Version-1 of the same id (ErrConflict when it moved).
 	CompleteRequest(ctx context.Context, r *Request, c *Connection, g []Grant) error
 }

@@ -40,6 +40,7 @@ type View struct {
 	Methods  []string   // other ways to sign in that are ready
 	Confirms bool       // this browser has confirmed
 	Redirect string     // where AppReady leads: the redirect URI to register at the provider
+	Access   string     // what the client may do with the connection that is renewed; "" = nothing yet
 }
 
 // Question is a variable of a definition.
@@ -76,7 +77,22 @@ func (s Visit) Open(ctx context.Context, id string) (*View, error) {
 		x := p.Vars[name]
 		view.Asks = append(view.Asks, Question{Name: name, Ask: x.Ask, Default: orDefault(r.Vars[name], x.Default), Pattern: x.Pattern, Enum: x.Enum})
 	}
-	return view, nil
+	view.Access, err = s.vault.access(ctx, r)
+	return view, err
+}
+
+// access is what the client of a request may do already with the connection that it renews.
+func (v *Vault) access(ctx context.Context, r *Request) (access string, err error) {
+	if r.Renews == "" {
+		return "", nil
+	}
+	grants, err := v.Grants.Grants(ctx, r.Owner, r.Client, r.Renews, v.now())
+	for _, g := range grants {
+		if g.whole() && access != Write {
+			access = g.Access
+		}
+	}
+	return access, err
 }
 
 func orDefault(s, def string) string {

@@ -71,6 +71,22 @@ func (db *DB) AddGrant(ctx context.Context, g auth.Grant) error {
 	})
 }
 
+// endGrantsOfAnother takes back what was said of the account that c had before.
+func endGrantsOfAnother(ctx context.Context, q querier, c *auth.Connection) error {
+	_, err := q.exec(ctx, `DELETE FROM grants WHERE org = $1 AND user_id = $2 AND connection = $3
+		AND EXISTS (SELECT 1 FROM connections WHERE org = $1 AND user_id = $2 AND id = $3 AND account <> $4)`,
+		c.Owner.Org, c.Owner.User, c.ID, c.Account)
+	return err
+}
+
+// endWholeGrants makes room for g, which says anew what its client may do with the connection on the whole.
+func endWholeGrants(ctx context.Context, q querier, g auth.Grant) error {
+	_, err := q.exec(ctx, `DELETE FROM grants WHERE org = $1 AND user_id = $2 AND connection = $3 AND client = $4
+		AND kind = 'use' AND methods IN ('', '[]') AND paths IN ('', '[]') AND hosts IN ('', '[]')`,
+		g.Owner.Org, g.Owner.User, g.Connection, g.Client)
+	return err
+}
+
 func insertGrant(ctx context.Context, q querier, g auth.Grant) error {
 	c, err := connection(ctx, q, g.Owner, g.Connection)
 	if err != nil {

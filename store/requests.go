@@ -145,10 +145,18 @@ func (db *DB) CompleteRequest(ctx context.Context, r *auth.Request, c *auth.Conn
 			if err := insertConnection(ctx, q, c); err != nil {
 				return err
 			}
-		} else if err := replaceConnection(ctx, q, c); err != nil {
-			return err
+		} else {
+			if err := endGrantsOfAnother(ctx, q, c); err != nil {
+				return err
+			}
+			if err := replaceConnection(ctx, q, c); err != nil {
+				return err
+			}
 		}
 		for _, one := range g {
+			if err := endWholeGrants(ctx, q, one); err != nil {
+				return err
+			}
 			if err := insertGrant(ctx, q, one); err != nil {
 				return err
 			}

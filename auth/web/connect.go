@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -57,6 +58,7 @@ func (s *Site) showConnect(w http.ResponseWriter, r *http.Request, id, cookie st
 	if !view.Confirms {
 		cookie = "" // a cookie that was there before the button was pressed counts for nothing
 	}
+	choice.Access = cmp.Or(choice.Access, view.Access)
 	page := connectPage{
 		View: view, Token: s.token(r, "connect "+q.ID, cookie, formTTL), Now: s.Now(), Choice: choice, Problem: problem,
 		Hosts: credentialHosts(view), SignIn: signInHost(view),

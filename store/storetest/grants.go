@@ -62,6 +62,32 @@ func testGrants(t *testing.T, db *store.DB) {
 	must(t, db.EndGrant(ctx, o, ended.ID))
 	list("", c.ID, first)
 
+	// A sign-in that renews a connection says anew what its client may do on the whole, and for another account
+	// nothing of what was said before holds.
+	renew := func(account string, grants ...auth.Grant) {
+		t.Helper()
+		r := NewRequest(o, "zoom")
+		_, err := db.CreateRequest(ctx, r, 10)
+		must(t, err)
+		d.Version++
+		d.Account = account
+		must(t, db.CompleteRequest(ctx, r, d, grants))
+	}
+	whole := func(client, access string) auth.Grant {
+		return auth.Grant{ID: rand.Text(), Owner: o, Client: client, Connection: d.ID, Kind: auth.Use, Access: access, CreatedAt: Now.Add(time.Minute), Origin: "request:r"}
+	}
+	mine, others, narrower := whole("a", auth.Write), whole("b", auth.Write), whole("a", auth.Read)
+	must(t, db.AddGrant(ctx, mine))
+	must(t, db.AddGrant(ctx, others))
+	renew("me", narrower)
+	list("a", d.ID, third, narrower)
+	list("b", d.ID, others)
+	theirs := whole("a", auth.Read)
+	renew("somebody else", theirs)
+	list("", d.ID, theirs)
+	must(t, db.EndGrant(ctx, o, theirs.ID))
+	third = add("a", d.ID, time.Time{}, 5)
+
 	must(t, db.RevokeConnection(ctx, o, c.ID, nil))
 	list("", "", third)
 	late := auth.Grant{ID: rand.Text(), Owner: o, Client: "a", Connection: c.ID}
