@@ -129,10 +129,20 @@ type health struct {
 func (d *door) Health(w http.ResponseWriter, r *http.Request) {
 	h := health{Service: "latchpost"}
 	if challenge := r.URL.Query().Get("challenge"); challenge != "" && len(challenge) <= 64 {
-		h.Proof = hex.EncodeToString(d.prove([]byte(challenge)))
+		at, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+		h.Proof = hex.EncodeToString(d.proof(challenge, at))
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(h)
+}
+
+// proof is bound to the port, so that a stranger on one port cannot have it made on another.
+func (d *door) proof(challenge string, at net.Addr) []byte {
+	port := 0
+	if tcp, ok := at.(*net.TCPAddr); ok {
+		port = tcp.Port
+	}
+	return d.prove(fmt.Appendf(nil, "%d %s", port, challenge))
 }
 
 // neighbour reports whether the process on the port belongs to this store.
@@ -155,5 +165,6 @@ func (d *door) neighbour(ctx context.Context) bool {
 		return false
 	}
 	proof, err := hex.DecodeString(h.Proof)
-	return err == nil && hmac.Equal(proof, d.prove([]byte(challenge)))
+	at, addrErr := net.ResolveTCPAddr("tcp", d.listen)
+	return err == nil && addrErr == nil && hmac.Equal(proof, d.proof(challenge, at))
 }

@@ -116,6 +116,33 @@ func TestTheDoorIsNotSharedWithStrangers(t *testing.T) {
 	}
 }
 
+// CB-022: nor when it has the proof made by a process of ours on another port.
+func TestTheDoorIsNotSharedWithARelay(t *testing.T) {
+	dir, listen := filepath.Join(t.TempDir(), "data"), freePort(t)
+	ours := newHouse(t, dir, "127.0.0.1:0")
+	share(t, ours)
+	relay := &http.Server{Addr: listen, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		resp, err := http.Get(ours.door.URL() + r.URL.RequestURI())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer resp.Body.Close()
+		_, _ = io.Copy(w, resp.Body)
+	})}
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = relay.Serve(l) }()
+	t.Cleanup(func() { _ = relay.Close() })
+	h := newHouse(t, dir, listen)
+	share(t, h)
+	if h.door.URL() == "http://"+listen {
+		t.Fatal("links lead to the relay")
+	}
+}
+
 // CB-022: agents know one address, so serve does not start where a neighbour of this
 // store, or anybody else, answers there.
 func TestTheDoorOfAgentsIsTheirs(t *testing.T) {
