@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -59,6 +63,9 @@ func (h *house) verifyAudit(ctx context.Context) error {
 	}
 	if len(report.Faults) > 0 {
 		return fmt.Errorf("the record was changed outside of Latchpost in %d places; keep a copy of the store and look into it", len(report.Faults))
+	}
+	if _, err := os.Stat(filepath.Join(h.settings.data, "audit.anchor")); errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintf(h.settings.err, "There is no audit.anchor in %s. If there was one, events may be missing at the end.\n", h.settings.data)
 	}
 	fmt.Fprintf(h.settings.out, "%d events of %d processes: nothing was changed, removed, moved or added.\n", report.Events, report.Writers)
 	return nil
