@@ -175,6 +175,9 @@ func makeOwnerLink(ctx context.Context, s *settings, args []string) (string, err
 		return "", err
 	}
 	defer h.Close()
+	if s.baseURL == "" && !h.door.neighbour(ctx) {
+		fmt.Fprintf(s.err, "No latchpost of this store answers at %s now. Start one within ten minutes, or give --listen or --base-url as yours has it.\n", s.listen)
+	}
 	link, err := h.identity.Link(ctx, s.owner())
 	return link.Reveal(), err
 }
