@@ -161,6 +161,21 @@ func TestMetricsOnASocket(t *testing.T) {
 	}
 }
 
+// A path that is mistyped costs nobody a file.
+func TestMetricsReplaceSocketsOnly(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "notes")
+	if err := os.WriteFile(file, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := listenMetrics(t.Context(), "unix:"+file); err == nil {
+		_ = l.Close()
+		t.Error("a file was replaced by a socket")
+	}
+	if kept, err := os.ReadFile(file); err != nil || string(kept) != "mine" {
+		t.Errorf("the file holds %q, %v", kept, err)
+	}
+}
+
 // HL-031: no address from which strangers could read, unless somebody insists.
 func TestMetricsStayHere(t *testing.T) {
 	for _, bad := range []string{"0.0.0.0:9090", "192.0.2.1:9090", ":9090", "localhost", "[::]:9090"} {

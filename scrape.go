@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -63,7 +64,9 @@ func listenMetrics(ctx context.Context, address string) (net.Listener, error) {
 	listen := func() (net.Listener, error) { return new(net.ListenConfig).Listen(ctx, "unix", path) }
 	l, err := listen()
 	if errors.Is(err, syscall.EADDRINUSE) {
-		if _, dead := net.DialTimeout("unix", path, time.Second); errors.Is(dead, syscall.ECONNREFUSED) && os.Remove(path) == nil {
+		_, dead := net.DialTimeout("unix", path, time.Second)
+		// A file that is no socket refuses in the same way, and is somebody's.
+		if info, statErr := os.Lstat(path); statErr == nil && info.Mode().Type() == fs.ModeSocket && errors.Is(dead, syscall.ECONNREFUSED) && os.Remove(path) == nil {
 			l, err = listen()
 		}
 	}
