@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -230,18 +231,30 @@ func tomlEntry(e entry) (string, error) {
 	return fmt.Sprintf("%s\ncommand = %s\nargs = %s\n", tomlTable, command, args), err
 }
 
-// editTOML replaces our table, which ends where the next one begins.
+// tomlHead is the line that begins a table, which may have spaces, quotes and a comment.
+var tomlHead = regexp.MustCompile(`^\s*\[\[?([^\[\]#]+)\]\]?\s*(#.*)?$`)
+
+// editTOML replaces our table, which ends where the next one begins, or what is said about that.
 func editTOML(old []byte, e entry, undo bool) ([]byte, error) {
-	var kept []string
+	var kept, said []string
 	ours := false
 	for line := range strings.Lines(string(old)) {
-		if trimmed := strings.TrimSpace(line); strings.HasPrefix(trimmed, "[") {
-			ours = trimmed == tomlTable || strings.HasPrefix(trimmed, "[mcp_servers.latchpost.")
+		if head := tomlHead.FindStringSubmatch(strings.TrimRight(line, "\r\n")); head != nil {
+			kept, said = append(kept, said...), nil
+			name := strings.NewReplacer(" ", "", "\t", "", `"`, "", "'", "").Replace(head[1])
+			ours = name == "mcp_servers.latchpost" || strings.HasPrefix(name, "mcp_servers.latchpost.")
 		}
-		if !ours {
+		trimmed := strings.TrimSpace(line)
+		switch {
+		case !ours:
 			kept = append(kept, line)
+		case trimmed == "" || strings.HasPrefix(trimmed, "#"):
+			said = append(said, line)
+		default:
+			said = nil
 		}
 	}
+	kept = append(kept, said...)
 	rest := strings.TrimRight(strings.Join(kept, ""), "\n")
 	if rest != "" {
 		rest += "\n"
