@@ -184,7 +184,8 @@ func (h host) edit(old []byte, e entry, undo bool) ([]byte, error) {
 	if h.servers == "" {
 		return editTOML(old, e, undo)
 	}
-	if len(bytes.TrimSpace(old)) == 0 {
+	empty := len(bytes.TrimSpace(old)) == 0
+	if empty {
 		old = []byte("{}\n")
 	}
 	doc, err := hujson.Parse(old)
@@ -216,8 +217,29 @@ func (h host) edit(old []byte, e entry, undo bool) ([]byte, error) {
 	if err := doc.Patch(patch); err != nil {
 		return nil, err
 	}
-	doc.Format()
+	switch {
+	case empty:
+		doc.Format()
+	case !undo: // somebody's file keeps its looks
+		lookAlike(doc.Find(h.servers), doc.Find(at))
+	}
 	return doc.Pack(), nil
+}
+
+// lookAlike puts the last member of an object where the one before would have it.
+func lookAlike(servers, ours *hujson.Value) {
+	plain := ours.Clone()
+	plain.Format()
+	plain.BeforeExtra, plain.AfterExtra = hujson.Extra(" "), nil
+	*ours = plain
+	members := servers.Value.(*hujson.Object).Members
+	if len(members) < 2 || &members[len(members)-1].Value != ours {
+		return // the first one, or it was there before
+	}
+	before := string(members[len(members)-2].Name.BeforeExtra)
+	if line := strings.LastIndex(before, "\n"); line >= 0 && strings.TrimSpace(before[line:]) == "" {
+		members[len(members)-1].Name.BeforeExtra = hujson.Extra(before[line:])
+	}
 }
 
 const tomlTable = "[mcp_servers.latchpost]"
