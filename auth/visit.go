@@ -231,7 +231,8 @@ func (s Visit) Submit(ctx context.Context, id string, in Input) error {
 }
 
 // SetApp enters the OAuth app that the request lacks, with the answers to the
-// definition's questions, on which the app's addresses may depend.
+// definition's questions, on which the app's addresses may depend. One that is there
+// is not replaced: whoever has a link need not be the owner, and connections live by it.
 func (s Visit) SetApp(ctx context.Context, id, clientID string, secret Secret, vars map[string]string) error {
 	r, err := s.enter(ctx, id)
 	if err != nil {
@@ -239,6 +240,17 @@ func (s Visit) SetApp(ctx context.Context, id, clientID string, secret Secret, v
 	}
 	if err := stillOpen(r); err != nil {
 		return err
+	}
+	p, err := s.vault.provider(r.Provider)
+	if err != nil {
+		return err
+	}
+	ready, err := s.vault.ready(ctx, r.Owner, p, r.Method)
+	if err != nil {
+		return err
+	}
+	if ready {
+		return ErrConflict.Say("%s has its OAuth app already; open the link again, or change the app on /apps", p.Name)
 	}
 	if err := s.vault.Desk(r.Owner).SetApp(ctx, r.Provider, clientID, secret, vars); err != nil {
 		return err

@@ -65,6 +65,10 @@ func TestEnterApp(t *testing.T) {
 	}
 	p.post("/c/"+asked.RequestID+"/app", url.Values{"client_id": {"my-id"}, "client_secret": {"CANARY-SECRET"}})
 	p.want(303)
+	// The link does not replace the app that is there now: that takes the owner's session.
+	p.get("/c/" + asked.RequestID)
+	p.post("/c/"+asked.RequestID+"/app", url.Values{"client_id": {"another-id"}, "client_secret": {"x"}})
+	p.want(409, "has its OAuth app already")
 	target, err := url.Parse(p.confirm(asked.RequestID, nil))
 	if err != nil || target.Host != "github.com" || target.Query().Get("client_id") != "my-id" || target.Query().Get("code_challenge_method") != "S256" {
 		t.Errorf("it leads to %s", target)
