@@ -106,6 +106,7 @@ func openBrowser(link string) error {
 		}
 	}
 	cmd := exec.Command(name, args...)
+	cmd.Env = auth.Environment()
 	if err := cmd.Start(); err != nil {
 		return err
 	}

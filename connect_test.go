@@ -15,12 +15,14 @@ import (
 func TestOpenBrowser(t *testing.T) {
 	dir := t.TempDir()
 	seen := filepath.Join(dir, "seen")
-	script := "#!/bin/sh\nprintf '%s\\n' \"$#\" \"$@\" > " + seen + ".new && mv " + seen + ".new " + seen + "\n"
+	script := "#!/bin/sh\nprintf '%s\\n' \"$#\" \"$@\" \"$LATCHPOST_STORE$PGPASSWORD\" > " + seen + ".new && mv " + seen + ".new " + seen + "\n"
 	if err := os.WriteFile(filepath.Join(dir, "xdg-open"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	t.Setenv("DISPLAY", ":0")
+	t.Setenv("LATCHPOST_STORE", "postgres://ada:CANARY@db/latchpost")
+	t.Setenv("PGPASSWORD", "CANARY")
 
 	for _, link := range []string{"javascript:alert(1)", "file:///etc/passwd", "-flag", "$(touch x)", "", "https://"} {
 		if err := openBrowser(link); err == nil {
@@ -36,7 +38,7 @@ func TestOpenBrowser(t *testing.T) {
 		got, _ = os.ReadFile(seen)
 	}
 	if strings.TrimSpace(string(got)) != "1\n"+link {
-		t.Errorf("the browser's arguments were %q, want the link alone", got)
+		t.Errorf("the browser was given %q, want the link alone", got)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -169,12 +170,16 @@ func (n *Notifier) run(ctx context.Context, body []byte) error {
 	cmd := exec.CommandContext(ctx, n.Command[0], n.Command[1:]...)
 	cmd.Stdin = bytes.NewReader(body)
 	cmd.WaitDelay = time.Second
-	for _, pair := range os.Environ() {
-		if !strings.HasPrefix(pair, "LATCHPOST_") {
-			cmd.Env = append(cmd.Env, pair)
-		}
-	}
+	cmd.Env = Environment()
 	return cmd.Run()
+}
+
+// Environment is ours as other programs may have it: without our settings, which may
+// hold the password of the database, and without what PostgreSQL itself reads.
+func Environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(pair string) bool {
+		return strings.HasPrefix(pair, "LATCHPOST_") || strings.HasPrefix(pair, "PGPASS")
+	})
 }
 
 func (n *Notifier) log() *slog.Logger {

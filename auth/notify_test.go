@@ -27,6 +27,7 @@ func TestNotifier(t *testing.T) {
 	hook := authtest.NewAPI(nil)
 	t.Cleanup(hook.Close)
 	t.Setenv("LATCHPOST_KEY", "env:canary")
+	t.Setenv("PGPASSWORD", "canary")
 	dir := t.TempDir()
 	script := "#!/bin/sh\ncat >\"$1/said.new\"; env >\"$1/env\"; mv \"$1/said.new\" \"$1/said\"\n"
 	if err := os.WriteFile(filepath.Join(dir, "hook"), []byte(script), 0o700); err != nil {
@@ -92,7 +93,7 @@ func TestNotifier(t *testing.T) {
 	if err != nil || !bytes.Equal(given, body) {
 		t.Errorf("the command got %s, %v", given, err)
 	}
-	if env, err := os.ReadFile(filepath.Join(dir, "env")); err != nil || bytes.Contains(env, []byte("LATCHPOST_")) {
+	if env, err := os.ReadFile(filepath.Join(dir, "env")); err != nil || bytes.Contains(env, []byte("LATCHPOST_")) || bytes.Contains(env, []byte("PGPASS")) {
 		t.Errorf("the command's environment: %s, %v", env, err)
 	}
 	if strings.Contains(log.String(), "webhook") { // the command may have been cut short by stop
