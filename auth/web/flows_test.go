@@ -120,6 +120,11 @@ func TestApprovals(t *testing.T) {
 			t.Errorf("%s: it can be decided again", answer.word)
 		}
 	}
+	long := write // the whole address is shown, to its end
+	long.Method, long.Path = "PUT", "/echo?"+strings.Repeat("a=1&", 1500)+"to=eve"
+	p := h.person()
+	p.get("/approvals/" + h.approval(claude, long))
+	p.want(200, "to=eve")
 	h.pass(requestTTL * 7)
 	if !asks() {
 		t.Error("the hour does not end")
