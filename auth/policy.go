@@ -43,16 +43,16 @@ func judge(p *providers.Provider, c *Connection, grants []Grant, method string, 
 	if err != nil || !t.MatchHost(c.Hosts) || !t.MatchHost(hosts) {
 		return Verdict{Rule: RuleHost}
 	}
-	meant := meant(method, t)
-	if p.Denied(method, t.Authority(), t.Path) || p.Denied(meant, t.Authority(), t.Path) {
+	verb := meant(method, t)
+	if p.Denied(method, t.Authority(), t.Path) || p.Denied(verb, t.Authority(), t.Path) {
 		return Verdict{Rule: RuleDenyPath}
 	}
 	why := RuleNoGrant
-	reads := p.Reads(meant, t.Authority(), t.Path)
+	reads := p.Reads(verb, t.Authority(), t.Path)
 	for _, g := range grants {
 		switch {
 		case g.Kind != Use:
-		case !g.covers(meant, t):
+		case !g.covers(verb, t):
 			why = RuleScope
 		case g.Access != Write && !reads:
 			why = RuleReadOnly
