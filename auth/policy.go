@@ -64,8 +64,10 @@ func judge(p *providers.Provider, c *Connection, grants []Grant, method string, 
 }
 
 // meant is the method that the API may take a call for. Some read another one from the
-// query: Facebook ?method=delete, WordPress ?_method=DELETE, and both with a GET.
+// query: Facebook ?method=delete, WordPress ?_method=DELETE, and both with a GET. Of
+// two that differ nobody knows which; together they are a method that no grant names.
 func meant(method string, t egress.Target) string {
+	var verbs []string
 	for part := range strings.SplitSeq(t.RawQuery, "&") {
 		key, value, _ := strings.Cut(part, "=")
 		name, nameErr := url.QueryUnescape(key)
@@ -74,10 +76,11 @@ func meant(method string, t egress.Target) string {
 			continue
 		}
 		if verb = strings.ToUpper(strings.TrimSpace(verb)); slices.Contains(callMethods, verb) && verb != "GET" && verb != "HEAD" {
-			return verb
+			verbs = append(verbs, verb)
 		}
 	}
-	return method
+	slices.Sort(verbs)
+	return orDefault(strings.Join(slices.Compact(verbs), "+"), method)
 }
 
 // covers reports whether the call is within the grant's methods, paths and hosts.

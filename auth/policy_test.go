@@ -83,6 +83,8 @@ func TestRules(t *testing.T) {
 		"reading that posts":       {[]Grant{read}, "GET", "https://api.example.com/a?_m%65thod=P%4fST", "ask read_only"},
 		"granted GET, deletes":     {[]Grant{{Kind: Use, Access: Write, Methods: []string{"GET"}}}, "GET", "https://api.example.com/a?_method=DELETE", "ask scope"},
 		"writing that deletes":     {[]Grant{{Kind: Use, Access: Write, Methods: []string{"POST"}}}, "POST", "https://api.example.com/a?X-HTTP-Method-Override=DELETE", "ask scope"},
+		"two methods":              {[]Grant{{Kind: Use, Access: Write, Methods: []string{"PUT"}}}, "POST", "https://api.example.com/a?_method=PUT&_method=DELETE", "ask scope"},
+		"one method twice":         {[]Grant{{Kind: Use, Access: Write, Methods: []string{"PUT"}}}, "POST", "https://api.example.com/a?_method=PUT&method=put", "allow grant "},
 		"a method of another kind": {[]Grant{read}, "GET", "https://api.example.com/a?method=artist.search&payment_method=card", "allow grant r"},
 		"a denied path, case":      {[]Grant{write}, "GET", "https://api.example.com/Token/x", "never deny_path"},
 	} {
