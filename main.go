@@ -101,6 +101,10 @@ func run(ctx context.Context, args []string, s *settings) int {
 		}
 		return s.report(c, err)
 	}
+	if strings.HasPrefix(args[0], "-") {
+		fmt.Fprintln(s.err, "latchpost: the command comes first, then its flags; latchpost help shows the commands")
+		return exitUsage
+	}
 	fmt.Fprintf(s.err, "latchpost: there is no command %q; latchpost help shows them\n", args[0])
 	return exitUsage
 }
