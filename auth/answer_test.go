@@ -308,16 +308,41 @@ func TestCallLeavesNothingRunning(t *testing.T) {
 	}
 }
 
-// BF-026: the credential of one provider does not go to another's host, also when both are connected.
+// BF-026: the credential of one provider does not go to another's host, also when both are connected, in neither direction.
 func TestCallWrongConnection(t *testing.T) {
-	v := ready(t, authtest.Options{})
-	for _, address := range []string{"https://slack.com/api/auth.test", v.Server.URL + "/userinfo", "https://api.github.com/user", "http://127.0.0.1:2/api/me"} {
-		if _, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", URL: address}); !errors.Is(err, auth.ErrDenied) || !strings.Contains(err.Error(), "rule host") {
-			t.Errorf("%s: %v", address, err)
+	v := withKey(t, `{"in":"query","name":"api_key","format":"${key}"}`, "", "canary-key-of-the-other")
+	elsewhere := authtest.NewAPI(v.Server)
+	t.Cleanup(elsewhere.Close)
+	p, err := v.Catalog.Get("practice") // it lives at a host of its own from here on
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.API.Hosts, p.API.Base = []string{strings.TrimPrefix(elsewhere.URL, "http://")}, elsewhere.URL+"/api"
+	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{Access: auth.Write})
+	v.API.Forget()
+	elsewhere.Forget()
+	for _, wrong := range []auth.Call{
+		{Provider: "practice", URL: v.API.URL + "/api/me"}, {Provider: "keyed", URL: elsewhere.URL + "/api/me"},
+		{Provider: "practice", URL: "https://slack.com/api/auth.test"}, {Provider: "practice", URL: v.Server.URL + "/userinfo"},
+		{Provider: "practice", URL: "https://api.github.com/user"}, {Provider: "practice", URL: "http://127.0.0.1:2/api/me"},
+	} {
+		if _, err := v.Call(t.Context(), agent, wrong); !errors.Is(err, auth.ErrDenied) || !strings.Contains(err.Error(), "rule host") {
+			t.Errorf("%s at %s: %v", wrong.Provider, wrong.URL, err)
 		}
 	}
 	if n := len(v.Server.Requests("/userinfo")); n != 1 { // the sign-in's own
 		t.Errorf("userinfo was asked %d times", n)
+	}
+	if n := len(v.API.Requests("")) + len(elsewhere.Requests("")); n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+	call(t, v, auth.Call{Provider: "keyed", Path: "/me"})
+	if got := arrived(t, v); got.Query.Get("api_key") != "canary-key-of-the-other" || got.Header.Get("Authorization") != "" {
+		t.Errorf("the key's own host got %v %v", got.Query, got.Header)
+	}
+	call(t, v, auth.Call{Provider: "practice", Path: "/me"})
+	if got := elsewhere.Requests(""); len(got) != 1 || got[0].Query.Has("api_key") || got[0].Header.Get("Authorization") == "" {
+		t.Errorf("the other host got %v", got)
 	}
 }
 

@@ -210,11 +210,19 @@ func TestReleaseGrantIsNarrow(t *testing.T) {
 	if err != nil || len(events) != 1 || events[0].Client != "agent" {
 		t.Errorf("on record: %v, %v", events, err)
 	}
+	second := k.call("request_auth", `{"provider":"practice","account":"another"}`)
+	k.signIn(second["request_id"].(string), "bob", auth.Choice{})
+	if got := k.call("get_credential", `{"provider":"practice","account":"another"}`); got["type"] != "credential" || got["credential"] != nil {
+		t.Errorf("the second connection: %v", got)
+	}
+	if got := k.call("get_credential", `{"provider":"practice","account":"another","raw":true}`); got["type"] != "approval_required" {
+		t.Errorf("the second connection, raw: %v", got)
+	}
 	k.token = "T1.use" // without latchpost:release
-	if got := k.call("get_credential", `{"provider":"practice"}`); got["credential"] != nil {
+	if got := k.call("get_credential", `{"provider":"practice","account":"alice@example.com"}`); got["credential"] != nil {
 		t.Error("a token without the scope was enough")
 	}
-	if got := k.call("get_credential", `{"provider":"practice","raw":true}`); got["code"] != "denied" || !strings.Contains(got["message"].(string), ScopeRelease) {
+	if got := k.call("get_credential", `{"provider":"practice","account":"alice@example.com","raw":true}`); got["code"] != "denied" || !strings.Contains(got["message"].(string), ScopeRelease) {
 		t.Errorf("a token without the scope asks: %v", got)
 	}
 	events, err = v.Desk(owner).Events(t.Context(), auth.EventFilter{Kind: "credential.release"})
@@ -224,7 +232,7 @@ func TestReleaseGrantIsNarrow(t *testing.T) {
 	}
 	k.token = "T1"
 	now = now.Add(time.Hour + time.Second)
-	if got := k.call("get_credential", `{"provider":"practice"}`); got["credential"] != nil {
+	if got := k.call("get_credential", `{"provider":"practice","account":"alice@example.com"}`); got["credential"] != nil {
 		t.Errorf("after its time: %v", got)
 	}
 }

@@ -1,13 +1,19 @@
 package web_test
 
 import (
+	"bytes"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/auth/authtest"
+	"github.com/latchpost/latchpost/auth/web"
 )
 
 // start confirms a request and gives the callback that a provider's page would lead to.
@@ -23,15 +29,24 @@ func (h *house) start(p *person, c auth.Caller) (id, back string) {
 
 func (h *house) tokenRequests() int { return len(h.Server.Requests("POST /token")) }
 
-// CB-001
+// CB-001: without a state nothing is asked, nothing changes, and the code is neither on the page nor in the log.
 func TestCallbackWithoutState(t *testing.T) {
-	h := open(t, nil)
+	var log bytes.Buffer
+	h := open(t, func(v *authtest.Vault, o *web.Options) {
+		o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		v.Log = o.Log
+	})
 	p := h.person()
 	id, _ := h.start(p, claude)
-	p.get("/callback/practice?code=CANARY-CODE")
-	p.want(400)
-	if strings.Contains(p.last.body, "CANARY") {
-		t.Error("the code is on the page")
+	for _, query := range []string{"code=CANARY-CODE", "code=CANARY-CODE&state=", "state=&code=CANARY-CODE&error=CANARY-CODE", "code=CANARY-CODE&state=%00"} {
+		p.get("/callback/practice?" + query)
+		p.want(400)
+		if strings.Contains(p.last.body+fmt.Sprint(p.last.header), "CANARY") {
+			t.Errorf("%s: the code is in the answer", query)
+		}
+	}
+	if strings.Contains(log.String(), "CANARY") {
+		t.Errorf("the log: %s", log.String())
 	}
 	if n := h.tokenRequests(); n != 0 {
 		t.Errorf("%d token requests", n)
@@ -71,10 +86,17 @@ func TestCallbackReplay(t *testing.T) {
 	id, back := h.start(p, claude)
 	p.get(back)
 	p.want(303)
+	before, err := h.DB.Connections(t.Context(), auth.Local, "practice", "")
+	if err != nil || len(before) != 1 {
+		t.Fatal(before, err)
+	}
 	p.get(back)
 	p.want(400, "used already")
 	if n := h.tokenRequests(); n != 1 {
 		t.Errorf("%d token requests", n)
+	}
+	if after, err := h.DB.Connections(t.Context(), auth.Local, "practice", ""); err != nil || !reflect.DeepEqual(before, after) {
+		t.Errorf("the connection was %+v and is %+v, %v", before, after, err)
 	}
 	if !h.happened(auth.Local, "request.replay") {
 		t.Error("the replay is not on record")
@@ -242,6 +264,31 @@ func TestOpenRedirect(t *testing.T) {
 		checkLocation(t, p.last)
 		if strings.Contains(p.last.body, "evil") {
 			t.Errorf("%s repeats the address", address)
+		}
+	}
+	for _, try := range []struct {
+		page, to string
+		form     url.Values
+	}{
+		{"/connections", "/connections", url.Values{"do": {"nothing"}}},
+		{"/apps", "/apps", url.Values{"do": {"remove"}, "provider": {"practice"}}},
+		{"/c/" + id, "/done/" + id, url.Values{"do": {"cancel"}}},
+		{"/c/" + h.ask(claude, auth.Wish{Account: "another"}).RequestID, "", url.Values{"do": {"decline"}}},
+	} {
+		if try.to == "" {
+			try.to = try.page
+		}
+		p.get(try.page)
+		p.want(200)
+		for _, target := range []string{"//evil.example", "https://evil.example"} {
+			for _, name := range []string{"return_to", "redirect", "next", "url"} {
+				try.form.Set(name, target)
+			}
+		}
+		p.post(try.to+"?x=1"+evil, try.form, "Referer", "https://evil.example/")
+		checkLocation(t, p.last)
+		if strings.Contains(p.last.body, "evil") {
+			t.Errorf("posting to %s repeats the address", try.to)
 		}
 	}
 	p.get(back + "&next=" + url.QueryEscape("https://evil.example"))
