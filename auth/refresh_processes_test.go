@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -54,7 +55,10 @@ func getterChild(ctx context.Context, in *json.Decoder) error {
 // same time, again and again, at a server that rotates and kills the family on reuse. Each
 // generation is made by one request, and everybody gets it.
 func TestRefreshOnceOverProcesses(t *testing.T) {
-	rounds := generations
+	rounds := generations // LATCHPOST_ROUNDS=10000 is the long run
+	if n, err := strconv.Atoi(os.Getenv("LATCHPOST_ROUNDS")); err == nil {
+		rounds = n
+	}
 	if testing.Short() {
 		rounds = 20
 	}
