@@ -126,7 +126,18 @@ func openBox(ctx context.Context, s *settings, db *store.DB) (*seal.Box, error) 
 	if err != nil {
 		return nil, err
 	}
-	return seal.NewBox(ctx, kek, db)
+	if s.newKey == "" {
+		return seal.NewBox(ctx, kek, db)
+	}
+	// A rotate-key that was interrupted has left data keys under both.
+	next, err := seal.OpenKEK(ctx, s.newKey)
+	if errors.Is(err, seal.ErrNoKey) {
+		return seal.NewBox(ctx, kek, db)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return seal.NewBox(ctx, kek, db, next)
 }
 
 // Close ends what open began.
