@@ -74,10 +74,10 @@ func restore(ctx context.Context, s *settings, args []string) (err error) {
 		return err
 	}
 	defer h.Close()
-	if err := h.db.Check(ctx); err != nil {
+	if err := errors.Join(h.db.Check(ctx), h.db.Restored(ctx)); err != nil {
 		return err
 	}
-	fmt.Fprintln(s.out, "The backup is in place and its key fits. Sign-ins that were open when it was made have to be started again.")
+	fmt.Fprintln(s.out, "The backup is in place and its key fits. Sign-ins, approvals and sessions that were open when it was made have to be started again.")
 	return nil
 }
 
