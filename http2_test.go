@@ -57,6 +57,7 @@ func TestHTTP2Floods(t *testing.T) {
 			stop, others := make(chan struct{}), make(chan []time.Duration, 1)
 			go func() { others <- served(t, base, stop) }()
 			sent, code, away := floods(t, listen, flood)
+			runtime.GC() // what the others left behind
 			runtime.ReadMemStats(&after)
 			close(stop)
 			waits := <-others

@@ -174,7 +174,9 @@ func hosts(authority, base string) []string {
 func (h *house) ready(w http.ResponseWriter, r *http.Request) {
 	_, err := h.db.Keys(r.Context())
 	if err := errors.Join(err, h.db.Failed()); err != nil {
-		h.log.Error("not ready", "error", err)
+		if r.Context().Err() == nil { // not just somebody who has left
+			h.log.Error("not ready", "error", err)
+		}
 		http.Error(w, "the store does not answer; see the log", http.StatusServiceUnavailable)
 		return
 	}
