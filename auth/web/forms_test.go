@@ -179,6 +179,7 @@ func TestForgedForms(t *testing.T) {
 	h.connect(owner, h.ask(claude, auth.Wish{}).RequestID, "alice")
 	approval := h.approval(claude, auth.Call{Provider: "practice", Method: "POST", Path: "/repos"})
 	open := h.ask(claude, auth.Wish{Scopes: []string{"repo"}}).RequestID
+	lacking := h.ask(claude, auth.Wish{Provider: "github", Method: auth.MethodOAuthCode}).RequestID
 	forms := []struct {
 		who  *person
 		path string
@@ -188,7 +189,7 @@ func TestForgedForms(t *testing.T) {
 		{p, "/secret/" + keyed, "/secret/" + keyed, url.Values{"field_key": {"k"}}},
 		{owner, "/c/" + open, "/c/" + open, url.Values{"do": {"connect"}}},
 		{owner, "/c/" + open, "/c/" + open, url.Values{"do": {"decline"}}},
-		{owner, "/c/" + open + "/app", "/c/" + open, url.Values{"client_id": {"evil"}}},
+		{owner, "/c/" + lacking + "/app", "/c/" + lacking, url.Values{"client_id": {"evil"}, "client_secret": {"x"}}},
 		{owner, "/connections", "/connections", url.Values{"do": {"revoke"}, "provider": {"practice"}, "account": {"alice@example.com"}}},
 		{owner, "/connections", "/connections", url.Values{"do": {"cancel"}, "request": {open}}},
 		{owner, "/approvals/" + approval, "/approvals/" + approval, url.Values{"do": {"always"}}},
