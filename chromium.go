@@ -131,7 +131,7 @@ func (s *settings) checkChromium(ctx context.Context) finding {
 		return finding{"browser", false, err.Error(), "the browser cannot be read"}
 	}
 	if archives, _ := filepath.Glob(filepath.Join(s.browser.dir, "playwright-core-*.tgz")); len(archives) == 0 {
-		return finding{"browser", true, c.path + " " + c.version + ", but no driver: browser logins are off until latchpost browser install, all else works", ""}
+		hash += ", but no driver: browser logins are off until latchpost browser install, all else works"
 	}
 	return finding{"browser", true, c.path + " " + c.version + ", SHA-256 " + hash, ""}
 }

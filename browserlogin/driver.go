@@ -127,7 +127,7 @@ func findChromium(o Options) (string, error) {
 			return path, nil
 		}
 	}
-	return "", errors.New("no Chromium is installed: apt install chromium chromium-sandbox fonts-liberation (or name one by --chromium), then run latchpost browser check")
+	return "", errors.New("no Chromium is installed: apt install chromium chromium-sandbox fonts-liberation, then run latchpost browser check")
 }
 
 // checkArchive compares the archive's SHA-512 with the pinned one.
