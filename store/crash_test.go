@@ -288,3 +288,36 @@ func TestBackupUnderLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A stop while the WAL is folded into the file leaves a header that counts pages which the file
+// has not yet. Everything is in the WAL still, and another process may look just then.
+func TestStoppedWithinCheckpoint(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	path := filepath.Join(dir, "latchpost.db")
+	db, l := still(t, dir)
+	write(t, l, 200)
+	wal, err := os.ReadFile(path + "-wal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.checkpoint(t.Context(), "TRUNCATE"); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pages := 1; pages < len(whole)/pageSize; pages += 3 {
+		dir := filepath.Join(t.TempDir(), "stopped")
+		path := filepath.Join(dir, "latchpost.db")
+		if err := firstError(os.Mkdir(dir, 0o700), os.WriteFile(path, whole[:pages*pageSize], 0o600), os.WriteFile(path+"-wal", wal, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		again := openAt(t, dir)
+		report, err := again.AuditLog(testMAC).Verify(t.Context())
+		if err := firstError(err, again.Check(t.Context())); err != nil || len(report.Faults) > 0 || report.Events != 200 {
+			t.Fatalf("%d pages: %+v, %v", pages, report, err)
+		}
+		again.Close()
+	}
+}

@@ -128,7 +128,13 @@ func checkOurs(path string) error {
 	if size(path)%pageSize != 0 && size(path+"-wal") == 0 {
 		return ErrDamaged
 	}
-	c, err := openConn(path, asItStands)
+	how := asItStands
+	if size(path+"-wal") > 0 {
+		// While the WAL is folded in, and after a stop in the midst of it, the header counts pages that
+		// only the WAL has yet. For the mark alone SQLite may pass over that.
+		how.pragmas = []string{"writable_schema = 1"}
+	}
+	c, err := openConn(path, how)
 	if err != nil {
 		return err
 	}
