@@ -133,6 +133,7 @@ func TestSignInByPopup(t *testing.T) {
 	s, done := b.start("bob", nil)
 	p := b.open(s)
 	p.await("waiting")
+	tall := p.eval("innerHeight")
 	p.click("[name=popup]")
 	p.must(p.page.Locator("#tabs [role=tab]").Nth(1).WaitFor())
 	p.seen("#form")
@@ -143,6 +144,10 @@ func TestSignInByPopup(t *testing.T) {
 	})
 	if shown, _ := p.page.Locator("#away").IsVisible(); !shown {
 		t.Error("no banner tells that this is another site")
+	}
+	// The banner and the list of tabs took a part of the window; had the page moved, clicks would miss.
+	if got := p.eval("innerHeight"); got != tall {
+		t.Errorf("the page is %v tall beside our bars, and %v without", got, tall)
 	}
 	p.shot("07-popup")
 	p.focus("[name=user]")

@@ -326,19 +326,13 @@ func (p *person) click(selector string) {
 	p.must(p.page.Mouse().Click(x, y))
 }
 
-// focus clicks into a field. The picture may just be changing its size, for a banner or
-// a second tab: like a person, it looks whether the click arrived.
+// focus clicks into a field, once: a click lands where it was aimed.
 func (p *person) focus(selector string) {
 	p.t.Helper()
+	p.click(selector)
 	eventually(p.t, "focus on "+selector, func() bool {
-		p.click(selector)
-		for range 20 {
-			if on, err := p.front().Locator(selector).First().Evaluate("e => e === document.activeElement", nil); err == nil && on == true {
-				return true
-			}
-			time.Sleep(25 * time.Millisecond)
-		}
-		return false
+		on, err := p.front().Locator(selector).First().Evaluate("e => e === document.activeElement", nil)
+		return err == nil && on == true
 	})
 }
 
@@ -358,6 +352,14 @@ func (p *person) must(err error) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+}
+
+// eval gives the value of an expression on the site.
+func (p *person) eval(js string) any {
+	p.t.Helper()
+	v, err := p.front().Evaluate(js)
+	p.must(err)
+	return v
 }
 
 // value of a field on the site.

@@ -205,7 +205,9 @@ async function picture(data) {
 }
 
 const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
-const room = () => [clamp(Math.round(stage.clientWidth), 200, 4096), clamp(Math.round(stage.clientHeight), 200, 4096)];
+// Bars of ours that come and go shrink the picture, not the page: what the person is about to click must not jump.
+const tall = (...all) => Math.round(all.reduce((sum, e) => sum + e.getBoundingClientRect().height, 0));
+const room = () => [clamp(stage.clientWidth, 200, 4096), clamp(tall(stage, $("tabs"), $("away")), 200, 4096)];
 
 let told = [0, 0], sizing;
 new ResizeObserver(() => {

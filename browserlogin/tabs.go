@@ -99,7 +99,7 @@ func (s *session) tabByID(id int) *tab {
 	return nil
 }
 
-// show brings a tab to the front, in the size of the viewer's window.
+// show brings a tab to the front.
 func (s *session) show(t *tab) {
 	<-t.ready
 	if t.fail != nil {
@@ -107,37 +107,49 @@ func (s *session) show(t *tab) {
 	}
 	s.casting.Lock()
 	defer s.casting.Unlock()
-	s.mu.Lock()
-	if !slices.Contains(s.tabs, t) {
-		s.mu.Unlock()
-		return
-	}
-	before := s.front
-	s.front = t
-	w, h, watched := s.width, s.height, s.view != nil
-	s.mu.Unlock()
-	if before != nil && before != t && before.cast != nil {
-		before.cast.stop()
-	}
-	s.announceTabs()
-	t.page.BringToFront()
-	if pw, ph := t.page.Size(); pw != w || ph != h {
-		_ = t.page.Resize(w, h)
-	}
-	if watched {
-		t.cast.start(w, h)
-	} else {
-		t.cast.stop()
-	}
+	s.cast(t)
 }
 
 // refresh shows the tab in front again: the viewer came, left or changed its size.
 func (s *session) refresh() {
+	s.casting.Lock()
+	defer s.casting.Unlock()
 	s.mu.Lock()
-	t := s.front
+	t := s.front // not before the lock: a popup that comes meanwhile would lose its place
 	s.mu.Unlock()
 	if t != nil {
-		s.show(t)
+		s.cast(t)
+	}
+}
+
+// cast makes a tab the one that is seen, in the size of the viewer's window. Input
+// goes to the tab before until this one is really in front. s.casting is held.
+func (s *session) cast(t *tab) {
+	s.mu.Lock()
+	before, w, h := s.front, s.width, s.height
+	s.mu.Unlock()
+	if before != t {
+		t.page.BringToFront()
+	}
+	if pw, ph := t.page.Size(); pw != w || ph != h {
+		_ = t.page.Resize(w, h)
+	}
+	s.mu.Lock()
+	if !slices.Contains(s.tabs, t) { // closed already
+		s.mu.Unlock()
+		return
+	}
+	s.front = t
+	watched := s.view != nil
+	s.mu.Unlock()
+	if before != nil && before != t {
+		before.cast.stop()
+	}
+	s.announceTabs()
+	if watched {
+		t.cast.start(w, h)
+	} else {
+		t.cast.stop()
 	}
 }
 
