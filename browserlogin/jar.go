@@ -140,15 +140,22 @@ func (j *jars) enter(b Bundle) (*jar, func()) {
 		one = &jar{now: b}
 		j.all[b.in().ID] = one
 	}
-	if b.in().Seq > one.now.in().Seq { // another process was quicker
-		one.now = b
-	}
+	one.catchUp(b)
 	one.users++
 	return one, func() {
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		one.users--
 		one.until = time.Now().Add(jarLinger)
+	}
+}
+
+// catchUp takes a state that another process was quicker to get.
+func (j *jar) catchUp(b Bundle) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if b.in().Seq > j.now.in().Seq {
+		j.now = b
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -72,6 +73,32 @@ func TestLateAnswer(t *testing.T) {
 		if !j.newest().in().Rolls {
 			t.Error("nobody noticed that the site rolls")
 		}
+	}
+}
+
+// Calls come into a session while the answers of others renew it: what comes in never
+// replaces a later state. The race detector watches the rest.
+func TestOverlappingCalls(t *testing.T) {
+	here, _ := url.Parse("https://app.example.com/")
+	first := jarred(Cookie{Name: "sid", Value: "0", Domain: "app.example.com", Path: "/", Expires: -1, Secure: true})
+	var all jars
+	jar, leave := all.enter(first)
+	defer leave()
+	var calls sync.WaitGroup
+	calls.Go(func() {
+		for i := range 100 {
+			jar.store(jar.newest(), here, setCookies(fmt.Sprintf("sid=%d; Path=/; Secure", i+1)), noon)
+		}
+	})
+	calls.Go(func() {
+		for range 100 {
+			_, leave := all.enter(first)
+			leave()
+		}
+	})
+	calls.Wait()
+	if got := values(jar.newest()); got != "sid=100" {
+		t.Errorf("the newest state is %q", got)
 	}
 }
 
