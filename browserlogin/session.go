@@ -76,11 +76,13 @@ type session struct {
 	cancel context.CancelCauseFunc
 	work   sync.WaitGroup // every goroutine of the session, by async
 
-	wake    chan struct{} // something happened that a rule may look at
-	pressed chan struct{} // "I am signed in"
-	again   chan struct{} // "start again"
-	active  chan struct{} // the person did something
-	input   *inputs
+	wake      chan struct{} // something happened that a rule may look at
+	pressed   chan struct{} // "I am signed in"
+	again     chan struct{} // "start again"
+	active    chan struct{} // the person did something
+	ready     chan struct{} // closed when the page can first be shown
+	readyOnce sync.Once
+	input     *inputs
 
 	mu      sync.Mutex
 	over    bool // told the end; nobody may come in any more
@@ -109,7 +111,7 @@ type prompt struct {
 func newSession(p *Pool, id string, l Login) *session {
 	s := &session{
 		id: id, login: l, pool: p, rules: compile(l.Site), phase: starting, width: 1280, height: 720, input: newInputs(),
-		wake: make(chan struct{}, 1), pressed: make(chan struct{}, 1), again: make(chan struct{}, 1), active: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), pressed: make(chan struct{}, 1), again: make(chan struct{}, 1), active: make(chan struct{}, 1), ready: make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s
@@ -117,7 +119,7 @@ func newSession(p *Pool, id string, l Login) *session {
 
 // run lives as long as the login.
 func (s *session) run() {
-	s.async(func() { s.cancel(expire(s.ctx, s.pool.opt.Total, s.pool.opt.Idle, s.active, s.warn)) })
+	s.async(func() { s.cancel(expire(s.ctx, s.pool.opt.Total, s.pool.opt.Idle, s.ready, s.active, s.warn)) })
 	got, err := s.drive()
 	if err != nil && s.ctx.Err() != nil {
 		err = context.Cause(s.ctx)
@@ -223,7 +225,8 @@ func (s *session) attempt() (*Captured, error) {
 	s.async(func() {
 		s.visit(first, s.login.Site.LoginURL)
 		if attemptCtx.Err() == nil {
-			s.alive() // how long the browser took is not the person's idleness
+			s.readyOnce.Do(func() { close(s.ready) }) // how long the browser took is not the person's idleness
+			s.alive()
 			s.tell(waiting, "")
 		}
 	})
@@ -321,12 +324,14 @@ func (s *session) poke() {
 }
 
 // expire returns when a login has to end: after total, or after idle without a
-// sign of the person on active. warn is called when little of idle is left.
-func expire(ctx context.Context, total, idle time.Duration, active <-chan struct{}, warn func(left time.Duration)) error {
+// sign of the person on active, counted from when the page was ready for them. warn is called
+// when little of idle is left.
+func expire(ctx context.Context, total, idle time.Duration, ready, active <-chan struct{}, warn func(left time.Duration)) error {
 	left := min(30*time.Second, idle/4)
 	end := time.NewTimer(total)
 	defer end.Stop()
 	quiet := time.NewTimer(idle - left)
+	quiet.Stop()
 	defer quiet.Stop()
 	warned := false
 	for {
@@ -335,7 +340,13 @@ func expire(ctx context.Context, total, idle time.Duration, active <-chan struct
 			return context.Cause(ctx)
 		case <-end.C:
 			return ErrTimeout
+		case <-ready:
+			ready = nil
+			quiet.Reset(idle - left)
 		case <-active:
+			if ready != nil {
+				continue
+			}
 			if warned {
 				warn(0)
 			}
