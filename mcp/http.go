@@ -117,7 +117,7 @@ func (e *edge) enter(next func(http.ResponseWriter, *http.Request, auth.Caller))
 			e.turnAway(w, r, err)
 			return
 		}
-		if !e.s.pace.allow(caller.Owner, e.s.now()) {
+		if !e.s.pace.allow(caller.Owner, e.s.now) {
 			tooFast(w)
 			return
 		}

@@ -23,12 +23,13 @@ type pace struct {
 const manyOwners = 1000
 
 // allow takes one request into account. Twice as many as in a second may come at once.
-func (p *pace) allow(o auth.Owner, now time.Time) bool {
+func (p *pace) allow(o auth.Owner, clock func() time.Time) bool {
 	if p.perSecond == 0 {
 		return true
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	now := clock() // within the lock: for times that are out of order a Limiter counts the same moments twice
 	l := p.by[o]
 	if l == nil {
 		if len(p.by) >= manyOwners {

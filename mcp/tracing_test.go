@@ -126,7 +126,7 @@ func TestPaceForgets(t *testing.T) {
 		p := pace{perSecond: 1}
 		for range 3 {
 			for i := range manyOwners {
-				if !p.allow(auth.Owner{User: fmt.Sprint(time.Now(), i)}, time.Now()) {
+				if !p.allow(auth.Owner{User: fmt.Sprint(time.Now(), i)}, time.Now) {
 					t.Fatal("a newcomer is refused")
 				}
 			}

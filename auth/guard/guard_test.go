@@ -373,7 +373,7 @@ func TestRate(t *testing.T) {
 	}
 	g := newGuard(opt)
 	for i := range 3 * generation {
-		g.buckets.allow(network(netip.AddrFrom4([4]byte{100, byte(i >> 16), byte(i >> 8), byte(i)})), now)
+		g.buckets.allow(network(netip.AddrFrom4([4]byte{100, byte(i >> 16), byte(i >> 8), byte(i)})), func() time.Time { return now })
 	}
 	if n := len(g.buckets.young) + len(g.buckets.old); n > 2*generation {
 		t.Errorf("%d buckets are kept", n)
