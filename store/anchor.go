@@ -87,5 +87,5 @@ func (l *Log) writeAnchor(anchor map[string]chain) error {
 	}
 	proof := l.mac(append([]byte("anchor"), b.Bytes()...))
 	fmt.Fprintf(&b, "%x\n", proof)
-	return writeFile(filepath.Join(l.db.dir, anchorFile), b.Bytes())
+	return writeFile(filepath.Join(l.db.dir, anchorFile), &b)
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"crypto/rand"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -52,9 +53,7 @@ func (db *DB) layBallast() error {
 	if free, err := freeSpace(db.dir); err != nil || free < 4*want {
 		return err
 	}
-	bytes := make([]byte, want)
-	rand.Read(bytes)
-	if err := writeFile(path, bytes); err != nil {
+	if err := writeFile(path, io.LimitReader(rand.Reader, want)); err != nil { // not held in memory: most processes are small
 		return err
 	}
 	db.file.spent.Store(false)
@@ -62,12 +61,12 @@ func (db *DB) layBallast() error {
 }
 
 // writeFile replaces the file at path as a whole: after a crash it is the old or the new one.
-func writeFile(path string, data []byte) error {
+func writeFile(path string, data io.Reader) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
+	_, err = io.Copy(f, data)
 	if err := firstError(err, f.Sync(), f.Close()); err != nil {
 		os.Remove(f.Name())
 		return err
