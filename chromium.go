@@ -37,30 +37,27 @@ type installed struct {
 
 var chromiumVersion = regexp.MustCompile(`\b((\d+)\.\d+\.\d+\.\d+)\b`)
 
-// findChromium asks the first browser on the PATH, in the order of package browserlogin. nil: there is none.
+// findChromium asks the browser that package browserlogin would start. nil: there is none.
 func findChromium(ctx context.Context) (*installed, error) {
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome-stable", "google-chrome"} {
-		path, err := exec.LookPath(name)
-		if err != nil {
-			continue
-		}
-		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-		defer cancel()
-		ask := exec.CommandContext(ctx, path, "--version")
-		ask.Env = auth.Environment()
-		out, err := ask.Output()
-		m := chromiumVersion.FindSubmatch(out)
-		if err != nil || m == nil {
-			return nil, fmt.Errorf("%s does not tell its version; reinstall it", path)
-		}
-		c := &installed{path: path, version: string(m[1])}
-		c.major, _ = strconv.Atoi(string(m[2]))
-		if info, err := os.Stat(c.program()); err == nil {
-			c.built = info.ModTime()
-		}
-		return c, nil
+	path, err := browserlogin.FindChromium(browserlogin.Options{})
+	if err != nil {
+		return nil, nil
 	}
-	return nil, nil
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	ask := exec.CommandContext(ctx, path, "--version")
+	ask.Env = auth.Environment()
+	out, err := ask.Output()
+	m := chromiumVersion.FindSubmatch(out)
+	if err != nil || m == nil {
+		return nil, fmt.Errorf("%s does not tell its version; reinstall it", path)
+	}
+	c := &installed{path: path, version: string(m[1])}
+	c.major, _ = strconv.Atoi(string(m[2]))
+	if info, err := os.Stat(c.program()); err == nil {
+		c.built = info.ModTime()
+	}
+	return c, nil
 }
 
 // program is the browser itself; on Debian the one on the PATH is a script that starts it.

@@ -77,7 +77,7 @@ func Check(ctx context.Context, o Options, progress func(string)) error {
 		return err
 	}
 	progress("driver: " + driverPackage)
-	chromium, err := findChromium(o)
+	chromium, err := FindChromium(o)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,8 @@ func findNode(ctx context.Context, o Options) (string, error) {
 	return node, nil
 }
 
-func findChromium(o Options) (string, error) {
+// FindChromium gives the program that is started: Options.Chromium, or the first on the PATH that is known.
+func FindChromium(o Options) (string, error) {
 	if o.Chromium != "" {
 		if _, err := exec.LookPath(o.Chromium); err != nil {
 			return "", fmt.Errorf("there is no browser at %s: %w", o.Chromium, err)

@@ -28,7 +28,7 @@ var driverDir = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	dir := filepath.Join(cache, "latchpost", "browser")
-	if _, err := findChromium(Options{}); err != nil {
+	if _, err := FindChromium(Options{}); err != nil {
 		return "", err
 	}
 	return dir, Install(context.Background(), Options{DriverDir: dir}, nil)
@@ -58,7 +58,7 @@ var theUser = sync.OnceValues(func() (playwright.Browser, error) {
 	if err != nil {
 		return nil, err
 	}
-	exe, _ := findChromium(o)
+	exe, _ := FindChromium(o)
 	d, err := startDriver(o, node, false)
 	if err != nil {
 		return nil, err

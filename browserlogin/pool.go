@@ -260,7 +260,7 @@ func (p *Pool) find(ctx context.Context) (err error) {
 		return nil
 	}
 	if p.kind.cdp == "" {
-		if p.exe, err = findChromium(p.opt); err != nil {
+		if p.exe, err = FindChromium(p.opt); err != nil {
 			return err
 		}
 	}

@@ -146,7 +146,7 @@ func TestCopy(t *testing.T) {
 // A browser elsewhere, reached by its address.
 func TestRemoteBrowser(t *testing.T) {
 	needBrowser(t)
-	exe, _ := findChromium(Options{})
+	exe, _ := FindChromium(Options{})
 	home := shortTemp(t)
 	cmd := exec.Command(exe, "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--user-data-dir="+home)
 	out, err := cmd.StderrPipe()
