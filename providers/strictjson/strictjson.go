@@ -15,6 +15,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -79,7 +80,7 @@ func walk(data []byte, t reflect.Type, lim Limits) error {
 		return &Error{"", fmt.Sprintf("larger than %d bytes", lim.Bytes)}
 	case !utf8.Valid(data):
 		return &Error{"", "not valid UTF-8"}
-	case t == nil && quick(data, lim.Depth):
+	case quick(data, t, lim):
 		return nil
 	}
 	return long(data, t, lim)
@@ -87,7 +88,7 @@ func walk(data []byte, t reflect.Type, lim Limits) error {
 
 // long reads token by token, and knows where it is.
 func long(data []byte, t reflect.Type, lim Limits) error {
-	w := walker{json.NewDecoder(bytes.NewReader(data)), lim, map[reflect.Type]map[string]member{}}
+	w := walker{json.NewDecoder(bytes.NewReader(data)), lim}
 	w.dec.UseNumber()
 	if err := w.value("", t, 0); err != nil {
 		return err
@@ -99,9 +100,8 @@ func long(data []byte, t reflect.Type, lim Limits) error {
 }
 
 type walker struct {
-	dec     *json.Decoder
-	lim     Limits
-	members map[reflect.Type]map[string]member
+	dec *json.Decoder
+	lim Limits
 }
 
 // value reads one value; t is the type that will take it, or nil.
@@ -117,13 +117,10 @@ func (w *walker) value(path string, t reflect.Type, depth int) error {
 	if depth == w.lim.Depth {
 		return &Error{path, fmt.Sprintf("nested deeper than %d", w.lim.Depth)}
 	}
-	for t != nil && t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
 	if open == '[' {
-		err = w.list(path, t, depth)
+		err = w.list(path, elem(pointee(t), reflect.Slice), depth)
 	} else {
-		err = w.object(path, t, depth)
+		err = w.object(path, pointee(t), depth)
 	}
 	if err != nil {
 		return err
@@ -135,12 +132,8 @@ func (w *walker) value(path string, t reflect.Type, depth int) error {
 }
 
 func (w *walker) list(path string, t reflect.Type, depth int) error {
-	var elem reflect.Type
-	if t != nil && t.Kind() == reflect.Slice {
-		elem = t.Elem()
-	}
 	for i := 0; w.dec.More(); i++ {
-		if err := w.value(path+"["+strconv.Itoa(i)+"]", elem, depth+1); err != nil {
+		if err := w.value(path+"["+strconv.Itoa(i)+"]", t, depth+1); err != nil {
 			return err
 		}
 	}
@@ -161,11 +154,11 @@ func (w *walker) object(path string, t reflect.Type, depth int) error {
 			return &Error{at, "given twice"}
 		}
 		seen[folded] = true
-		elem, err := w.member(at, key, t)
+		taker, err := w.member(at, key, t)
 		if err != nil {
 			return err
 		}
-		if err := w.value(at, elem, depth+1); err != nil {
+		if err := w.value(at, taker, depth+1); err != nil {
 			return err
 		}
 	}
@@ -174,37 +167,50 @@ func (w *walker) object(path string, t reflect.Type, depth int) error {
 
 // member finds the type that takes the value of a key.
 func (w *walker) member(at, key string, t reflect.Type) (reflect.Type, error) {
-	switch {
-	case t == nil:
-		return nil, nil
-	case t.Kind() == reflect.Map:
-		return t.Elem(), nil
-	case t.Kind() != reflect.Struct:
-		return nil, nil
+	if t == nil || t.Kind() != reflect.Struct {
+		return elem(t, reflect.Map), nil
 	}
-	m, known := w.membersOf(t)[fold(key)]
-	switch {
-	case known && m.name == key:
-		return m.t, nil
-	case known:
-		return nil, &Error{at, "must be written " + m.name}
-	case w.lim.Unknown:
+	all := membersOf(t)
+	if taker, ok := all.named[key]; ok {
+		return taker, nil
+	}
+	if name, ok := all.folded[fold(key)]; ok {
+		return nil, &Error{at, "must be written " + name}
+	}
+	if w.lim.Unknown {
 		return nil, nil
 	}
 	return nil, &Error{at, "unknown field"}
 }
 
-type member struct {
-	name string
-	t    reflect.Type
+func pointee(t reflect.Type) reflect.Type {
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t
 }
 
-// membersOf lists the fields of a struct that JSON can set, by their folded names.
-func (w *walker) membersOf(t reflect.Type) map[string]member {
-	if have, ok := w.members[t]; ok {
-		return have
+// elem is the type of what is in a list or a map, nil when t is not one.
+func elem(t reflect.Type, kind reflect.Kind) reflect.Type {
+	if t == nil || t.Kind() != kind {
+		return nil
 	}
-	out := map[string]member{}
+	return t.Elem()
+}
+
+// members are the fields of a struct that JSON can set.
+type members struct {
+	named  map[string]reflect.Type
+	folded map[string]string // names by what fold makes of them
+}
+
+var knownMembers sync.Map // of reflect.Type: *members
+
+func membersOf(t reflect.Type) *members {
+	if known, ok := knownMembers.Load(t); ok {
+		return known.(*members)
+	}
+	all := &members{map[string]reflect.Type{}, map[string]string{}}
 	for _, f := range reflect.VisibleFields(t) {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if f.Anonymous || !f.IsExported() || name == "-" {
@@ -213,10 +219,10 @@ func (w *walker) membersOf(t reflect.Type) map[string]member {
 		if name == "" {
 			name = f.Name
 		}
-		out[fold(name)] = member{name, f.Type}
+		all.named[name], all.folded[fold(name)] = f.Type, name
 	}
-	w.members[t] = out
-	return out
+	knownMembers.Store(t, all)
+	return all
 }
 
 func syntax(path string, err error) error {
