@@ -9,11 +9,17 @@ import (
 // maxText bounds a message to the model.
 const maxText = 2000
 
+// marks are what Markdown makes a link, an image, code or a table of.
+const marks = "[]()<>`\\|"
+
 // clean makes a name from outside fit to be shown: one line of at most max visible characters, and
 // nothing that Markdown or a reader would take for a link or an image.
 func clean(s string, max int) string {
+	if everyday(s, max) && !strings.ContainsAny(s, marks) && !strings.Contains(s, "://") {
+		return s
+	}
 	s = strings.Map(func(r rune) rune {
-		if hidden(r) || strings.ContainsRune("[]()<>`\\|", r) {
+		if hidden(r) || strings.ContainsRune(marks, r) {
 			return -1
 		}
 		return r
@@ -27,6 +33,9 @@ func clean(s string, max int) string {
 // visible drops what a reader cannot see but a terminal or a model acts upon: control, escape,
 // zero-width, bidirectional and tag characters. White space becomes a blank.
 func visible(s string, max int) string {
+	if everyday(s, max) {
+		return s
+	}
 	s = strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsSpace(r):
@@ -41,6 +50,16 @@ func visible(s string, max int) string {
 		return strings.TrimSpace(string(runes[:max-1])) + "…"
 	}
 	return s
+}
+
+// everyday reports that s is printable ASCII with no blank at its ends: it is visible as it stands.
+func everyday(s string, max int) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return len(s) <= max && (s == "" || s[0] != ' ' && s[len(s)-1] != ' ')
 }
 
 func hidden(r rune) bool {

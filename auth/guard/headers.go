@@ -4,15 +4,15 @@ import "net/http"
 
 // defaults stand on every answer, errors included, unless the handler set the field itself. A handler loosens the
 // content policy by CSP.Set only.
-var defaults = [][2]string{
-	{"Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
-	{"X-Frame-Options", "DENY"},
-	{"X-Content-Type-Options", "nosniff"},
-	{"Referrer-Policy", "no-referrer"},
-	{"Cache-Control", "no-store"},
-	{"Cross-Origin-Opener-Policy", "same-origin"},
-	{"Cross-Origin-Resource-Policy", "same-origin"},
-	{"Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=(), usb=(), browsing-topics=()"},
+var defaults = http.Header{
+	"Content-Security-Policy":      {"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
+	"X-Frame-Options":              {"DENY"},
+	"X-Content-Type-Options":       {"nosniff"},
+	"Referrer-Policy":              {"no-referrer"},
+	"Cache-Control":                {"no-store"},
+	"Cross-Origin-Opener-Policy":   {"same-origin"},
+	"Cross-Origin-Resource-Policy": {"same-origin"},
+	"Permissions-Policy":           {"camera=(), microphone=(), geolocation=(), payment=(), usb=(), browsing-topics=()"},
 }
 
 // answer adds the defaults at the last moment, and remembers whether that has passed.
@@ -49,9 +49,9 @@ func (a *answer) begin() {
 	}
 	a.begun = true
 	h := a.Header()
-	for _, d := range defaults {
-		if _, set := h[d[0]]; !set {
-			h.Set(d[0], d[1])
+	for name, value := range defaults {
+		if _, set := h[name]; !set {
+			h[name] = value
 		}
 	}
 	if a.tls {
