@@ -87,7 +87,7 @@ func scanApproval(s scanner) (a auth.Approval, err error) {
 // Decide moves a waiting approval to s. auth.ErrExpired when it is too late,
 // auth.ErrNotFound when the connection of g is gone.
 func (db *DB) Decide(ctx context.Context, o auth.Owner, id string, s auth.ApprovalState, once bool, g *auth.Grant, now time.Time) error {
-	return db.write(ctx, func(ctx context.Context, q querier) error {
+	return db.writeOf(ctx, o, func(ctx context.Context, q querier) error {
 		err := change(ctx, q, errNone, `UPDATE approvals SET state = $4, once = $5, decided_at = $6
 			WHERE org = $1 AND user_id = $2 AND id = $3 AND state = 'waiting' AND expires_at > $6`, o.Org, o.User, id, s, once, ms(now))
 		if err == errNone {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,13 +59,30 @@ func connection(ctx context.Context, q querier, o auth.Owner, id string) (*auth.
 
 // Standing is the state and the generation of a connection, revoked ones too. It is asked
 // before every call, when the row as a whole has been read already.
-func (db *DB) Standing(ctx context.Context, o auth.Owner, id string) (s auth.State, version int64, err error) {
-	err = db.read(ctx, func(ctx context.Context, q querier) error {
-		_, err := first(ctx, q, func(row scanner) (_ struct{}, err error) { return struct{}{}, row.Scan(&s, &version) },
-			`SELECT state, version FROM connections WHERE org = $1 AND user_id = $2 AND id = $3`, o.Org, o.User, id)
-		return err
+func (db *DB) Standing(ctx context.Context, o auth.Owner, id string) (auth.State, int64, error) {
+	s, err := recall(db, &db.known.standing, slotOf(o), rowKey{o, id}, func() (s standing, err error) {
+		err = db.read(ctx, func(ctx context.Context, q querier) error {
+			found, err := first(ctx, q, func(row scanner) (s standing, err error) { return s, row.Scan(&s.state, &s.version) },
+				`SELECT state, version FROM connections WHERE org = $1 AND user_id = $2 AND id = $3`, o.Org, o.User, id)
+			if err == nil {
+				s = *found
+			}
+			return err
+		})
+		return s, err
 	})
-	return s, version, err
+	return s.state, s.version, err
+}
+
+type standing struct {
+	state   auth.State
+	version int64
+}
+
+// rowKey names a row of an owner.
+type rowKey struct {
+	owner auth.Owner
+	id    string
 }
 
 func scanConnection(s scanner) (c auth.Connection, err error) {
@@ -123,7 +141,7 @@ func replaceConnection(ctx context.Context, q querier, c *auth.Connection) error
 
 // SetState changes state and cause. A revoked connection stays revoked: auth.ErrConflict.
 func (db *DB) SetState(ctx context.Context, o auth.Owner, id string, version int64, s auth.State, cause string) error {
-	return db.write(ctx, func(ctx context.Context, q querier) error {
+	return db.writeOf(ctx, o, func(ctx context.Context, q querier) error {
 		err := change(ctx, q, errNone, `UPDATE connections SET state = $5, cause = $6, updated_at = $7
 			WHERE org = $1 AND user_id = $2 AND id = $3 AND version = $4 AND state <> 'revoked'`,
 			o.Org, o.User, id, version, s, cause, ms(db.now()))
@@ -134,7 +152,7 @@ func (db *DB) SetState(ctx context.Context, o auth.Owner, id string, version int
 // SaveSealed replaces Sealed and ExpiresAt and counts c.Version up, in the row and in c.
 // Seal for c.Version+1.
 func (db *DB) SaveSealed(ctx context.Context, c *auth.Connection) error {
-	err := db.write(ctx, func(ctx context.Context, q querier) error {
+	err := db.writeOf(ctx, c.Owner, func(ctx context.Context, q querier) error {
 		err := change(ctx, q, errNone, `UPDATE connections SET sealed = $5, expires_at = $6, version = version + 1, updated_at = $7
 			WHERE org = $1 AND user_id = $2 AND id = $3 AND version = $4 AND state <> 'revoked'`,
 			c.Owner.Org, c.Owner.User, c.ID, c.Version, c.Sealed, ms(c.ExpiresAt), ms(db.now()))
@@ -160,41 +178,66 @@ func whyNone(ctx context.Context, q querier, err error, o auth.Owner, id string)
 	return auth.ErrConflict
 }
 
-// touched remembers which connections were noted in the current minute.
+// touched remembers which connections were noted in the current minute, and which of them
+// are still to be written.
 type touched struct {
 	mu     sync.Mutex
 	minute time.Time
-	ids    map[touchedID]bool
+	ids    map[rowKey]bool
+	due    map[rowKey]time.Time
 }
 
-type touchedID struct {
-	owner auth.Owner
-	id    string
-}
-
-func (t *touched) first(o auth.Owner, id string, minute time.Time) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.minute.Equal(minute) {
-		t.minute, t.ids = minute, map[touchedID]bool{}
-	}
-	if t.ids[touchedID{o, id}] {
-		return false
-	}
-	t.ids[touchedID{o, id}] = true
-	return true
-}
-
-// Touch notes the minute of use, once a minute for each connection, and does not
-// wait for the disk. A connection that is not there is no error.
-func (db *DB) Touch(ctx context.Context, o auth.Owner, id string, at time.Time) error {
-	minute := at.Truncate(time.Minute)
-	if db.group == nil || !db.touch.first(o, id, minute) {
+// Touch notes the minute of use, once a minute for each connection; it is written within a
+// second. A connection that is not there is no error.
+func (db *DB) Touch(_ context.Context, o auth.Owner, id string, at time.Time) error {
+	if db.group == nil {
 		return nil
 	}
-	return db.group.send(ctx, &job{run: func(ctx context.Context, q querier) error {
-		_, err := q.exec(ctx, `UPDATE connections SET last_used_at = $4
-			WHERE org = $1 AND user_id = $2 AND id = $3 AND last_used_at < $4`, o.Org, o.User, id, ms(minute))
-		return err
-	}})
+	t, key := &db.touch, rowKey{o, id}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if minute := at.Truncate(time.Minute); !t.minute.Equal(minute) {
+		t.minute, t.ids = minute, map[rowKey]bool{}
+	}
+	if t.ids[key] {
+		return nil
+	}
+	t.ids[key] = true
+	if t.due == nil {
+		t.due = map[rowKey]time.Time{}
+	}
+	t.due[key] = t.minute
+	return nil
+}
+
+const touchedRows = 64 // in one transaction
+
+// noteUses writes what Touch was told, owner by owner: whatever is remembered of one is read anew once.
+func (db *DB) noteUses(ctx context.Context) error {
+	db.touch.mu.Lock()
+	due := db.touch.due
+	db.touch.due = nil
+	db.touch.mu.Unlock()
+	byOwner := map[auth.Owner][]rowKey{}
+	for key := range due {
+		byOwner[key.owner] = append(byOwner[key.owner], key)
+	}
+	for o, keys := range byOwner {
+		for some := range slices.Chunk(keys, touchedRows) {
+			err := db.writeOf(ctx, o, func(ctx context.Context, q querier) error {
+				for _, key := range some {
+					_, err := q.exec(ctx, `UPDATE connections SET last_used_at = $4
+						WHERE org = $1 AND user_id = $2 AND id = $3 AND last_used_at < $4`, o.Org, o.User, key.id, ms(due[key]))
+					if err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/latchpost/latchpost/auth"
@@ -29,20 +31,49 @@ func grants(ctx context.Context, q querier, o auth.Owner, client, connection str
 
 // Granted gives an owner's connections and what client may do with them. One connection to the
 // database answers both questions: with more callers than there are of those, every turn is a wait.
-func (db *DB) Granted(ctx context.Context, o auth.Owner, client, provider, account string, now time.Time) (found []auth.Connection, all []auth.Grant, err error) {
-	err = db.read(ctx, func(ctx context.Context, q querier) error {
-		all = nil
-		if found, err = connections(ctx, q, o, provider, account); err != nil || len(found) == 0 {
+func (db *DB) Granted(ctx context.Context, o auth.Owner, client, provider, account string, now time.Time) ([]auth.Connection, []auth.Grant, error) {
+	known, err := recall(db, &db.known.granted, slotOf(o), grantedKey{o, client, provider, account}, func() (g granted, err error) {
+		err = db.read(ctx, func(ctx context.Context, q querier) error {
+			g.grants = nil
+			if g.connections, err = connections(ctx, q, o, provider, account); err != nil || len(g.connections) == 0 {
+				return err
+			}
+			only := "" // of several, all
+			if len(g.connections) == 1 {
+				only = g.connections[0].ID
+			}
+			g.grants, err = grants(ctx, q, o, client, only, now)
 			return err
-		}
-		only := "" // of several, all
-		if len(found) == 1 {
-			only = found[0].ID
-		}
-		all, err = grants(ctx, q, o, client, only, now)
-		return err
+		})
+		return g, err
 	})
+	found, all := known.at(now)
 	return found, all, err
+}
+
+type grantedKey struct {
+	owner                     auth.Owner
+	client, provider, account string
+}
+
+type granted struct {
+	connections []auth.Connection
+	grants      []auth.Grant
+}
+
+// at gives what is the caller's own to change. A grant may have ended since it was read.
+func (g granted) at(now time.Time) (found []auth.Connection, all []auth.Grant) {
+	for _, c := range g.connections {
+		c.Scopes, c.Hosts, c.Vars = slices.Clone(c.Scopes), slices.Clone(c.Hosts), maps.Clone(c.Vars)
+		c.Salt, c.Sealed, c.Refresh.Answer = slices.Clone(c.Salt), slices.Clone(c.Sealed), slices.Clone(c.Refresh.Answer)
+		found = append(found, c)
+	}
+	for _, one := range g.grants {
+		if one.Until.IsZero() || ms(one.Until) > ms(now) {
+			all = append(all, one)
+		}
+	}
+	return found, all
 }
 
 func scanGrant(s scanner) (g auth.Grant, err error) {
@@ -66,7 +97,7 @@ func scanGrant(s scanner) (g auth.Grant, err error) {
 // AddGrant adds g; auth.ErrNotFound when the owner has no such connection or it is
 // revoked, auth.ErrConflict when the id is taken.
 func (db *DB) AddGrant(ctx context.Context, g auth.Grant) error {
-	return db.write(ctx, func(ctx context.Context, q querier) error {
+	return db.writeOf(ctx, g.Owner, func(ctx context.Context, q querier) error {
 		return insertGrant(ctx, q, g)
 	})
 }
@@ -106,7 +137,7 @@ func insertGrant(ctx context.Context, q querier, g auth.Grant) error {
 
 // EndGrant deletes a grant.
 func (db *DB) EndGrant(ctx context.Context, o auth.Owner, id string) error {
-	return db.mustWrite(ctx, func(ctx context.Context, q querier) error {
+	return db.mustWriteOf(ctx, o, func(ctx context.Context, q querier) error {
 		return change(ctx, q, auth.ErrNotFound, `DELETE FROM grants WHERE org = $1 AND user_id = $2 AND id = $3`, o.Org, o.User, id)
 	})
 }

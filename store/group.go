@@ -38,6 +38,8 @@ type group struct {
 // transaction is one that has begun.
 type transaction interface {
 	querier
+	// of says whose rows the statements that follow may change.
+	of(slot int)
 	Commit() error
 	Rollback() error
 }
@@ -45,6 +47,7 @@ type transaction interface {
 // job is one write: run, or events for a log.
 type job struct {
 	run    func(ctx context.Context, q querier) error
+	slot   int // of the owner whose connections, grants and tokens run changes; 0 = everyone's
 	log    *Log
 	events []entry
 
@@ -214,6 +217,7 @@ func (g *group) try(batch []*job) (err error) {
 		if j.run == nil {
 			continue
 		}
+		tx.of(j.slot)
 		if err := within(ctx, tx, alone, func() error { j.err = j.run(ctx, tx); return j.err }); err != nil {
 			return err
 		}

@@ -26,8 +26,14 @@ func (k *keeper) tick(ctx context.Context, db *DB) {
 			db.log().Warn("audit events not sorted in", "error", err)
 		}
 	}
+	if err := db.noteUses(ctx); err != nil && ctx.Err() == nil && !isFull(err) {
+		db.log().Warn("times of use not noted", "error", err)
+	}
 	if db.file == nil {
 		return
+	}
+	if counts := db.file.changes.Load(); counts != nil && !counts.stand(db.file.path) {
+		db.countChanges() // somebody deleted the file: other processes may count in another one
 	}
 	if err := k.checkpoint(ctx, db); err != nil && ctx.Err() == nil {
 		db.log().Warn("checkpoint", "error", err)

@@ -64,7 +64,7 @@ func privateDir(dir string, readOnly bool) error {
 // privateFiles checks the database and the files beside it; fs.ErrNotExist when
 // there is no database. A looser mode is corrected.
 func privateFiles(path string, readOnly bool) error {
-	for _, suffix := range []string{"-wal", "-shm", ""} {
+	for _, suffix := range []string{"-wal", "-shm", "-changes", ""} {
 		info, err := os.Lstat(path + suffix)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && suffix != "":

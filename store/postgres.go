@@ -142,6 +142,8 @@ type postgresTx struct {
 	*sql.Tx
 }
 
+func (postgresTx) of(int) {} // nobody remembers what another machine may change
+
 // snapshot runs fn on the rows as they all were at one time.
 func (p *postgres) snapshot(ctx context.Context, fn func(q querier) error) error {
 	tx, err := p.pool.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})

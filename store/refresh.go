@@ -26,7 +26,7 @@ func (db *DB) AcquireRefresh(ctx context.Context, o auth.Owner, id string, versi
 		return c, false, err
 	}
 	taken, dead := false, ""
-	err = db.write(ctx, func(ctx context.Context, q querier) error {
+	err = db.writeOf(ctx, o, func(ctx context.Context, q querier) error {
 		taken = false
 		now, err := db.clock(ctx, q)
 		if err != nil {
@@ -68,7 +68,7 @@ func (db *DB) mayRefresh(c *auth.Connection, version int64, now time.Time) bool 
 
 // RenewRefresh prolongs the lease that fence numbers.
 func (db *DB) RenewRefresh(ctx context.Context, o auth.Owner, id string, fence int64, ttl time.Duration) error {
-	return db.write(ctx, func(ctx context.Context, q querier) error {
+	return db.writeOf(ctx, o, func(ctx context.Context, q querier) error {
 		now, err := db.clock(ctx, q)
 		if err != nil {
 			return err
@@ -84,7 +84,7 @@ func (db *DB) RenewRefresh(ctx context.Context, o auth.Owner, id string, fence i
 // when another generation stands there or the connection is revoked. It works on a
 // full disk: the answer may be the only copy of a rotated token.
 func (db *DB) KeepAnswer(ctx context.Context, o auth.Owner, id string, version int64, answer []byte) error {
-	return db.mustWrite(ctx, func(ctx context.Context, q querier) error {
+	return db.mustWriteOf(ctx, o, func(ctx context.Context, q querier) error {
 		err := change(ctx, q, errNone, `UPDATE connections SET answer = $5
 			WHERE org = $1 AND user_id = $2 AND id = $3 AND version = $4 AND state <> 'revoked'`, o.Org, o.User, id, version, answer)
 		return whyNone(ctx, q, err, o, id)
@@ -93,7 +93,7 @@ func (db *DB) KeepAnswer(ctx context.Context, o auth.Owner, id string, version i
 
 // CommitRefresh writes generation c.Version over the one before, on a full disk too.
 func (db *DB) CommitRefresh(ctx context.Context, c *auth.Connection) error {
-	return db.mustWrite(ctx, func(ctx context.Context, q querier) error {
+	return db.mustWriteOf(ctx, c.Owner, func(ctx context.Context, q querier) error {
 		return replaceConnection(ctx, q, c)
 	})
 }
@@ -102,7 +102,7 @@ func (db *DB) CommitRefresh(ctx context.Context, c *auth.Connection) error {
 // otherwise, and when fence is no longer the newest. With f.Unknown the kept answer
 // of this generation stays.
 func (db *DB) FailRefresh(ctx context.Context, o auth.Owner, id string, version, fence int64, f auth.RefreshFailure) error {
-	return db.write(ctx, func(ctx context.Context, q querier) error {
+	return db.writeOf(ctx, o, func(ctx context.Context, q querier) error {
 		err := change(ctx, q, errNone, `UPDATE connections SET state = $6, cause = $7, updated_at = $8, failures = failures + 1, next_try_at = $9,
 			dead_version = CASE WHEN $10 THEN version ELSE dead_version END,
 			attempts = CASE WHEN $11 THEN attempts ELSE 0 END,

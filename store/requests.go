@@ -137,7 +137,7 @@ func moveRequest(ctx context.Context, q querier, r *auth.Request, from ...auth.R
 func (db *DB) CompleteRequest(ctx context.Context, r *auth.Request, c *auth.Connection, g []auth.Grant) error {
 	stored := *r
 	stored.State, stored.Connection, stored.Private = auth.Stored, c.ID, nil
-	err := db.write(ctx, func(ctx context.Context, q querier) error {
+	err := db.writeOf(ctx, r.Owner, func(ctx context.Context, q querier) error {
 		if err := moveRequest(ctx, q, &stored, auth.Claimed, auth.Held, auth.Redirected, auth.Confirmed, auth.Created); err != nil {
 			return err
 		}

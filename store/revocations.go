@@ -15,7 +15,7 @@ func (db *DB) RevokeConnection(ctx context.Context, o auth.Owner, id string, rev
 	if rev != nil {
 		version = rev.Version
 	}
-	return db.mustWrite(ctx, func(ctx context.Context, q querier) error {
+	return db.mustWriteOf(ctx, o, func(ctx context.Context, q querier) error {
 		err := change(ctx, q, errNone, `UPDATE connections SET state = 'revoked', cause = '', updated_at = $4, salt = NULL, sealed = NULL, answer = NULL,
 			lease_holder = '', lease_until = 0, attempted_at = 0
 			WHERE org = $1 AND user_id = $2 AND id = $3 AND state <> 'revoked' AND ($5 = 0 OR version = $5)`, o.Org, o.User, id, ms(db.now()), version)

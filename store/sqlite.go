@@ -24,9 +24,10 @@ const applicationID = 0x4c505354
 type sqliteFile struct {
 	path    string
 	readers *conns
-	writer  *sqliteConn // the group's alone; nil when read-only
-	keeper  *conns      // one; nil when read-only
-	spent   atomic.Bool // the ballast was given up: only mustWrite may write
+	writer  *sqliteConn             // the group's alone; nil when read-only
+	keeper  *conns                  // one; nil when read-only
+	changes atomic.Pointer[changes] // nil: nothing is remembered
+	spent   atomic.Bool             // the ballast was given up: only mustWrite may write
 }
 
 // Settings of every connection, and of those that write. perf.md has the measurements: a
@@ -113,6 +114,7 @@ func (db *DB) openFile(ctx context.Context) (err error) {
 	if err := db.migrate(ctx); err != nil {
 		return err
 	}
+	db.countChanges()
 	return db.enroll(ctx)
 }
 
@@ -160,7 +162,7 @@ func (db *DB) openReadOnly(ctx context.Context) (err error) {
 
 // close ends the readers first, so that the last one that writes can fold the WAL into the file.
 func (f *sqliteFile) close() error {
-	var errs [3]error
+	var errs [4]error
 	if f.readers != nil {
 		errs[0] = f.readers.close()
 	}
@@ -170,11 +172,57 @@ func (f *sqliteFile) close() error {
 	if f.writer != nil {
 		errs[2] = f.writer.Close()
 	}
+	if counts := f.changes.Swap(nil); counts != nil {
+		errs[3] = counts.close()
+	}
 	return firstError(errs[:]...)
 }
 
-// sqliteTx is the transaction of the writer's connection.
-type sqliteTx struct{ *sqliteConn }
+// sqliteTx is the transaction of the writer's connection. It notes whose rows were changed, so
+// that all processes forget what they remember of them.
+type sqliteTx struct {
+	*sqliteConn
+	counts  *changes
+	slot    int // of the job that runs
+	changed []int
+}
+
+func (t *sqliteTx) of(slot int) { t.slot = slot }
+
+func (t *sqliteTx) exec(ctx context.Context, text string, args ...any) (int64, error) {
+	n, err := t.sqliteConn.exec(ctx, text, args...)
+	if n > 0 && changesRemembered(text) {
+		t.note()
+	}
+	return n, err
+}
+
+func (t *sqliteTx) query(ctx context.Context, text string, args ...any) (rows, error) {
+	r, err := t.sqliteConn.query(ctx, text, args...)
+	if err == nil && changesRemembered(text) { // with RETURNING
+		r = changing{r, t}
+	}
+	return r, err
+}
+
+type changing struct {
+	rows
+	tx *sqliteTx
+}
+
+func (c changing) Next() bool {
+	more := c.rows.Next()
+	if more {
+		c.tx.note()
+	}
+	return more
+}
+
+func (t *sqliteTx) note() {
+	if !slices.Contains(t.changed, t.slot) {
+		t.changed = append(t.changed, t.slot)
+	}
+}
 
 // begin is for the group. Behind another process's large transaction the busy
 // timeout can pass; then it waits on.
@@ -182,7 +230,7 @@ func (f *sqliteFile) begin(ctx context.Context) (transaction, error) {
 	for try := 0; ; try++ {
 		_, err := f.writer.exec(ctx, `BEGIN IMMEDIATE`)
 		if err == nil {
-			return sqliteTx{f.writer}, nil
+			return &sqliteTx{sqliteConn: f.writer, counts: f.changes.Load()}, nil
 		}
 		if sqliteCode(err)&0xff != sqlite3.SQLITE_BUSY || try == 5 {
 			return nil, err
@@ -190,12 +238,22 @@ func (f *sqliteFile) begin(ctx context.Context) (transaction, error) {
 	}
 }
 
-func (t sqliteTx) Commit() error {
-	_, err := t.exec(context.Background(), `COMMIT`)
-	return err
+// Commit counts the changes as begun first. After an error nobody knows what stands, and they
+// stay so: nothing is remembered until the next writer has come to its end.
+func (t *sqliteTx) Commit() error {
+	if t.counts == nil || len(t.changed) == 0 {
+		_, err := t.exec(context.Background(), `COMMIT`)
+		return err
+	}
+	begun := t.counts.begin(t.changed)
+	if _, err := t.exec(context.Background(), `COMMIT`); err != nil {
+		return err
+	}
+	t.counts.end(t.changed, begun)
+	return nil
 }
 
-func (t sqliteTx) Rollback() error {
+func (t *sqliteTx) Rollback() error {
 	_, err := t.exec(context.Background(), `ROLLBACK`)
 	return err
 }

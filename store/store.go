@@ -42,14 +42,19 @@ type Options struct {
 
 // DB is the store. Safe for concurrent use.
 type DB struct {
-	opt    Options
-	dir    string
-	id     string      // of this process in this store
-	file   *sqliteFile // nil with PostgreSQL
-	pg     *postgres   // nil with SQLite
-	group  *group      // nil when read-only
-	lock   *os.File    // locked as long as this process lives; SQLite only
-	touch  touched
+	opt   Options
+	dir   string
+	id    string      // of this process in this store
+	file  *sqliteFile // nil with PostgreSQL
+	pg    *postgres   // nil with SQLite
+	group *group      // nil when read-only
+	lock  *os.File    // locked as long as this process lives; SQLite only
+	touch touched
+	known struct { // what was read lately
+		tokens   memory[string, *Token]
+		granted  memory[grantedKey, granted]
+		standing memory[rowKey, standing]
+	}
 	stop   context.CancelFunc
 	tasks  sync.WaitGroup
 	logsMu sync.Mutex
@@ -122,6 +127,9 @@ func (db *DB) Close() error {
 
 // release gives up what this process holds, so that others need not wait for it.
 func (db *DB) release(ctx context.Context) {
+	if err := db.noteUses(ctx); err != nil {
+		db.log().Warn("times of use not noted", "error", err)
+	}
 	for _, l := range db.audits() {
 		if err := firstError(l.spread(ctx), l.release(ctx)); err != nil {
 			db.log().Warn("audit log not released", "error", err)
@@ -160,24 +168,40 @@ func (db *DB) read(ctx context.Context, fn func(ctx context.Context, q querier) 
 // write runs fn in one transaction; it is on disk when write returns nil. fn may run
 // more than once, and sees the rows as if it were alone. ctx counts until fn starts.
 func (db *DB) write(ctx context.Context, fn func(ctx context.Context, q querier) error) error {
-	if db.group == nil {
-		return ErrReadOnly
-	}
-	if db.pg != nil {
-		return db.pg.write(ctx, fn)
-	}
-	if db.file.spent.Load() {
-		return ErrFull
-	}
-	return db.file.explain(db.group.do(ctx, &job{run: fn}))
+	return db.put(ctx, &job{run: fn, slot: everyone})
 }
 
-// mustWrite is write for what cannot wait: taking rights away, and keeping a token that
-// was rotated. It works on a full disk too, on the room that the ballast kept.
+// writeOf is write for a change of one owner's rows: what is remembered of the others stands.
+func (db *DB) writeOf(ctx context.Context, o auth.Owner, fn func(ctx context.Context, q querier) error) error {
+	return db.put(ctx, &job{run: fn, slot: slotOf(o)})
+}
+
+// mustWrite and mustWriteOf are for what cannot wait: taking rights away, and keeping a token
+// that was rotated. They work on a full disk too, on the room that the ballast kept.
 func (db *DB) mustWrite(ctx context.Context, fn func(ctx context.Context, q querier) error) error {
-	err := db.write(ctx, fn)
+	return db.mustPut(ctx, &job{run: fn, slot: everyone})
+}
+
+func (db *DB) mustWriteOf(ctx context.Context, o auth.Owner, fn func(ctx context.Context, q querier) error) error {
+	return db.mustPut(ctx, &job{run: fn, slot: slotOf(o)})
+}
+
+func (db *DB) put(ctx context.Context, j *job) error {
+	switch {
+	case db.group == nil:
+		return ErrReadOnly
+	case db.pg != nil:
+		return db.pg.write(ctx, j.run)
+	case db.file.spent.Load():
+		return ErrFull
+	}
+	return db.file.explain(db.group.do(ctx, j))
+}
+
+func (db *DB) mustPut(ctx context.Context, j *job) error {
+	err := db.put(ctx, j)
 	if db.file != nil && isFull(err) && (db.file.spent.Load() || db.spendBallast()) {
-		return db.file.explain(db.group.do(ctx, &job{run: fn}))
+		return db.file.explain(db.group.do(ctx, &job{run: j.run, slot: j.slot}))
 	}
 	return err
 }

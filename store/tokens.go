@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/latchpost/latchpost/auth"
@@ -26,13 +27,24 @@ func (db *DB) AddToken(ctx context.Context, hash []byte, o auth.Owner, client st
 }
 
 // Token gives the living token with this hash; auth.ErrNotFound when there is none.
-func (db *DB) Token(ctx context.Context, hash []byte) (t *Token, err error) {
-	err = db.read(ctx, func(ctx context.Context, q querier) error {
-		t, err = first(ctx, q, scanToken, `SELECT hash, org, user_id, client, scopes, created_at, expires_at
-			FROM tokens WHERE hash = $1 AND (expires_at = 0 OR expires_at > $2)`, hash, ms(db.now()))
-		return err
+func (db *DB) Token(ctx context.Context, hash []byte) (*Token, error) {
+	t, err := recall(db, &db.known.tokens, everyone, string(hash), func() (t *Token, err error) {
+		err = db.read(ctx, func(ctx context.Context, q querier) error {
+			t, err = first(ctx, q, scanToken, `SELECT hash, org, user_id, client, scopes, created_at, expires_at
+				FROM tokens WHERE hash = $1`, hash)
+			return err
+		})
+		return t, err
 	})
-	return t, err
+	if err != nil {
+		return nil, err
+	}
+	if !t.ExpiresAt.IsZero() && !t.ExpiresAt.After(db.now()) {
+		return nil, auth.ErrNotFound
+	}
+	own := *t
+	own.Hash, own.Scopes = slices.Clone(t.Hash), slices.Clone(t.Scopes)
+	return &own, nil
 }
 
 // ListTokens gives the tokens of an owner, expired ones too, the newest first.
