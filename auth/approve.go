@@ -22,15 +22,16 @@ const (
 	approvalTTL   = 15 * time.Minute
 	openApprovals = 20
 	previewBytes  = 2 << 10
+	orElse        = " as " // between the methods of a call that names another one: POST as DELETE
 )
 
 // frozen are the facts of a call that the owner is asked about.
-func (v *Vault) frozen(c Caller, conn *Connection, out egress.Request, rule string) Approval {
+func (v *Vault) frozen(c Caller, conn *Connection, out egress.Request, verbs []string, rule string) Approval {
 	sum := sha256.Sum256(out.Body)
 	shown := out.Target
 	shown.RawQuery = hideValues(shown.RawQuery)
 	a := Approval{
-		Kind: Use, Digest: v.digest(c, conn, out), Method: out.Method, URL: shown.String(), Why: rule,
+		Kind: Use, Digest: v.digest(c, conn, out), Method: strings.Join(verbs, orElse), URL: shown.String(), Why: rule,
 		BodyDigest: hex.EncodeToString(sum[:]),
 	}
 	if isText("", out.Body) { // the agent names the type, and an API may read the body all the same
@@ -213,6 +214,6 @@ func grantOf(a *Approval, d Decision, now time.Time) (*Grant, error) {
 	if !ok {
 		return nil, ErrInvalid.Say("this path has a star in it, which would stand for every path; allow it once instead")
 	}
-	g.Access, g.Methods, g.Hosts, g.Paths = Write, []string{meant(a.Method, egress.Target{RawQuery: t.RawQuery})}, []string{t.Host}, []string{path}
+	g.Access, g.Methods, g.Hosts, g.Paths = Write, strings.Split(a.Method, orElse), []string{t.Host}, []string{path}
 	return g, nil
 }

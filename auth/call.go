@@ -33,7 +33,11 @@ func (v *Vault) Call(ctx context.Context, c Caller, call Call) (*Response, error
 	if err != nil {
 		return nil, v.refuse(c, conn, out, "invalid", err)
 	}
-	verdict := judge(p, conn, grants, out.Method, out.Target)
+	verbs, err := methods(out)
+	if err != nil {
+		return nil, v.refuse(c, conn, out, "invalid", err)
+	}
+	verdict := judge(p, conn, grants, verbs, out.Target)
 	if verdict.Never() {
 		return nil, v.refuse(c, conn, out, verdict.Rule, never(p, conn, out, verdict.Rule))
 	}
@@ -48,7 +52,7 @@ func (v *Vault) Call(ctx context.Context, c Caller, call Call) (*Response, error
 		err = v.mustReauth(ctx, c, Need{Provider: call.Provider, Account: call.Account}, err)
 		return nil, v.refuse(c, &Connection{Provider: call.Provider}, out, wordFor(err), err)
 	}
-	rule, err := v.permit(ctx, c, p, conn, out, verdict)
+	rule, err := v.permit(ctx, c, p, conn, out, verbs, verdict)
 	if err != nil {
 		return nil, v.refuse(c, conn, out, verdict.Rule, err)
 	}
@@ -77,13 +81,13 @@ func never(p *providers.Provider, conn *Connection, out egress.Request, rule str
 
 // permit lets a call pass that a grant allows, or that the owner allowed this once;
 // otherwise the owner is asked.
-func (v *Vault) permit(ctx context.Context, c Caller, p *providers.Provider, conn *Connection, out egress.Request, verdict Verdict) (rule string, err error) {
+func (v *Vault) permit(ctx context.Context, c Caller, p *providers.Provider, conn *Connection, out egress.Request, verbs []string, verdict Verdict) (rule string, err error) {
 	if verdict.Allow {
 		return RuleGrant + ":" + verdict.Grant.ID, nil
 	}
 	id, err := v.Approvals.Spend(ctx, c.Owner, c.Client, conn.ID, v.digest(c, conn, out), v.now())
 	if errors.Is(err, ErrNotFound) {
-		return "", v.askApproval(ctx, c, p, conn, v.frozen(c, conn, out, verdict.Rule))
+		return "", v.askApproval(ctx, c, p, conn, v.frozen(c, conn, out, verbs, verdict.Rule))
 	}
 	return RuleApproval + ":" + id, err
 }

@@ -73,7 +73,7 @@ type Approval struct {
 	Account    string
 	Kind       string // Use or Release
 	Digest     []byte // over method, canonical URL, headers and body, keyed
-	Method     string
+	Method     string // POST; POST as DELETE when the call names that in its query or body
 	URL        string // without query values that look secret; for people
 	Preview    string // of the body; for people, bounded
 	BodyDigest string

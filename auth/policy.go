@@ -3,7 +3,6 @@ package auth
 import (
 	"context"
 	"errors"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -36,23 +35,22 @@ type Verdict struct {
 // Never reports that nobody can allow the call.
 func (v Verdict) Never() bool { return !v.Allow && !v.Ask }
 
-// judge decides whether grants let a client send method to t with c's credential.
-// p is resolved with the connection's variables.
-func judge(p *providers.Provider, c *Connection, grants []Grant, method string, t egress.Target) Verdict {
+// judge decides whether grants let a client make a call to t with c's credential. The
+// API may take it for any of verbs. p is resolved with the connection's variables.
+func judge(p *providers.Provider, c *Connection, grants []Grant, verbs []string, t egress.Target) Verdict {
 	hosts, err := reach(p, c.Method, c.Vars)
 	if err != nil || !t.MatchHost(c.Hosts) || !t.MatchHost(hosts) {
 		return Verdict{Rule: RuleHost}
 	}
-	verb := meant(method, t)
-	if p.Denied(method, t.Authority(), t.Path) || p.Denied(verb, t.Authority(), t.Path) {
+	if slices.ContainsFunc(verbs, func(verb string) bool { return p.Denied(verb, t.Authority(), t.Path) }) {
 		return Verdict{Rule: RuleDenyPath}
 	}
 	why := RuleNoGrant
-	reads := p.Reads(verb, t.Authority(), t.Path)
+	reads := onlyReads(p, verbs, t)
 	for _, g := range grants {
 		switch {
 		case g.Kind != Use:
-		case !g.covers(verb, t):
+		case !g.covers(verbs, t):
 			why = RuleScope
 		case g.Access != Write && !reads:
 			why = RuleReadOnly
@@ -63,29 +61,14 @@ func judge(p *providers.Provider, c *Connection, grants []Grant, method string, 
 	return Verdict{Ask: true, Rule: why}
 }
 
-// meant is the method that the API may take a call for. Some read another one from the
-// query: Facebook ?method=delete, WordPress ?_method=DELETE, and both with a GET. Of
-// two that differ nobody knows which; together they are a method that no grant names.
-func meant(method string, t egress.Target) string {
-	var verbs []string
-	for part := range strings.SplitSeq(t.RawQuery, "&") {
-		key, value, _ := strings.Cut(part, "=")
-		name, nameErr := url.QueryUnescape(key)
-		verb, verbErr := url.QueryUnescape(value)
-		if nameErr != nil || verbErr != nil || !strings.Contains(strings.ToLower(name), "method") {
-			continue
-		}
-		if verb = strings.ToUpper(strings.TrimSpace(verb)); slices.Contains(callMethods, verb) && verb != "GET" && verb != "HEAD" {
-			verbs = append(verbs, verb)
-		}
-	}
-	slices.Sort(verbs)
-	return orDefault(strings.Join(slices.Compact(verbs), "+"), method)
+// onlyReads reports whether the call reads, whichever of verbs the API takes it for.
+func onlyReads(p *providers.Provider, verbs []string, t egress.Target) bool {
+	return !slices.ContainsFunc(verbs, func(verb string) bool { return !p.Reads(verb, t.Authority(), t.Path) })
 }
 
-// covers reports whether the call is within the grant's methods, paths and hosts.
-func (g Grant) covers(method string, t egress.Target) bool {
-	if len(g.Methods) > 0 && !slices.Contains(g.Methods, method) {
+// covers reports whether the call is within the grant's methods, all of verbs, and its paths and hosts.
+func (g Grant) covers(verbs []string, t egress.Target) bool {
+	if len(g.Methods) > 0 && slices.ContainsFunc(verbs, func(verb string) bool { return !slices.Contains(g.Methods, verb) }) {
 		return false
 	}
 	if len(g.Hosts) > 0 && !t.MatchHost(g.Hosts) {
@@ -153,8 +136,12 @@ func (v *Vault) Explain(ctx context.Context, c Caller, call Call) (*Explanation,
 	if err != nil {
 		return nil, err
 	}
+	verbs, err := methods(out)
+	if err != nil {
+		return nil, err
+	}
 	return &Explanation{
-		Verdict: judge(p, conn, grants, out.Method, out.Target), Account: conn.Account, State: v.stateOf(conn),
-		Method: out.Method, URL: out.Target.Origin() + out.Target.Path, Reads: p.Reads(meant(out.Method, out.Target), out.Target.Authority(), out.Target.Path), Hosts: conn.Hosts,
+		Verdict: judge(p, conn, grants, verbs, out.Target), Account: conn.Account, State: v.stateOf(conn),
+		Method: out.Method, URL: out.Target.Origin() + out.Target.Path, Reads: onlyReads(p, verbs, out.Target), Hosts: conn.Hosts,
 	}, nil
 }
