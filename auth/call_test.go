@@ -31,6 +31,16 @@ func withKey(t *testing.T, send, rest, key string) *authtest.Vault {
 	t.Helper()
 	v := authtest.NewVault(t, authtest.Options{})
 	v.API.Keys = []string{key}
+	reopen(t, v, keyedSite(t, v, send, rest), nil)
+	v.Release = nil
+	paste(t, v, key)
+	v.API.Forget() // the call that tried the key
+	return v
+}
+
+// keyedSite is the vault's own, with a definition of "keyed".
+func keyedSite(t *testing.T, v *authtest.Vault, send, rest string) site {
+	t.Helper()
 	authority := strings.TrimPrefix(v.API.URL, "http://")
 	definition := fmt.Sprintf(`{"schema":1,"id":"keyed","name":"Keyed","category":"test","docs":"https://example.com",
 		"checked":{"on":"2026-11-23","source":"https://example.com","level":"own"},
@@ -41,11 +51,7 @@ func withKey(t *testing.T, send, rest, key string) *authtest.Vault {
 	}
 	s := siteOf(v)
 	s.Providers = dir
-	reopen(t, v, s, nil)
-	v.Release = nil
-	paste(t, v, key)
-	v.API.Forget() // the call that tried the key
-	return v
+	return s
 }
 
 // paste plays the person who pastes a key.

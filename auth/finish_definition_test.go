@@ -22,44 +22,97 @@ func redefine(t *testing.T, v *authtest.Vault, c *clock, change func(*providers.
 	change(p) // this catalogue was loaded for v alone
 }
 
-// PD-001: a definition that sends credentials elsewhere gets neither the refresh token, nor the
+// PD-001: a definition that sends credentials elsewhere, by whatever endpoint, gets neither the refresh token, nor the
 // client's secret, nor a token to revoke. The person has to sign in again, and the app has to
 // be registered again.
-func TestDefinitionMovesTokenEndpoint(t *testing.T) {
-	thief := authtest.NewServer(authtest.Options{})
-	defer thief.Close()
-	v, c := newClockedVault(t, authtest.Options{})
-	if err := v.Desk(auth.Local).SetApp(t.Context(), "practice", "basic", auth.NewSecret("basic secret/+:%&="), nil); err != nil {
-		t.Fatal(err)
+func TestDefinitionMovesEndpoints(t *testing.T) {
+	for name, move := range map[string]func(o *providers.OAuth2, to string){
+		"token and revoke": func(o *providers.OAuth2, to string) { o.Token.URL, o.Revoke.URL = to+"/token", to+"/revoke" },
+		"token":            func(o *providers.OAuth2, to string) { o.Token.URL = to + "/token" },
+		"issuer":           func(o *providers.OAuth2, to string) { o.Issuer = to },
+		"refresh":          func(o *providers.OAuth2, to string) { o.Refresh.URL = to + "/token" },
+		"revoke":           func(o *providers.OAuth2, to string) { o.Revoke.URL = to + "/revoke" },
+		"exchange":         func(o *providers.OAuth2, to string) { o.Exchange = &providers.Endpoint{URL: to + "/token"} },
+		"pushed requests":  func(o *providers.OAuth2, to string) { o.PAR = &providers.Endpoint{URL: to + "/par"} },
+		"device":           func(o *providers.OAuth2, to string) { o.Device = &providers.Endpoint{URL: to + "/device"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			thief := authtest.NewServer(authtest.Options{})
+			defer thief.Close()
+			v, c := newClockedVault(t, authtest.Options{})
+			if err := v.Desk(auth.Local).SetApp(t.Context(), "practice", "basic", auth.NewSecret("basic secret/+:%&="), nil); err != nil {
+				t.Fatal(err)
+			}
+			connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+			redefine(t, v, c, func(p *providers.Provider) { move(p.OAuth2, thief.URL) })
+
+			_, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"})
+			wantLink(t, err, auth.ReasonReauth)
+			c.forward(2 * time.Hour)
+			_, err = v.Get(t.Context(), agent, practiceNeed)
+			wantLink(t, err, auth.ReasonReauth)
+			wantState(t, v, auth.NeedsReauth, "definition_changed")
+
+			link := ask(t, v, agent, auth.Wish{Provider: "practice"})
+			if _, err := v.Visit(alices).Confirm(t.Context(), link.RequestID, auth.Choice{}); !errors.Is(err, auth.ErrNoApp) {
+				t.Errorf("Confirm with the old app: %v", err)
+			}
+			ended, err := v.Revoke(t.Context(), agent, auth.Unwanted{Provider: "practice"})
+			if err != nil || ended.Connections[0].AtProvider != auth.AtProviderUnknown {
+				t.Errorf("Revoke: %+v, %v", ended, err)
+			}
+			c.forward(time.Hour)
+			keepOnce(t, v)
+			if n := len(thief.Requests("")); n != 0 {
+				t.Errorf("%d requests to the new place", n)
+			}
+			if n := len(v.API.Requests("")); n != 0 {
+				t.Errorf("%d calls", n)
+			}
+		})
 	}
-	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
-	redefine(t, v, c, func(p *providers.Provider) {
-		p.OAuth2.Token.URL = thief.URL + "/token"
-		p.OAuth2.Revoke.URL = thief.URL + "/revoke"
+}
+
+// PD-001, PD-007: a key that was pasted for some hosts is not sent to others to see whether it still works, and a
+// definition that no longer takes keys breaks nothing.
+func TestDefinitionMovesKey(t *testing.T) {
+	const send = `{"in":"header","name":"X-Api-Key","format":"${key}"}`
+	v := withKey(t, send, "", "canary-key-of-old")
+	thief := authtest.NewAPI(nil)
+	t.Cleanup(thief.Close)
+	c := newClock(0)
+	renew := func(change func(*providers.Provider)) {
+		reopen(t, v, keyedSite(t, v, send, ""), c.Now)
+		p, err := v.Catalog.Get("keyed")
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(p)
+		c.forward(24 * time.Hour)
+		v.API.Forget()
+		keepOnce(t, v)
+	}
+	renew(func(*providers.Provider) {})
+	if n := len(v.API.Requests("/api/me")); n != 1 {
+		t.Fatalf("the key was tried %d times", n)
+	}
+	renew(func(p *providers.Provider) {
+		p.API.Hosts = append(p.API.Hosts, "127.0.0.1:"+portOf(thief.URL))
+		p.APIKey.Verify.URL = thief.URL + "/api/me"
 	})
-
-	_, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"})
-	wantLink(t, err, auth.ReasonReauth)
-	c.forward(2 * time.Hour)
-	_, err = v.Get(t.Context(), agent, practiceNeed)
-	wantLink(t, err, auth.ReasonReauth)
-	wantState(t, v, auth.NeedsReauth, "definition_changed")
-
-	link := ask(t, v, agent, auth.Wish{Provider: "practice"})
-	if _, err := v.Visit(alices).Confirm(t.Context(), link.RequestID, auth.Choice{}); !errors.Is(err, auth.ErrNoApp) {
-		t.Errorf("Confirm with the old app: %v", err)
-	}
-	ended, err := v.Revoke(t.Context(), agent, auth.Unwanted{Provider: "practice"})
-	if err != nil || ended.Connections[0].AtProvider != auth.AtProviderUnknown {
-		t.Errorf("Revoke: %+v, %v", ended, err)
-	}
-	c.forward(time.Hour)
-	keepOnce(t, v)
 	if n := len(thief.Requests("")); n != 0 {
-		t.Errorf("%d requests to the new place", n)
+		t.Errorf("the key was tried %d times at the added host", n)
 	}
-	if n := len(v.API.Requests("")); n != 0 {
-		t.Errorf("%d calls", n)
+	own := auth.Call{Provider: "keyed", URL: v.API.URL + "/api/me"}
+	if resp := call(t, v, own); resp.Status != http.StatusOK {
+		t.Errorf("%+v", resp)
+	}
+	renew(func(p *providers.Provider) { p.APIKey = nil })
+	if resp, err := v.Call(t.Context(), agent, own); err == nil {
+		t.Errorf("called without a way to carry the key: %+v", resp)
+	}
+	if infos, err := v.List(t.Context(), agent, ""); err != nil || len(infos) != 1 || infos[0].State != auth.Active {
+		t.Errorf("%+v, %v", infos, err)
 	}
 }
 

@@ -184,7 +184,7 @@ func (v *Vault) flow(ctx context.Context, c *Connection) (*Flow, error) {
 }
 
 // errRebound marks a connection whose credential its definition may not use any more.
-var errRebound = errors.New("issuer or token endpoint is not the one that the credential is bound to")
+var errRebound = errors.New("issuer or endpoints are not those that the credential is bound to")
 
 // addApp puts the owner's OAuth app into the flow when its method needs one.
 func (v *Vault) addApp(ctx context.Context, f *Flow, o Owner) error {
@@ -231,8 +231,11 @@ func needsApp(method string) bool {
 // bind names what a credential of this method may be used with. A definition that
 // changes it can no longer use the credential.
 func bind(p *providers.Provider, method string) string {
-	if needsApp(method) && p.OAuth2 != nil {
-		return p.OAuth2.Issuer + " " + p.OAuth2.Token.URL
+	switch {
+	case needsApp(method) && p.OAuth2 != nil:
+		return strings.Join(append([]string{p.OAuth2.Issuer, p.OAuth2.Token.URL}, p.OAuth2.Elsewhere()...), " ")
+	case method == MethodAPIKey && p.APIKey == nil, method == MethodBrowser && p.Browser == nil:
+		return "" // nothing says any more how it is used
 	}
 	return p.ID
 }

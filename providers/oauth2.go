@@ -52,6 +52,24 @@ type OAuth2 struct {
 // Has tells whether the server offers a flow: code, device or client_credentials.
 func (o *OAuth2) Has(flow string) bool { return slices.Contains(o.Flows, flow) }
 
+// Elsewhere names the hosts, beside those of the issuer and the token endpoint, that a
+// refresh token, an access token or the client's secret is sent to, in order.
+func (o *OAuth2) Elsewhere() []string {
+	var hosts []string
+	known := []string{hostOf(o.Issuer), hostOf(o.Token.URL)}
+	add := func(u string) {
+		if host := hostOf(u); u != "" && !slices.Contains(known, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	for _, e := range o.named() {
+		add(e.URL)
+	}
+	add(o.Refresh.URL)
+	slices.Sort(hosts)
+	return slices.Compact(hosts)
+}
+
 // Client says how an OAuth app proves itself at the token endpoint.
 type Client struct {
 	// Secret tells whether there is one. jwt-es256 means a signed statement instead (Apple).
