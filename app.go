@@ -60,8 +60,8 @@ func app(ctx context.Context, s *settings, args []string) error {
 		for i, a := range apps {
 			lines[i] = app{a.Provider, a.ClientID, a.Sealed != nil, stamp(a.CreatedAt)}
 		}
-		return show(s, lines, "PROVIDER\tCLIENT ID\tSECRET\tSET", func(a app) string {
-			return fmt.Sprintf("%s\t%s\t%t\t%s", a.Provider, a.ClientID, a.Secret, a.Set)
+		return show(s, lines, "PROVIDER\tCLIENT ID\tSECRET\tSET", func(a app) []string {
+			return []string{a.Provider, a.ClientID, fmt.Sprint(a.Secret), a.Set}
 		})
 	}
 	return usagef("app takes set PROVIDER, remove PROVIDER or list")

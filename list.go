@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/auth/egress"
 )
 
 // connectionRow is a connection in list --json.
@@ -56,12 +57,12 @@ func list(ctx context.Context, s *settings, args []string) error {
 		fmt.Fprintln(s.out, "Nothing is connected. latchpost connect PROVIDER signs in; latchpost providers shows what there is.")
 		return nil
 	}
-	return show(s, lines, "PROVIDER\tACCOUNT\tSTATE\tLAST USED\tCLIENTS", func(l connectionRow) string {
+	return show(s, lines, "PROVIDER\tACCOUNT\tSTATE\tLAST USED\tCLIENTS", func(l connectionRow) []string {
 		state := l.State
 		if l.Cause != "" {
 			state += " (" + l.Cause + ")"
 		}
-		return strings.Join([]string{l.Provider, l.Account, state, orDash(l.Used), orDash(strings.Join(l.Clients, ", "))}, "\t")
+		return []string{l.Provider, l.Account, state, orDash(l.Used), orDash(strings.Join(l.Clients, ", "))}
 	})
 }
 
@@ -94,8 +95,8 @@ func orDash(s string) string {
 	return s
 }
 
-// show prints items as a table, or with --json as one object a line.
-func show[T any](s *settings, items []T, head string, row func(T) string) error {
+// show prints items as a table, each on one line whatever is in it, or with --json as one object a line.
+func show[T any](s *settings, items []T, head string, row func(T) []string) error {
 	if s.json {
 		enc := json.NewEncoder(s.out)
 		for _, item := range items {
@@ -108,7 +109,11 @@ func show[T any](s *settings, items []T, head string, row func(T) string) error 
 	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, head)
 	for _, item := range items {
-		fmt.Fprintln(w, row(item))
+		cells := row(item)
+		for i, cell := range cells {
+			cells[i] = strings.Join(strings.Fields(egress.Sanitize(cell)), " ")
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
 	return w.Flush()
 }
@@ -168,11 +173,11 @@ func listProviders(ctx context.Context, s *settings, args []string) error {
 	if len(lines) == 0 && !s.json {
 		return fmt.Errorf("no provider matches %q; latchpost providers shows all", strings.Join(args, " "))
 	}
-	return show(s, lines, "ID\tNAME\tMETHODS\tREADY", func(p provider) string {
+	return show(s, lines, "ID\tNAME\tMETHODS\tREADY", func(p provider) []string {
 		ready := "yes"
 		if !p.Ready {
 			ready = "needs an OAuth app"
 		}
-		return strings.Join([]string{p.ID, p.Name, strings.Join(p.Methods, " "), ready}, "\t")
+		return []string{p.ID, p.Name, strings.Join(p.Methods, " "), ready}
 	})
 }

@@ -10,6 +10,9 @@ import (
 	"maps"
 	"slices"
 	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/latchpost/latchpost/auth"
 )
@@ -192,7 +195,7 @@ type exported struct {
 
 // Export writes every event of every owner as one line of JSON, chain after chain.
 func (l *Log) Export(ctx context.Context, w io.Writer) error {
-	enc := json.NewEncoder(w)
+	enc := json.NewEncoder(plainLines{w})
 	return l.db.snapshot(ctx, func(q querier) error {
 		return eachEvent(ctx, q, func(e auth.Event, detail string) error {
 			words, err := undict(detail)
@@ -202,6 +205,31 @@ func (l *Log) Export(ctx context.Context, w io.Writer) error {
 			return enc.Encode(exported{e.At, e.ID, e.Of, e.Owner.Org, e.Owner.User, e.Client, e.Kind, e.Provider, e.Connection, e.Request, e.Decision, words, e.Writer, e.Seq, e.MAC})
 		})
 	})
+}
+
+// plainLines escapes what encoding/json leaves as it is and what a reader or a terminal
+// may take for the end of a line or a command, such as U+0085.
+type plainLines struct{ w io.Writer }
+
+func (p plainLines) Write(line []byte) (int, error) {
+	odd := func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
+	if !bytes.ContainsFunc(line, odd) {
+		return p.w.Write(line)
+	}
+	var plain []byte
+	for _, r := range string(line) {
+		if !odd(r) {
+			plain = utf8.AppendRune(plain, r)
+			continue
+		}
+		for _, u := range utf16.AppendRune(nil, r) {
+			plain = fmt.Appendf(plain, `\u%04x`, u)
+		}
+	}
+	if _, err := p.w.Write(plain); err != nil {
+		return 0, err
+	}
+	return len(line), nil
 }
 
 // Trim removes the events from before a time, from the beginning of each chain up to the

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/store"
@@ -83,7 +84,7 @@ func testAudit(t *testing.T, open func(*testing.T) *store.DB) {
 	// AU-007: one event is one line, whatever is in it.
 	t.Run("export, a line each", func(t *testing.T) {
 		e := event(9)
-		e.Client, e.Detail = "a\nb\x1b[31m\"},{", map[string]string{"path": "/\r\n\u2028"}
+		e.Client, e.Detail = "a\nb\x1b[31m\"},{\u0085\u009b31m\u202e\U000e0041", map[string]string{"path": "/\r\n\u2028"}
 		must(t, log.Append(ctx, e))
 		var out bytes.Buffer
 		must(t, log.Export(ctx, &out))
@@ -93,7 +94,7 @@ func testAudit(t *testing.T, open func(*testing.T) *store.DB) {
 		equal(t, int64(len(lines)), report.Events)
 		found := false
 		for _, line := range lines {
-			if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == '\u2028' }) {
+			if strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
 				t.Fatalf("a line holds a control character: %q", line)
 			}
 			var got struct {

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/auth/authtest"
+)
+
+// forged is what would end a line and begin another one, in a log, a table or JSON, or take over a terminal.
+var forged = []string{
+	"a\nb", "a\r\n2026-01-01T00:00:00Z  call  allow", "\x1b[2Ja", "\x1b]0;owned\x07", "\x9b31m", `"},{"kind":"grant`, "a\tb\tc", "\u2028\u2029\u0085", "\u202egrant", "\x00", "\xff\xfe",
+}
+
+// AU-007: whatever a client calls itself, asks for and brings along, one event is one line wherever the record is read, and one
+// message one line of the log; nothing in it moves a terminal's cursor.
+func TestLogInjection(t *testing.T) {
+	keepCanary(t, func(c *canary) {
+		c.connect(map[string]any{"provider": "practice"}, &authtest.Browser{})
+		harmful := func(r rune) bool { return r != '\n' && r != unicode.ReplacementChar && !unicode.IsPrint(r) }
+		lines := func(text string) []string {
+			t.Helper()
+			if i := strings.IndexFunc(text, harmful); i >= 0 {
+				t.Errorf("harmful: %q", text[max(0, i-60):min(len(text), i+60)])
+			}
+			return strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+		}
+		for _, s := range forged {
+			for _, args := range []map[string]any{
+				{"provider": s, "path": "/me"}, {"provider": "practice", "path": "/" + s}, {"provider": "practice", "url": s}, {"provider": "practice", "path": "/me", "account": s},
+				{"provider": "practice", "path": "/me", "method": s}, {"provider": "practice", "path": "/me", "query": map[string]any{s: s}},
+				{"provider": "practice", "path": "/me", "headers": map[string]any{"Accept": s, "User-Agent": s}},
+			} {
+				_, _, _ = c.agent.Call(t.Context(), "call_api", args) // a broken string may not get as far as an answer
+			}
+			for _, call := range []auth.Call{{Provider: s, Path: "/me"}, {Provider: "practice", Method: s, Path: "/me"}, {Provider: "practice", Path: "/me"}} {
+				_, _ = c.vault.Call(t.Context(), auth.Caller{Owner: auth.Local, Client: s}, call)
+			}
+			tail := lines(c.says(exitDone, "audit", "tail"))
+			for _, line := range tail[1:] {
+				if at, _, _ := strings.Cut(line, " "); len(at) != len("2026-01-01T00:00:00Z") {
+					t.Errorf("%q made a line that is no event: %q", s, line)
+				}
+			}
+		}
+		report, err := c.audit.Verify(t.Context())
+		if err != nil || len(report.Faults) > 0 {
+			t.Fatalf("%+v, %v", report, err)
+		}
+		export := lines(c.says(exitDone, "audit", "export"))
+		if int64(len(export)) != report.Events {
+			t.Errorf("%d lines for %d events", len(export), report.Events)
+		}
+		for _, line := range export {
+			if !json.Valid([]byte(line)) {
+				t.Errorf("no JSON: %s", line)
+			}
+		}
+		lines(c.says(exitDone, "list"))
+		for _, line := range lines(c.out.String()) {
+			if !strings.HasPrefix(line, "time=") {
+				t.Errorf("a line that is no message: %q", line)
+			}
+		}
+	})
+}
