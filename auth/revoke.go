@@ -81,6 +81,9 @@ func (v *Vault) revoke(ctx context.Context, c Caller, conn *Connection) (atProvi
 	ctx = context.WithoutCancel(ctx)
 	v.lament(ctx, Event{Owner: c.Owner, Client: c.Client, Kind: "revoke", Provider: conn.Provider, Connection: conn.ID, Decision: "allow"})
 	rev, conn, err := v.kill(ctx, conn)
+	if rev != nil && err != nil && !errors.Is(err, ErrNotFound) {
+		return "", v.tellOnly(ctx, rev, conn, err)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -94,6 +97,19 @@ func (v *Vault) revoke(ctx context.Context, c Caller, conn *Connection) (atProvi
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	return v.tell(ctx, rev), nil
+}
+
+// tellOnly has the provider end a connection that the store, for cause, cannot end.
+func (v *Vault) tellOnly(ctx context.Context, rev *Revocation, conn *Connection, cause error) error {
+	v.stopCalls(conn.ID)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	told, err := v.tellOnce(ctx, rev)
+	v.note(Event{Owner: conn.Owner, Kind: "revoke.done", Provider: conn.Provider, Connection: conn.ID, Decision: "failed"})
+	if err != nil || !told {
+		return cause
+	}
+	return ErrConfig.Say("%s is ended at %s, but not here, because Latchpost's store cannot be written; end it again when it can", conn.Account, conn.Provider).Because(cause)
 }
 
 // kill ends conn in the store, with the tokens that stand there now: a refresh may

@@ -113,7 +113,10 @@ func (v *Vault) connector(method string) (Connector, error) {
 func (v *Vault) record(ctx context.Context, e Event) (id string, err error) {
 	e.ID, e.At = rand.Text(), v.now()
 	if err := v.Audit.Append(ctx, e); err != nil {
-		return "", ErrAudit.Because(err)
+		if !errors.Is(err, ErrAudit) {
+			err = ErrAudit.Because(err)
+		}
+		return "", err
 	}
 	return e.ID, nil
 }

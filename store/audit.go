@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -67,7 +68,11 @@ func (l *Log) Append(ctx context.Context, events ...auth.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	if err := l.append(ctx, events); err != nil {
+	err := l.append(ctx, events)
+	switch {
+	case errors.Is(err, ErrReadOnly):
+		return auth.ErrAudit.Say("the audit record cannot be written because Latchpost's store is read-only, so nothing is released; the operator has to make its directory writable").Because(err)
+	case err != nil:
 		return auth.ErrAudit.Because(err)
 	}
 	return nil

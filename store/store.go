@@ -189,7 +189,7 @@ func (db *DB) mustWriteOf(ctx context.Context, o auth.Owner, fn func(ctx context
 func (db *DB) put(ctx context.Context, j *job) error {
 	switch {
 	case db.group == nil:
-		return ErrReadOnly
+		return auth.ErrConfig.Say("Latchpost's store cannot be written, so nothing can be connected, allowed or ended; the operator has to make its directory writable").Because(ErrReadOnly)
 	case db.pg != nil:
 		return db.pg.write(ctx, j.run)
 	case db.file.spent.Load():
