@@ -110,7 +110,13 @@ func TestEveryEchoHoldsTheToken(t *testing.T) {
 		"HEX":     func(a answer) bool { return strings.Contains(a.body, "6163636573735F") },
 		"percent": func(a answer) bool { return strings.Contains(a.body, "%61%63%63%65%73%73%5F") },
 		"escaped": func(a answer) bool { return strings.Contains(a.body, `\u0061\u0063\u0063`) },
-		"html":    func(a answer) bool { return strings.Contains(a.body, "&#97;&#99;&#99;") },
+		"lines": func(a answer) bool {
+			text := strings.TrimSuffix(strings.TrimPrefix(a.body, "you sent "), " here")
+			raw, err := base64.StdEncoding.DecodeString(text) // which skips line ends
+			return err == nil && strings.Contains(text, "\r\n") && string(raw) == secret
+		},
+		"reversed": func(a answer) bool { return strings.Contains(a.body, "_ssecca") },
+		"html":     func(a answer) bool { return strings.Contains(a.body, "&#97;&#99;&#99;") },
 	}
 	for _, form := range authtest.EchoForms() {
 		check := holds[form]

@@ -37,6 +37,12 @@ var encodings = map[string]func(string) string{
 	"json":      func(s string) string { quoted, _ := json.Marshal(s); return string(quoted) },
 	"escaped":   escaped,
 	"html":      htmlEntities,
+	"lines":     inLines,
+	"reversed": func(s string) string {
+		letters := []byte(s)
+		slices.Reverse(letters)
+		return string(letters)
+	},
 }
 
 // presented is the credential of a request without its scheme. The alignments of
@@ -91,6 +97,18 @@ func echoForm(w http.ResponseWriter, r *http.Request, _ visitor) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = fmt.Fprintf(w, "you sent %s here", encode(secret))
 	}
+}
+
+// inLines is base64 in short lines, as mail has it (RFC 2045).
+func inLines(s string) string {
+	var b strings.Builder
+	for i, c := range []byte(base64.StdEncoding.EncodeToString([]byte(s))) {
+		if i > 0 && i%20 == 0 {
+			b.WriteString("\r\n")
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
 }
 
 func percent(s string) string {

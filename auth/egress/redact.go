@@ -41,7 +41,8 @@ func NewRedactor(secrets ...[]byte) *Redactor {
 
 // Redact returns b with every secret replaced by "[redacted]": as it is, percent-encoded, as a JSON or HTML escape (any
 // choice of characters escaped, in either case of hex, up to three layers deep), in hex, and in base64 (both alphabets, at every
-// alignment inside a longer text). It does not see through hashing, encryption, compression or reordering. b is not changed.
+// alignment inside a longer text), backwards, and broken into lines in any of these forms. It does not see through hashing,
+// encryption, compression or any other order. b is not changed.
 func (r *Redactor) Redact(b []byte) []byte {
 	found := r.spans(b)
 	if len(found) == 0 {
@@ -70,12 +71,27 @@ func (r *Redactor) spans(b []byte) []span {
 	if r.find.empty() {
 		return nil
 	}
-	found := r.find.all(b)
+	found := r.look(b)
 	found = r.escaped(found, b, nil, 3, anyEscape) // three: a URL in JSON in JSON
 	if r.looksEscaped {
 		found = r.escaped(found, b, nil, 2, percentEscape, backslashEscape, entityEscape)
 	}
 	slices.SortFunc(found, func(a, b span) int { return cmp.Compare(a.start, b.start) })
+	return found
+}
+
+// look finds the secrets of a text, those that are broken into lines too (base64 as in RFC 2045).
+func (r *Redactor) look(text []byte) []span {
+	found := r.find.all(text)
+	whole, e := unfold(text)
+	if len(e) == 0 {
+		return found
+	}
+	for _, f := range r.find.all(whole) {
+		if s := (span{e.origin(f.start), e.origin(f.end-1) + 1}); s.end-s.start > f.end-f.start {
+			found = append(found, s)
+		}
+	}
 	return found
 }
 
@@ -91,7 +107,7 @@ func (r *Redactor) escaped(found []span, text []byte, undone []edits, depth int,
 			continue
 		}
 		path := append(slices.Clip(undone), e)
-		for _, f := range r.find.all(plain) {
+		for _, f := range r.look(plain) {
 			for _, e := range slices.Backward(path) {
 				f = span{e.origin(f.start), e.origin(f.end)}
 			}
@@ -110,6 +126,9 @@ func spellings(secret []byte) []pattern {
 		{text: lower},
 		{text: bytes.ToUpper(lower)},
 	}
+	backwards := bytes.Clone(secret)
+	slices.Reverse(backwards)
+	all = append(all, pattern{text: backwards})
 	if bytes.Contains(secret, []byte(" ")) { // in a form, a space is a plus
 		all = append(all, pattern{text: bytes.ReplaceAll(secret, []byte(" "), []byte("+"))})
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"html"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -35,7 +36,37 @@ var encodings = map[string]func(t *rapid.T, secret string) string{
 	"query in json": func(t *rapid.T, s string) string {
 		return someUTF16(t, url.QueryEscape(s))
 	},
-	"query query": func(_ *rapid.T, s string) string { return url.QueryEscape(url.QueryEscape(s)) },
+	"backwards": func(_ *rapid.T, s string) string {
+		letters := []byte(s)
+		slices.Reverse(letters)
+		return string(letters)
+	},
+	"lines": func(t *rapid.T, s string) string {
+		if strings.Contains(s, " ") { // whose own blanks would be taken for the line's
+			return s
+		}
+		return inLines(t, s)
+	},
+	"base64 in lines (RFC 2045)": func(t *rapid.T, s string) string {
+		return inLines(t, base64.StdEncoding.EncodeToString([]byte(s)))
+	},
+	"base64 in lines in json": func(t *rapid.T, s string) string {
+		return jsonEscape(inLines(t, base64.StdEncoding.EncodeToString([]byte(s))))
+	},
+	"hex in lines": func(t *rapid.T, s string) string { return inLines(t, hex.EncodeToString([]byte(s))) },
+	"query query":  func(_ *rapid.T, s string) string { return url.QueryEscape(url.QueryEscape(s)) },
+}
+
+// inLines breaks a text, which is at least five letters long, once or more.
+func inLines(t *rapid.T, s string) string {
+	width := rapid.IntRange(3, max(3, len(s)-1)).Draw(t, "width")
+	end := rapid.SampledFrom([]string{"\n", "\r\n", "\n  ", " \n\n\t"}).Draw(t, "end")
+	var b strings.Builder
+	for len(s) > width {
+		b.WriteString(s[:width] + end)
+		s = s[width:]
+	}
+	return b.String() + s
 }
 
 func jsonEscape(s string) string {

@@ -77,6 +77,25 @@ func unescape(src []byte, s scheme) ([]byte, edits) {
 	return append(out, src[from:]...), undone
 }
 
+// unfold takes the line breaks out of a text, with the white space around them.
+func unfold(src []byte) ([]byte, edits) {
+	n := bytes.Count(src, []byte("\n"))
+	if n == 0 {
+		return src, nil
+	}
+	out, undone := make([]byte, 0, len(src)), make(edits, 0, n)
+	rest := src
+	for {
+		line, after, broken := bytes.Cut(rest, []byte("\n"))
+		if !broken {
+			return append(out, rest...), undone
+		}
+		out = append(out, bytes.TrimRight(line, " \t\r")...)
+		rest = bytes.TrimLeft(after, " \t\r\n")
+		undone = append(undone, edit{int32(len(out)), int32(len(src) - len(rest))})
+	}
+}
+
 // decode reads the escape at the beginning of b: its value and its length, 0 when it is none.
 func decode(b []byte) (rune, int) {
 	switch b[0] {
