@@ -1,8 +1,12 @@
 package auth_test
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,16 +25,26 @@ func TestEveryAuthorizeURL(t *testing.T) {
 	c := auth.OAuthCode{OAuth: &auth.OAuth{Out: egress.New(egress.Options{})}}
 	tried := 0
 	for _, p := range catalog.Search("", auth.MethodOAuthCode, 0) {
-		if p.OAuth2.Discovery != "" && p.OAuth2.Authorize.URL == "" || p.OAuth2.PAR != nil {
-			continue // asks the network
+		vars := map[string]string{}
+		for name, v := range p.Vars {
+			if vars[name] = v.Default; v.Default == "" && name != "issuer_path" {
+				vars[name] = "acme" // what a person would type
+				if strings.Contains(v.Pattern, ":") {
+					vars[name] = "acme.example.com"
+				}
+			}
 		}
-		resolved, err := p.Resolve(nil)
+		resolved, err := p.Resolve(vars)
 		if err != nil {
-			continue // needs an answer from the person
+			t.Errorf("%s: %v", p.ID, err)
+			continue
 		}
-		resolved.OAuth2.Discovery = ""
+		o := resolved.OAuth2 // the network is not asked: the parameters are the same
+		if o.Discovery, o.PAR = "", nil; o.Authorize.URL == "" {
+			o.Authorize.URL = "https://example.com/authorize"
+		}
 		step, err := c.Begin(t.Context(), &auth.Flow{
-			Provider: resolved, Definition: p, Request: &auth.Request{}, ClientID: "id", Client: auth.NewSecret("secret"), RedirectURI: redirectURI, Now: time.Now(),
+			Provider: resolved, Definition: p, Request: &auth.Request{}, Vars: vars, ClientID: "id", Client: auth.NewSecret("secret"), RedirectURI: redirectURI, Now: time.Now(),
 		})
 		if err != nil {
 			t.Errorf("%s: %v", p.ID, err)
@@ -46,11 +60,23 @@ func TestEveryAuthorizeURL(t *testing.T) {
 		if !slices.Contains(resolved.OAuth2.Authorize.Omit, "response_type") && q.Get("response_type") != "code" || len(q.Get("state")) < 43 {
 			t.Errorf("%s: %v", p.ID, q)
 		}
-		if none := p.OAuth2.PKCE == "none"; none == q.Has("code_challenge") || !none && q.Get("code_challenge_method") != "S256" {
-			t.Errorf("%s: PKCE is %q and the address has %q", p.ID, p.OAuth2.PKCE, q.Get("code_challenge_method"))
+		var private struct{ Verifier string }
+		if err := json.Unmarshal(step.Private, &private); err != nil {
+			t.Fatal(err)
+		}
+		if p.OAuth2.PKCE == "none" { // providers.TestCatalogWithoutPKCE lists them
+			if q.Has("code_challenge") || q.Has("code_challenge_method") {
+				t.Errorf("%s: no PKCE, and the address has %v", p.ID, q)
+			}
+			continue
+		}
+		sum := sha256.Sum256([]byte(private.Verifier))
+		random, err := base64.RawURLEncoding.DecodeString(private.Verifier)
+		if q.Get("code_challenge_method") != "S256" || q.Get("code_challenge") != base64.RawURLEncoding.EncodeToString(sum[:]) || len(private.Verifier) < 43 || err != nil || len(random) < 32 {
+			t.Errorf("%s: %v", p.ID, q)
 		}
 	}
-	if tried < 40 {
-		t.Errorf("only %d definitions were tried", tried)
+	if all := len(catalog.Search("", auth.MethodOAuthCode, 0)); tried != all || tried < 80 {
+		t.Errorf("%d of %d definitions were tried", tried, all)
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 const (
 	backTime = 20 * time.Second
-	backBody = 1 << 20
+	backBody = 512 << 10 // read with its copies in less than 2 MiB of memory
 )
 
 // tokenRequest is any request of the back channel, in the protocol's own words. The

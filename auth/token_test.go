@@ -1,8 +1,12 @@
 package auth_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
+	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -43,6 +47,42 @@ func TestCodeIsSentOnce(t *testing.T) {
 	}
 	if n := len(thief.Requests("")); n != 0 {
 		t.Errorf("the thief got %d requests", n)
+	}
+}
+
+// CB-018: an answer of 50 MiB, packed or not, takes no more memory than one that is just too long.
+func TestTokenAnswerMemory(t *testing.T) {
+	space := bytes.Repeat([]byte(" "), 64<<10)
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	for range 50 << 20 / len(space) {
+		_, _ = z.Write(space)
+	}
+	_ = z.Close()
+	for name, fault := range map[string]authtest.Fault{
+		"plain": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			for range 50 << 20 / len(space) {
+				_, _ = w.Write(space)
+			}
+		},
+		"packed": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = w.Write(packed.Bytes())
+		},
+	} {
+		b := newBench(t, authtest.Options{})
+		q := b.approved(t)
+		b.FaultAlways("/token", fault)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := b.finish(q)
+		runtime.ReadMemStats(&after)
+		want(t, err, auth.ErrUnavailable)
+		if used := after.TotalAlloc - before.TotalAlloc; used > 5<<20 { // all that was ever allocated, the provider's part too
+			t.Errorf("%s: %d KiB", name, used>>10)
+		} else {
+			t.Logf("%s: %d KiB", name, used>>10)
+		}
 	}
 }
 
