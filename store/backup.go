@@ -24,6 +24,9 @@ func (db *DB) Backup(ctx context.Context, path string) error {
 	}
 	unfinished := path + ".new"
 	f, err := os.OpenFile(unfinished, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is left of a backup that was interrupted, or one is being made: remove it, or name another file", unfinished)
+	}
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}

@@ -42,6 +42,17 @@ func victim(dir string) error {
 	}
 	l := db.AuditLog(testMAC)
 	acks, failed := make(chan string), make(chan error)
+	if copies := os.Getenv("LATCHPOST_TEST_COPIES"); copies != "" {
+		go func() {
+			for {
+				to := filepath.Join(copies, rand.Text())
+				if err := firstError(os.Mkdir(to, 0o700), db.Backup(ctx, filepath.Join(to, "latchpost.db"))); err != nil {
+					failed <- err
+					return
+				}
+			}
+		}()
+	}
 	for range 8 {
 		go func() {
 			for {
@@ -113,6 +124,72 @@ func TestKill(t *testing.T) {
 		db.Close()
 	}
 	t.Logf("%d acknowledged, none lost", len(acked))
+}
+
+// ST-011: killed within a backup. The store is as good as ever, every copy that has its name is whole, and one that was
+// not finished is said to be in the way.
+func TestKillWithinBackup(t *testing.T) {
+	dir, copies := filepath.Join(t.TempDir(), "data"), t.TempDir()
+	db := openAt(t, dir)
+	write(t, db.AuditLog(testMAC), 2000)
+	db.Close()
+	whole, unfinished := 0, 0
+	for round := range 15 {
+		cmd := exec.Command(os.Args[0])
+		to := filepath.Join(copies, fmt.Sprint(round))
+		cmd.Env = append(os.Environ(), "LATCHPOST_TEST_VICTIM="+dir, "LATCHPOST_TEST_COPIES="+to)
+		cmd.Stderr = os.Stderr
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := firstError(os.Mkdir(to, 0o700), cmd.Start()); err != nil {
+			t.Fatal(err)
+		}
+		var acked []string
+		lines := bufio.NewScanner(out)
+		for n := mathrand.N(200); n >= 0 && lines.Scan(); n-- {
+			acked = append(acked, lines.Text())
+		}
+		cmd.Process.Kill()
+		cmd.Wait()
+		db := openAt(t, dir)
+		if err := db.Check(t.Context()); err != nil {
+			t.Fatal(round, err)
+		}
+		for _, id := range acked {
+			if _, err := db.Meta(t.Context(), id); err != nil {
+				t.Fatalf("round %d: %s was acknowledged: %v", round, id, err)
+			}
+		}
+		made, err := filepath.Glob(filepath.Join(to, "*", "latchpost.db*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range made {
+			if name, left := strings.CutSuffix(path, ".new"); left {
+				unfinished++
+				if err := db.Backup(t.Context(), name); err == nil || !strings.Contains(err.Error(), path+" is left of a backup that was interrupted") {
+					t.Errorf("beside an unfinished copy: %v", err)
+				}
+				if err := firstError(os.Remove(path), db.Backup(t.Context(), name)); err != nil {
+					t.Error(err)
+				}
+				path = name
+			}
+			copied := openAt(t, filepath.Dir(path))
+			report, err := copied.AuditLog(testMAC).Verify(t.Context())
+			if err := firstError(err, copied.Check(t.Context())); err != nil || len(report.Faults) > 0 || report.Events < 2000 {
+				t.Errorf("%s: %+v, %v", path, report, err)
+			}
+			copied.Close()
+			whole++
+		}
+		db.Close()
+	}
+	if t.Logf("%d copies, %d unfinished", whole, unfinished); unfinished == 0 {
+		t.Error("nobody was killed within a backup")
+	}
 }
 
 // ST-014: a process that dies with a lease does not keep the others waiting.

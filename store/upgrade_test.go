@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -80,6 +81,58 @@ func TestUpgrade(t *testing.T) {
 				t.Errorf("the copy from before: %v, %v", n, err)
 			}
 		})
+	}
+}
+
+// ST-011: killed at any moment of an upgrade, the store is as it was or as it will be, and the next start finishes it.
+func TestKillWithinUpgrade(t *testing.T) {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, want := storeOfSchema(t, files[:1])
+	before, after := 0, 0
+	for round := range 20 {
+		dir := filepath.Join(t.TempDir(), fmt.Sprint(round))
+		if err := firstError(os.CopyFS(dir, os.DirFS(from)), os.Chmod(dir, 0o700), os.Chmod(filepath.Join(dir, "latchpost.db"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "LATCHPOST_TEST_VICTIM="+dir)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if round > 0 { // the first is killed before it does anything
+			for waiting := true; waiting; { // until it touches the store
+				entries, err := os.ReadDir(dir)
+				waiting = err == nil && len(entries) < 2
+			}
+			<-time.After(time.Duration(round) * time.Millisecond)
+		}
+		cmd.Process.Kill()
+		_ = cmd.Wait()
+		left := raw(t, dir)
+		version := names(t, left, `SELECT MAX(version) FROM migrations`)[0]
+		left.Close()
+		switch version {
+		case "1":
+			before++
+		case fmt.Sprint(len(files)):
+			after++
+		default:
+			t.Errorf("stopped at schema %s", version)
+		}
+		db := openAt(t, dir)
+		if err := db.Check(t.Context()); err != nil {
+			t.Error(err)
+		}
+		db.Close()
+		if got := contents(t, dir); !holds(got, want) {
+			t.Errorf("round %d: after the upgrade\n%s", round, strings.Join(got, "\n"))
+		}
+	}
+	if t.Logf("%d before, %d after", before, after); before < 2 || after == 0 {
+		t.Error("nobody was killed within the upgrade")
 	}
 }
 
