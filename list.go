@@ -143,7 +143,7 @@ func revoke(ctx context.Context, s *settings, args []string) error {
 }
 
 var atProvider = map[string]string{
-	auth.AtProviderRevoked: "revoked too",
+	auth.AtProviderRevoked: "revoked too, as it has confirmed",
 	auth.AtProviderUnknown: "not known yet, it is told again later",
 	auth.LocalOnly:         "it offers no way to do it, so end the access on its own settings page as well",
 }

@@ -125,6 +125,28 @@ func TestRevokeSilence(t *testing.T) {
 	}
 }
 
+// PD-010: a provider that confirms, and lets the token live on. Nobody can see that from here: what is said is that it
+// confirmed, and here nothing uses the token any more.
+func TestRevokeConfirmedFalsely(t *testing.T) {
+	v, c := connected(t, authtest.Options{})
+	access := get(t, v)
+	v.Server.FaultAlways("/revoke", authtest.Answer(http.StatusOK, "application/json", `{}`))
+	if at := revoke(t, v); at != auth.AtProviderRevoked {
+		t.Errorf("at the provider: %s", at)
+	}
+	if !live(v.Server, auth.NewSecret(access)) {
+		t.Fatal("the provider did revoke it")
+	}
+	v.API.Forget()
+	_, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"})
+	wantLink(t, err, auth.NotConnected)
+	c.forward(2 * time.Hour)
+	keepOnce(t, v)
+	if n := len(v.API.Requests("")); n != 0 {
+		t.Errorf("%d calls with a token that lives on", n)
+	}
+}
+
 // PD-010: where a provider has no way to be told, nothing more is claimed.
 func TestRevokeLocalOnly(t *testing.T) {
 	v, c := connected(t, authtest.Options{})

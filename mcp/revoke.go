@@ -66,7 +66,7 @@ func (s *Server) revoke(ctx context.Context, c call) (any, error) {
 }
 
 var fates = map[string]string{
-	auth.AtProviderRevoked: "is disconnected, and revoked at the provider",
+	auth.AtProviderRevoked: "is disconnected, and the provider has confirmed that it is revoked there",
 	auth.AtProviderUnknown: "is disconnected; the provider has not confirmed it yet, Latchpost keeps trying",
 	auth.LocalOnly:         "is disconnected here; the provider has no way to be told, so it may be ended in the account's settings there",
 }

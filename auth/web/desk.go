@@ -91,7 +91,7 @@ func (s *Site) providerName(id string) string {
 
 // endedText never claims more than is known.
 var endedText = map[string]string{
-	auth.AtProviderRevoked: "The connection is gone, and the provider has revoked its credential.",
+	auth.AtProviderRevoked: "The connection is gone, and the provider has confirmed that its credential is revoked.",
 	auth.AtProviderUnknown: "The connection is gone from here. The provider has not confirmed yet; it is asked again until it does.",
 	auth.LocalOnly:         "The connection is gone from here. This provider has no way to be told: to be sure, remove the access or the key on its own site.",
 	"request":              "The pending request was cancelled.",

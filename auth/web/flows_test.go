@@ -148,7 +148,7 @@ func TestRevokeOnThePage(t *testing.T) {
 	}{
 		{url.Values{"do": {"cancel"}, "request": {pending}}, "was cancelled"},
 		{url.Values{"do": {"end"}, "grant": {grants[0].ID}}, "can no longer use"},
-		{url.Values{"do": {"revoke"}, "provider": {"practice"}, "account": {"alice@example.com"}}, "has revoked its credential"},
+		{url.Values{"do": {"revoke"}, "provider": {"practice"}, "account": {"alice@example.com"}}, "has confirmed that its credential is revoked"},
 	} {
 		owner.last = page
 		owner.post("/connections", step.form)
