@@ -32,6 +32,7 @@ func (v *Vault) Request(ctx context.Context, c Caller, w Wish) (*Info, error) {
 		return nil, err
 	}
 	conn, err := v.pick(ctx, c.Owner, w.Provider, w.Account)
+	w.Account = plainLabel(w.Account)
 	if errors.Is(err, ErrNotFound) {
 		return nil, v.ask(ctx, c, p, w, nil, NotConnected)
 	}
@@ -63,8 +64,9 @@ func checkWish(p *providers.Provider, w Wish) error {
 }
 
 func checkAccount(account string) error {
-	if len(account) > maxAccount || strings.ContainsFunc(account, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return ErrInvalid.Say("account is a label of at most %d bytes without control characters; list_connections shows those that exist", maxAccount)
+	control := strings.ContainsFunc(account, func(r rune) bool { return r < ' ' || r == 0x7f })
+	if len(account) > maxAccount || control || account != "" && plainLabel(account) == "" {
+		return ErrInvalid.Say("account is a label with letters, of at most %d bytes without control characters; list_connections shows those that exist", maxAccount)
 	}
 	return nil
 }
@@ -82,7 +84,7 @@ func checkScopes(scopes []string) error {
 	return nil
 }
 
-// plainLabel takes out of a provider's label what Markdown or a reader would take for a
+// plainLabel takes out of a label, whoever gave it, what Markdown or a reader would take for a
 // link or an image: mcp does not show it, and an agent could not name such an account.
 func plainLabel(s string) string {
 	s = strings.Map(func(r rune) rune {
@@ -91,7 +93,10 @@ func plainLabel(s string) string {
 		}
 		return r
 	}, s)
-	return strings.TrimSpace(clip(strings.ReplaceAll(s, "://", ":"), maxAccount))
+	for strings.Contains(s, "://") {
+		s = strings.ReplaceAll(s, "://", ":")
+	}
+	return strings.TrimSpace(clip(s, maxAccount))
 }
 
 // pick finds the one connection that is meant. Ambiguity is a question, not a guess.
@@ -100,6 +105,9 @@ func (v *Vault) pick(ctx context.Context, o Owner, provider, account string) (*C
 		return nil, err
 	}
 	found, err := v.Connections.Connections(ctx, o, provider, account)
+	if plain := plainLabel(account); err == nil && len(found) == 0 && plain != account {
+		found, err = v.Connections.Connections(ctx, o, provider, plain)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +120,9 @@ func (v *Vault) granted(ctx context.Context, c Caller, provider, account string)
 		return nil, nil, err
 	}
 	found, grants, err := v.Grants.Granted(ctx, c.Owner, c.Client, provider, account, v.now())
+	if plain := plainLabel(account); err == nil && len(found) == 0 && plain != account {
+		found, grants, err = v.Grants.Granted(ctx, c.Owner, c.Client, provider, plain, v.now())
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -129,7 +140,7 @@ func only(found []Connection, provider string) (*Connection, error) {
 	}
 	labels := make([]string, len(found))
 	for i, c := range found {
-		labels[i] = c.Account
+		labels[i] = plainLabel(c.Account)
 	}
 	return nil, ErrAmbiguous.Say("%d accounts of %s are connected; name one as account: %s", len(found), provider, strings.Join(labels, ", "))
 }

@@ -137,17 +137,19 @@ func (v *Vault) target(ctx context.Context, r *Request, out *Outcome) (*Connecti
 			return &held[i], nil
 		}
 	}
-	label := freeLabel(held, orDefault(r.Account, orDefault(plainLabel(out.Account), "default")))
+	label := freeLabel(held, orDefault(r.Account, out.Account))
 	return &Connection{ID: rand.Text(), Owner: r.Owner, Provider: r.Provider, Account: label, CreatedAt: v.now()}, nil
 }
 
+// freeLabel is the label, made plain, or with a number when another connection has it.
 func freeLabel(held []Connection, label string) string {
+	label = orDefault(plainLabel(label), "default")
 	taken := func(l string) bool {
 		return slices.ContainsFunc(held, func(c Connection) bool { return c.Account == l })
 	}
 	free := label
 	for n := 2; taken(free); n++ {
-		free = fmt.Sprintf("%s (%d)", label, n)
+		free = fmt.Sprintf("%s %d", label, n)
 	}
 	return free
 }

@@ -312,3 +312,23 @@ func TestForeignRequestIsNotThere(t *testing.T) {
 		t.Errorf("a stream without a session: %d", res.StatusCode)
 	}
 }
+
+// PI-002: a label that an agent was talked into is no link in what the others read, and still names the account.
+func TestLabelOfAnAgentIsNoLink(t *testing.T) {
+	const lure = "![x](https://evil.example/?q=1)"
+	k := meet(t, authtest.NewVault(t, authtest.Options{}))
+	lured := `{"provider":"practice","account":"` + lure + `"}`
+	k.signIn(k.call("request_auth", lured)["request_id"].(string), "bob", auth.Choice{})
+	k.signIn(k.call("request_auth", `{"provider":"practice","account":"second"}`)["request_id"].(string), "alice", auth.Choice{})
+	for tool, args := range map[string]string{"get_credential": `{"provider":"practice"}`, "list_connections": `{}`, "revoke": `{"provider":"practice"}`} {
+		if text := fmt.Sprint(k.call(tool, args)); strings.Contains(text, "://evil") || strings.Contains(text, "](") || !strings.Contains(text, "evil.example") {
+			t.Errorf("%s: %s", tool, text)
+		}
+	}
+	if got := k.call("get_credential", lured); got["type"] != "credential" {
+		t.Errorf("by the name it was asked for: %v", got)
+	}
+	if got := k.call("revoke", lured); got["type"] != "revoked" || !strings.Contains(got["message"].(string), "the provider has confirmed that it is revoked") { // PD-010: it says no more
+		t.Errorf("%v", got)
+	}
+}
