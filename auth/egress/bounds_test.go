@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -156,5 +157,15 @@ func TestDoBoundsTime(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// BF-032, BF-033: the bounds that hold when nobody sets any.
+func TestDefaultBounds(t *testing.T) {
+	c := New(Options{})
+	got := []time.Duration{c.opt.DialTimeout, c.opt.TLSTimeout, c.opt.HeaderTimeout, c.opt.Timeout, c.transport.TLSHandshakeTimeout, c.transport.ResponseHeaderTimeout}
+	want := []time.Duration{5 * time.Second, 5 * time.Second, 30 * time.Second, time.Minute, 5 * time.Second, 30 * time.Second}
+	if !slices.Equal(got, want) || c.transport.MaxResponseHeaderBytes != 64<<10 {
+		t.Errorf("%v, and %d bytes of header", got, c.transport.MaxResponseHeaderBytes)
 	}
 }
