@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"net/http"
@@ -19,11 +20,12 @@ import (
 // session to the caller who started it only. Nothing of the broker is kept in one: a lost session
 // costs a client one more initialize.
 type sessions struct {
-	now   func() time.Time
-	ttl   time.Duration
-	most  int // per caller
-	mu    sync.Mutex
-	known map[string]*session
+	now    func() time.Time
+	ttl    time.Duration
+	most   int             // per caller
+	forget func(id string) // tells mcp-go, which keeps some kilobytes of each; nil without it
+	mu     sync.Mutex
+	known  map[string]*session
 }
 
 type session struct {
@@ -37,6 +39,17 @@ func newSessions(now func() time.Time, ttl time.Duration, most int) *sessions {
 
 // open starts a session.
 func (s *sessions) open(owner principal) string {
+	id, gone := s.add(owner)
+	if s.forget != nil {
+		for _, old := range gone {
+			s.forget(old)
+		}
+	}
+	return id
+}
+
+// add makes a session, and names those that it took out.
+func (s *sessions) add(owner principal) (id string, gone []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now, count, oldest := s.now(), 0, ""
@@ -44,6 +57,7 @@ func (s *sessions) open(owner principal) string {
 		switch {
 		case now.Sub(one.used) > s.ttl:
 			delete(s.known, id)
+			gone = append(gone, id)
 		case one.owner == owner:
 			count++
 			if oldest == "" || one.used.Before(s.known[oldest].used) {
@@ -53,10 +67,22 @@ func (s *sessions) open(owner principal) string {
 	}
 	if count >= s.most {
 		delete(s.known, oldest)
+		gone = append(gone, oldest)
 	}
-	id := rand.Text()
+	id = rand.Text()
 	s.known[id] = &session{owner, now}
-	return id
+	return id, gone
+}
+
+// begun follows the answer to initialize. mcp-go files a session only then, and by that time it may have
+// made room for another.
+func (s *sessions) begun(id string) {
+	s.mu.Lock()
+	_, lives := s.known[id]
+	s.mu.Unlock()
+	if id != "" && !lives {
+		s.forget(id)
+	}
 }
 
 // use reports whether id is a live session of owner, and keeps it alive.
@@ -70,6 +96,24 @@ func (s *sessions) use(id string, owner principal) bool {
 	one.used = s.now()
 	return true
 }
+
+// forgetIn ends what mcp-go keeps of a session, for which it has no other way than a DELETE.
+func forgetIn(inner *server.StreamableHTTPServer) func(id string) {
+	return func(id string) {
+		r := &server.HTTPRequest{Method: http.MethodDelete, Header: http.Header{}, Context: context.Background()}
+		r.Header.Set(server.HeaderKeySessionID, id)
+		inner.Handle(nowhere{http.Header{}}, r)
+	}
+}
+
+// nowhere is an answer that nobody waits for.
+type nowhere struct{ header http.Header }
+
+func (n nowhere) Header() http.Header       { return n.header }
+func (nowhere) WriteHeader(int)             {}
+func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
+func (nowhere) Flush()                      {}
+func (nowhere) CanStream() bool             { return false }
 
 func (s *sessions) end(id string) {
 	s.mu.Lock()

@@ -42,6 +42,7 @@ func (s *Server) HTTP(opts HTTPOptions) http.Handler {
 		server.WithStreamableHTTPLogger(slog.New(slog.DiscardHandler)), // it logs session ids and panics
 	)
 	s.atClose(inner.Shutdown)
+	e.sessions.forget = forgetIn(inner)
 	return e.enter(func(w http.ResponseWriter, r *http.Request, caller auth.Caller) {
 		modern := protocol.IsModernProtocol(r.Header.Get(protocol.HeaderProtocolVersion))
 		starts := false
@@ -73,6 +74,9 @@ func (s *Server) HTTP(opts HTTPOptions) http.Handler {
 			defer leave()
 		}
 		inner.ServeHTTP(w, r)
+		if starts {
+			e.sessions.begun(w.Header().Get(server.HeaderKeySessionID))
+		}
 	})
 }
 

@@ -11,8 +11,11 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/mark3labs/mcp-go/server"
 
 	"github.com/latchpost/latchpost/auth"
 )
@@ -238,6 +241,29 @@ func TestSessionsAreBounded(t *testing.T) {
 	all.open(c)
 	if len(all.known) != 1 {
 		t.Errorf("%d sessions kept, want the new one only", len(all.known))
+	}
+}
+
+// DS-008: a session that made room for another takes along what mcp-go keeps of it.
+func TestSessionsLeaveNothingBehind(t *testing.T) {
+	var kept atomic.Int64
+	hooks := &server.Hooks{}
+	hooks.AddOnRegisterSession(func(context.Context, server.ClientSession) { kept.Add(1) })
+	hooks.AddOnUnregisterSession(func(context.Context, server.ClientSession) { kept.Add(-1) })
+	s := newServer(&fake{}, Options{}, server.WithHooks(hooks))
+	w := serve(t, s)
+	w.Config.Handler = s.HTTP(HTTPOptions{Identify: Bearer(w.users.verify), Sessions: 4})
+	var wg sync.WaitGroup
+	for range 20 { // at once, so that some are pushed out before mcp-go has taken note of them
+		wg.Go(func() {
+			for range 20 {
+				w.session("T1", "{}")
+			}
+		})
+	}
+	wg.Wait()
+	if n := kept.Load(); n > 4 {
+		t.Errorf("mcp-go keeps %d sessions of a caller who may have 4", n)
 	}
 }
 
