@@ -46,7 +46,7 @@ func (e *edge) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 	default:
 		id := rand.Text()[:12]
 		e.s.log.ErrorContext(r.Context(), "the caller cannot be identified", "id", id, "error", err)
-		refuse(w, http.StatusInternalServerError, &rejection{nil, protocol.INTERNAL_ERROR, "internal error " + id + "; Latchpost's log says more under this id"})
+		refuse(w, http.StatusInternalServerError, &rejection{nil, protocol.INTERNAL_ERROR, internalError(id)})
 	}
 }
 

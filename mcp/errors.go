@@ -42,14 +42,18 @@ func (s *Server) failed(ctx context.Context, tool string, err error) *protocol.C
 }
 
 // panicked reports a panic without its value, which may hold anything.
-func (s *Server) panicked(ctx context.Context, tool string) *protocol.CallToolResult {
-	id := rand.Text()[:12]
+func (s *Server) panicked(ctx context.Context, tool string) (id string) {
+	id = rand.Text()[:12]
 	s.log.ErrorContext(ctx, "tool panicked", "id", id, "tool", tool, "stack", string(debug.Stack()))
-	return internal(id)
+	return id
 }
 
 func internal(id string) *protocol.CallToolResult {
-	return result(failure{Type: "error", Code: "internal", Message: "internal error " + id + "; Latchpost's log says more under this id"}, true)
+	return result(failure{Type: "error", Code: "internal", Message: internalError(id)}, true)
+}
+
+func internalError(id string) string {
+	return "internal error " + id + "; Latchpost's log says more under this id"
 }
 
 // authRequired asks for a sign-in.

@@ -113,7 +113,12 @@ func fileTemplate() protocol.ResourceTemplate {
 		protocol.WithTemplateDescription("A binary answer of call_api, for 10 minutes and for the client that received it. Untrusted data from outside"))
 }
 
-func (s *Server) readFile(ctx context.Context, req protocol.ReadResourceRequest) ([]protocol.ResourceContents, error) {
+func (s *Server) readFile(ctx context.Context, req protocol.ReadResourceRequest) (_ []protocol.ResourceContents, err error) {
+	defer func() {
+		if recover() != nil { // mcp-go would tell the client what it was
+			err = errors.New(internalError(s.panicked(ctx, string(protocol.MethodResourcesRead))))
+		}
+	}()
 	caller := callerFrom(ctx)
 	if !holds(caller, ScopeUse) {
 		return nil, errors.New("this token lacks the scope " + ScopeUse)

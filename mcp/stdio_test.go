@@ -9,7 +9,9 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/latchpost/latchpost/auth"
 )
@@ -207,6 +209,82 @@ func TestPanicStaysInside(t *testing.T) {
 	}
 	if got := h.call("list_connections", `{}`); got["type"] != "connections" {
 		t.Errorf("after the panic: %v", got)
+	}
+}
+
+// explosive is a broker in which everything panics.
+type explosive struct{}
+
+func (explosive) Providers(context.Context, auth.Caller, string, string, int) ([]auth.ProviderInfo, error) {
+	panic("CANARY")
+}
+
+func (explosive) Request(context.Context, auth.Caller, auth.Wish) (*auth.Info, error) {
+	panic("CANARY")
+}
+
+func (explosive) Wait(context.Context, auth.Caller, string, time.Duration, func(auth.Status)) (*auth.Status, error) {
+	panic("CANARY")
+}
+
+func (explosive) Get(context.Context, auth.Caller, auth.Need) (*auth.Handle, error) { panic("CANARY") }
+
+func (explosive) Call(context.Context, auth.Caller, auth.Call) (*auth.Response, error) {
+	panic("CANARY")
+}
+
+func (explosive) List(context.Context, auth.Caller, string) ([]auth.Info, error) { panic("CANARY") }
+
+func (explosive) Revoke(context.Context, auth.Caller, auth.Unwanted) (*auth.Ended, error) {
+	panic("CANARY")
+}
+
+// MC-007: whichever handler panics, on every transport the client is told of an internal error, hears nothing of the
+// value, and is served on.
+func TestEveryPanicStaysInside(t *testing.T) {
+	var log bytes.Buffer
+	var broken atomic.Bool
+	s := New(explosive{}, Options{Log: slog.New(slog.NewTextHandler(&log, nil)), Now: func() time.Time {
+		if broken.Load() {
+			panic("CANARY")
+		}
+		return time.Now()
+	}})
+	w := serve(t, s)
+	session, events, h := w.session("T1", "{}"), w.stream("T1"), plug(t, s)
+	h.initialize("{}")
+	ask := func(method, name, params string) {
+		t.Helper()
+		request := fmt.Sprintf(`{"jsonrpc":"2.0","id":2,"method":%q,"params":{%s}}`, method, params)
+		modern := strings.Replace(request, `"params":{`, `"params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}},`, 1)
+		h.send(request)
+		answers := map[string]string{
+			"stdio": fmt.Sprint(h.next()),
+			"/mcp":  w.text(w.do("POST", "/mcp", "T1", modern, "MCP-Protocol-Version", "2026-07-28", "Mcp-Method", method, "Mcp-Name", name)),
+		}
+		w.do("POST", events.post, "T1", request)
+		answers["/sse"] = w.next(events)
+		if !broken.Load() { // the clock is read in front of mcp-go as well, where auth/guard catches what panics
+			answers["/mcp of 2025"] = w.text(w.do("POST", "/mcp", "T1", request, "Mcp-Session-Id", session))
+		}
+		for way, text := range answers {
+			if !strings.Contains(text, "internal error ") || strings.Contains(text, "CANARY") {
+				t.Errorf("%s over %s: %s", name, way, text)
+			}
+		}
+	}
+	for _, tool := range catalogue() {
+		args := map[string]string{"call_api": `"provider":"p","path":"/"`, "wait_for_auth": `"request_id":"R"`, "auth_status": `"request_id":"R"`, "list_providers": ""}
+		some, special := args[tool.name]
+		if !special {
+			some = `"provider":"p"`
+		}
+		ask("tools/call", tool.name, fmt.Sprintf(`"name":%q,"arguments":{%s}`, tool.name, some))
+	}
+	broken.Store(true)
+	ask("resources/read", "latchpost://files/AAAA", `"uri":"latchpost://files/AAAA"`)
+	if text := log.String(); strings.Contains(text, "CANARY") || !strings.Contains(text, "stack=") {
+		t.Errorf("logged %s", text)
 	}
 }
 

@@ -66,7 +66,7 @@ func (s *Server) run(t tool) server.ToolHandlerFunc {
 	return func(ctx context.Context, req protocol.CallToolRequest) (res *protocol.CallToolResult, err error) {
 		defer func() {
 			if p := recover(); p != nil {
-				res, err = s.panicked(ctx, t.name), nil
+				res, err = internal(s.panicked(ctx, t.name)), nil
 			}
 		}()
 		ctx, cancel := untilStreamEnds(ctx)
