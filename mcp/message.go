@@ -23,6 +23,7 @@ type message struct {
 	method string          // "" in an answer
 	name   string          // of the tool, in params
 	modern bool            // of the stateless protocol of 2026-07-28 or later
+	failed bool            // an answer that is an error
 }
 
 // rejection is why a message goes no further.
@@ -54,6 +55,10 @@ func parse(data []byte) (*message, *rejection) {
 		return nil, &rejection{nil, protocol.INVALID_REQUEST, "id must be a short string or a whole number"}
 	}
 	answers := result != nil || failure != nil
+	m.failed = result == nil && isObject(failure)
+	if answers && (method != nil || !m.failed && (!isObject(result) || isObject(failure))) {
+		return nil, &rejection{nil, protocol.INVALID_REQUEST, "an answer must have a result or an error"} // its id is ours
+	}
 	if text(version) != "2.0" || (method != nil) == answers {
 		return nil, &rejection{m.id, protocol.INVALID_REQUEST, "not a JSON-RPC 2.0 message"}
 	}

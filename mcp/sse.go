@@ -35,12 +35,17 @@ func (s *Server) SSE(opts HTTPOptions) (stream, post http.Handler) {
 		inner.SSEHandler().ServeHTTP(w, r)
 	})
 	post = e.enter(func(w http.ResponseWriter, r *http.Request, caller auth.Caller) {
-		if _, ok := e.message(w, r, caller); !ok {
+		m, ok := e.message(w, r, caller)
+		if !ok {
 			return
 		}
-		r, ok := live.post(r, r.URL.Query().Get("sessionId"), principalOf(caller))
+		r, ok = live.post(r, r.URL.Query().Get("sessionId"), principalOf(caller))
 		if !ok {
 			refuse(w, http.StatusNotFound, &rejection{nil, protocol.INVALID_REQUEST, "no such session; open /sse again"})
+			return
+		}
+		if m.method == "" { // an answer, though nothing is asked here (D5, D15)
+			w.WriteHeader(http.StatusAccepted)
 			return
 		}
 		inner.MessageHandler().ServeHTTP(w, r)

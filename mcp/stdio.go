@@ -69,7 +69,7 @@ func (l *line) read(ctx context.Context, in io.Reader) error {
 			l.refuse(bad)
 			continue
 		}
-		if _, err := l.feed.Write(append(text, '\n')); err != nil {
+		if _, err := l.feed.Write(append(d15(text, m), '\n')); err != nil {
 			return err
 		}
 	}

@@ -306,6 +306,37 @@ func TestStdioSpeaksOnlyJSONRPC(t *testing.T) {
 	}
 }
 
+// An answer that nobody waits for any more, as of a user who took too long, is not answered: the client may have asked
+// something under the same id.
+func TestLateAnswersAreNotAnswered(t *testing.T) {
+	s := New(&fake{}, Options{})
+	h, w := plug(t, s), serve(t, s)
+	h.initialize("{}")
+	for _, wrong := range []string{`"result":null`, `"error":null`, `"error":7`, `"result":{},"error":{}`, `"result":null,"error":{}`, `"method":"ping","result":{}`} {
+		h.send(`{"jsonrpc":"2.0","id":7,` + wrong + `}`)
+		if m := h.next(); m["id"] != nil || m["error"] == nil {
+			t.Errorf("%s was answered %v", wrong, m)
+		}
+	}
+	events := w.stream("T1")
+	for _, late := range []string{`"error":{"code":-32000,"message":"timed out"}`, `"result":{"action":"cancel"}`, `"result":{}`, `"result":{},"error":null`} {
+		late = `{"jsonrpc":"2.0","id":7,` + late + `}`
+		ping := `{"jsonrpc":"2.0","id":8,"method":"ping"}`
+		h.send(late)
+		h.send(ping)
+		if m := h.next(); m["id"] != float64(8) {
+			t.Errorf("over stdio %s was answered %v", late, m)
+			h.next()
+		}
+		w.do("POST", events.post, "T1", late)
+		w.do("POST", events.post, "T1", ping)
+		if text := w.next(events); !strings.Contains(text, `"id":8`) {
+			t.Errorf("over SSE %s was answered %s", late, text)
+			w.next(events)
+		}
+	}
+}
+
 // Every call that was read before the end of input has its answer.
 func TestStdioDrains(t *testing.T) {
 	h := plug(t, New(&fake{}, Options{}))
@@ -323,6 +354,36 @@ func TestStdioDrains(t *testing.T) {
 	}
 	if err := <-h.done; err != nil {
 		t.Errorf("Stdio: %v", err)
+	}
+}
+
+// MC-028 over stdio: notifications/cancelled ends the call within a second, and a call that was cancelled leaves room
+// for another.
+func TestStdioCancels(t *testing.T) {
+	started, stopped := make(chan struct{}), make(chan struct{}, 1)
+	broker := &fake{call: func(ctx context.Context, _ auth.Caller, _ auth.Call) (*auth.Response, error) {
+		started <- struct{}{}
+		<-ctx.Done()
+		stopped <- struct{}{}
+		return nil, ctx.Err()
+	}}
+	h := plug(t, New(broker, Options{}))
+	for i := range 2 * maxDue {
+		h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"call_api","arguments":{"provider":"p","path":"/"}}}`, i))
+		select {
+		case <-started:
+		case m := <-h.lines:
+			t.Fatalf("call %d did not start: %s", i, m)
+		}
+		h.send(fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%d}}`, i))
+		select {
+		case <-stopped:
+		case <-time.After(time.Second):
+			t.Fatal("the call goes on")
+		}
+		if m := h.next(); m["id"] != float64(i) {
+			t.Fatalf("answered %v", m)
+		}
 	}
 }
 
