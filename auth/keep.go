@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -178,11 +179,24 @@ func each[T any](items []T, f func(T) error) error {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			if err := f(item); err != nil {
+			if err := calm(func() error { return f(item) }); err != nil {
 				errs[i] = fmt.Errorf("%T: %w", item, err)
 			}
 		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+var errPanic = errors.New("panic")
+
+// calm makes a panic an error, without its value, which may hold anything. A goroutine of our own in which nobody
+// does that takes the whole process along.
+func calm(work func() error) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = fmt.Errorf("%w\n%s", errPanic, debug.Stack())
+		}
+	}()
+	return work()
 }

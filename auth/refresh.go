@@ -102,7 +102,13 @@ func (v *Vault) join(ctx context.Context, c *Connection, force bool) (*Connectio
 func (v *Vault) fly(ctx context.Context, f *flight, c *Connection, force bool) {
 	ctx, cancel := context.WithTimeout(ctx, flightTime)
 	defer cancel()
-	f.c, f.err = v.renew(ctx, c.Owner, c.ID, c.Version, force)
+	f.err = calm(func() (err error) {
+		f.c, err = v.renew(ctx, c.Owner, c.ID, c.Version, force)
+		return err
+	})
+	if errors.Is(f.err, errPanic) { // said here, because who still has a good token goes on with it
+		v.log().Error("renewal failed", "connection", c.ID, "error", f.err)
+	}
 	v.flights.mu.Lock()
 	delete(v.flights.m, c.ID)
 	v.flights.mu.Unlock()

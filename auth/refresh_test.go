@@ -1,13 +1,19 @@
 package auth_test
 
 import (
+	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -128,5 +134,62 @@ func TestRefreshOnceInProcess(t *testing.T) {
 	}
 	if stats := v.Server.Stats(); stats.Refreshes != 1 || stats.InvalidGrant != 0 {
 		t.Errorf("%+v", stats)
+	}
+}
+
+// explosive is a connector that panics with a secret while it renews.
+type explosive struct {
+	auth.Connector
+	auth.Refresher
+	in    string
+	armed atomic.Bool
+}
+
+func (e *explosive) Refresh(ctx context.Context, f *auth.Flow, old *auth.Credential) ([]byte, error) {
+	if e.armed.Load() && e.in == "Refresh" {
+		panic("CANARY")
+	}
+	return e.Refresher.Refresh(ctx, f, old)
+}
+
+func (e *explosive) Refreshed(f *auth.Flow, old *auth.Credential, answer []byte, sentAt time.Time) (*auth.Outcome, error) {
+	if e.armed.Load() && e.in == "Refreshed" {
+		panic("CANARY")
+	}
+	return e.Refresher.Refreshed(f, old, answer, sentAt)
+}
+
+// MC-007: a renewal that panics, for a caller or ahead of time, is an error of that connection; its value goes nowhere, the
+// process lives, nobody waits for ever, and once the fault is gone the connection works with the answer that was kept.
+func TestRenewalThatPanics(t *testing.T) {
+	for _, in := range []string{"Refresh", "Refreshed"} {
+		t.Run(in, func(t *testing.T) {
+			v, c := connected(t, authtest.Options{})
+			var log bytes.Buffer
+			v.Vault.Log = slog.New(slog.NewTextHandler(&log, nil))
+			bomb := &explosive{Connector: v.Connectors[0], Refresher: v.Connectors[0].(auth.Refresher), in: in}
+			bomb.armed.Store(true)
+			v.Connectors[0] = bomb
+			get(t, v) // the keeper looks after what is used
+			c.forward(2 * time.Hour)
+			if _, errs := getMany(5, func() (*auth.Handle, error) { return v.Get(t.Context(), agent, practiceNeed) }); len(errs) != 5 || strings.Contains(fmt.Sprint(errs), "CANARY") {
+				t.Errorf("callers got %q", errs)
+			}
+			c.forward(10 * time.Second) // past the lease
+			if err := v.KeepOnce(t.Context()); err == nil || strings.Contains(err.Error(), "CANARY") {
+				t.Errorf("background work: %v", err)
+			}
+			if text := log.String(); !strings.Contains(text, "renewal failed") || strings.Contains(text, "CANARY") {
+				t.Errorf("logged %s", text)
+			}
+			bomb.armed.Store(false)
+			c.forward(10 * time.Second)
+			if token := get(t, v); token == "" {
+				t.Error("no token")
+			}
+			if stats := v.Server.Stats(); stats.Refreshes != 1 || stats.InvalidGrant != 0 {
+				t.Errorf("%+v", stats)
+			}
+		})
 	}
 }
