@@ -127,18 +127,24 @@ func (s Visit) check(ctx context.Context, r *Request) error {
 			e := requestEvent(r, "identity_mismatch", "deny")
 			e.Detail = map[string]string{"visitor": s.who.Owner.String()}
 			s.vault.note(e)
+			s.mark(ctx, r)
 			return ErrNotYours.Say("this request belongs to another account; if you did not ask for it, close this page")
 		}
 	}
 	if r.Browser != nil && subtle.ConstantTimeCompare(r.Browser, s.who.Browser) != 1 {
 		s.vault.note(requestEvent(r, "second_browser", "deny"))
-		if r.Cause == "" && !r.State.Over() {
-			r.Cause = "opened_elsewhere"
-			_ = s.vault.Requests.MoveRequest(ctx, r, r.State) // the agent's status shows it; a lost race changes nothing
-		}
+		s.mark(ctx, r)
 		return ErrNotYours.Say("this sign-in was started in another browser; go on there, or ask the agent for a new link")
 	}
 	return nil
+}
+
+// mark has the agent's status show that somebody tried who may not.
+func (s Visit) mark(ctx context.Context, r *Request) {
+	if r.Cause == "" && !r.State.Over() {
+		r.Cause = "opened_elsewhere"
+		_ = s.vault.Requests.MoveRequest(ctx, r, r.State) // a lost race changes nothing
+	}
 }
 
 // Decline ends a request because the person said no.

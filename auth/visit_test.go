@@ -209,6 +209,10 @@ func TestForeignVisitor(t *testing.T) {
 		wantErr(t, name+" confirms", err, auth.ErrNotYours)
 		wantErr(t, name+" posts", visit.Submit(t.Context(), link.RequestID, auth.Input{}), auth.ErrNotYours)
 		wantErr(t, name+" declines", visit.Decline(t.Context(), link.RequestID), auth.ErrNotYours)
+		if s := status(t, v, ann, link.RequestID); s.Status != auth.StatusPending || (s.Cause == "opened_elsewhere") != (who.Owner != nil) {
+			t.Errorf("after %s the request reads %+v", name, s)
+		}
+		link = ask(t, v, ann, auth.Wish{Provider: "practice", Account: "after " + name})
 	}
 	// ann passes the provider's own address on; ben signs in there and comes back to us.
 	q := signIn(t, v, link.RequestID, annHere, "bob", auth.Choice{})
@@ -252,8 +256,30 @@ func TestForeignHandles(t *testing.T) {
 			t.Errorf("%s tells foreign from absent: %v, %v", name, foreign, absent)
 		}
 	}
+	// An approval of ann's is none of ben's, to look at, to wait for, to withdraw or to decide.
+	newcomer := auth.Caller{Owner: annOwner, Client: "newcomer", Verified: true}
+	_, err := v.Call(t.Context(), newcomer, auth.Call{Provider: "practice", Path: "/me"})
+	var waiting *auth.ApprovalRequired
+	if !errors.As(err, &waiting) {
+		t.Fatalf("a new client of ann's: %v", err)
+	}
+	desk := v.Desk(benOwner)
+	for name, try := range map[string]func(id string) error{
+		"wait for an approval": func(id string) error { return second(v.Wait(t.Context(), ben, id, 0, nil)) },
+		"withdraw an approval": func(id string) error { return second(v.Revoke(t.Context(), ben, auth.Unwanted{RequestID: id})) },
+		"decide":               func(id string) error { return desk.Decide(t.Context(), id, auth.Decision{Allow: true}) },
+	} {
+		foreign, absent := try(waiting.RequestID), try("ABSENT")
+		wantErr(t, name, foreign, auth.ErrNotFound)
+		if fmt.Sprint(foreign) != fmt.Sprint(absent) {
+			t.Errorf("%s tells foreign from absent: %v, %v", name, foreign, absent)
+		}
+	}
+	if s := status(t, v, newcomer, waiting.RequestID); s.Status != auth.StatusPending {
+		t.Errorf("ann's approval reads %+v", s)
+	}
 	account := "alice@example.com"
-	_, err := v.Get(t.Context(), ben, auth.Need{Provider: "practice", Account: account})
+	_, err = v.Get(t.Context(), ben, auth.Need{Provider: "practice", Account: account})
 	wantLink(t, err, auth.NotConnected)
 	_, err = v.Call(t.Context(), ben, auth.Call{Provider: "practice", Account: account, Path: "/me"})
 	wantLink(t, err, auth.NotConnected)

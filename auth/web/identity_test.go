@@ -65,6 +65,9 @@ func TestForeignLink(t *testing.T) {
 	if victim.target() != "" || !h.happened(mallet, "identity_mismatch") {
 		t.Error("it went on, or is not on record")
 	}
+	if s := h.status(auth.Caller{Owner: mallet, Client: "bot"}, id); s.Status != auth.StatusPending || s.Cause != "opened_elsewhere" {
+		t.Errorf("the request reads %+v", s)
+	}
 	nobody := h.person()
 	nobody.get("/c/" + id)
 	nobody.want(403, "Please sign in", "/sign-in?next=%2Fc%2F"+id)
