@@ -24,6 +24,7 @@ import (
 type users struct {
 	mu      sync.Mutex
 	revoked map[string]bool
+	alias   map[string]string // tokens that are not their user's name
 }
 
 func (u *users) verify(_ context.Context, token string) (auth.Caller, error) {
@@ -31,6 +32,9 @@ func (u *users) verify(_ context.Context, token string) (auth.Caller, error) {
 	defer u.mu.Unlock()
 	if !strings.HasPrefix(token, "T") || u.revoked[token] {
 		return auth.Caller{}, auth.ErrDenied
+	}
+	if user := u.alias[token]; user != "" {
+		token = user
 	}
 	user, scopes, limited := strings.Cut(token, ".")
 	c := auth.Caller{Owner: auth.Owner{User: user}, Client: "agent", Verified: true, Scopes: Scopes}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"reflect"
 	"regexp"
@@ -55,8 +56,8 @@ func TestToolsAreAsReviewed(t *testing.T) {
 	}
 }
 
-// ID-013: no tool has an argument for a secret, a code or a redirect; unknown arguments
-// are refused by name and nothing happens.
+// ID-013: no tool has an argument for a secret, a code or a redirect; beside good arguments an unknown one is refused by
+// name, within an argument too, and nothing happens.
 func TestNoArgumentCarriesASecret(t *testing.T) {
 	secretive := regexp.MustCompile(`(?i)code|redirect|cookie|passw|secret|token|api_?key|credential|state|verifier|host`)
 	broker := &fake{}
@@ -78,10 +79,28 @@ func TestNoArgumentCarriesASecret(t *testing.T) {
 				t.Errorf("%s has an argument %s", tool.name, name)
 			}
 		}
-		for _, name := range []string{"code", "redirect_url", "cookie", "password", "api_key", "hosts", "user", "tenant"} {
-			got := h.call(tool.name, `{"provider":"practice","`+name+`":"x"}`)
-			if got["code"] != "invalid_request" || !strings.Contains(got["message"].(string), "argument "+name) && !strings.Contains(got["message"].(string), "argument provider") {
-				t.Errorf("%s with %s: %v", tool.name, name, got)
+		for _, nested := range regexp.MustCompile(`"type":"object"[^{}]*"properties"`).FindAllString(tool.input, -1) {
+			if !strings.Contains(nested, `"additionalProperties":false`) {
+				t.Errorf("%s takes unknown members within an argument: %s", tool.name, nested)
+			}
+		}
+		good, special := map[string]string{
+			"call_api": `{"provider":"practice","path":"/","method":"POST","parts":[{"name":"x"$}]}`, "wait_for_auth": `{"request_id":"R"}`, "auth_status": `{"request_id":"R"}`, "list_providers": `{"query":"x"}`,
+		}[tool.name]
+		if !special {
+			good = `{"provider":"practice"}`
+		}
+		for _, name := range []string{"code", "redirect_url", "redirect_uri", "state", "code_verifier", "cookie", "cookies", "password", "api_key", "token", "access_token", "client_secret", "credential", "hosts", "user", "tenant", "owner", "grant", "_meta"} {
+			member := `,"` + name + `":"CANARY"`
+			smuggled := []string{strings.TrimSuffix(strings.Replace(good, "$", "", 1), "}") + member + "}"}
+			if strings.Contains(good, "$") {
+				smuggled = append(smuggled, strings.Replace(good, "$", member, 1))
+			}
+			for _, args := range smuggled {
+				got := h.call(tool.name, args)
+				if message := fmt.Sprint(got["message"]); got["code"] != "invalid_request" || !strings.Contains(message, name) || strings.Contains(message, "CANARY") {
+					t.Errorf("%s with %s: %v", tool.name, args, got)
+				}
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -85,8 +86,8 @@ func (k *talk) connect(choice auth.Choice) {
 	k.signIn(link["request_id"].(string), "alice", choice)
 }
 
-// The whole product as an agent sees it, on a real vault. MC-018, MC-024: the caller's token goes nowhere, the link
-// has nothing in it but an opaque id, and no secret is in any answer.
+// The whole product as an agent sees it, on a real vault: the link has nothing in it but an opaque id, and no secret is in
+// any answer.
 func TestStoryOverMCP(t *testing.T) {
 	k := meet(t, authtest.NewVault(t, authtest.Options{}))
 	if got := k.call("list_providers", `{"query":"practice"}`); got["providers"].([]any)[0].(map[string]any)["ready"] != true {
@@ -129,11 +130,139 @@ func TestStoryOverMCP(t *testing.T) {
 			t.Errorf("the agent was shown a secret")
 		}
 	}
-	for _, seen := range append(k.vault.Server.Requests(""), k.vault.API.Requests("")...) {
-		if text := fmt.Sprint(seen.Header, seen.Query, seen.Form); strings.Contains(text, "Bearer T1]") || strings.Contains(text, "[T1]") {
-			t.Errorf("the caller's own token went to %s", seen.Path)
+}
+
+// MC-018: the token that an agent shows us goes no further, neither by itself, whatever is done with it, nor because an
+// agent puts it where headers or addresses are its own.
+func TestCallersTokenStaysHere(t *testing.T) {
+	const token = "TCANARYtokenOfTheCaller"
+	v := authtest.NewVault(t, authtest.Options{})
+	var later atomic.Int64
+	v.Vault.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	w := serve(t, New(v, Options{Now: v.Now}))
+	w.users.alias = map[string]string{token: "T1"}
+	k := &talk{site: w, vault: v, token: token}
+	if err := v.Desk(auth.Owner{User: "T1"}).SetApp(t.Context(), "practice", "public", auth.Secret{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	k.connect(auth.Choice{Access: auth.Write})
+	k.call("call_api", `{"provider":"practice","path":"/me"}`)
+	later.Store(int64(2 * time.Hour)) // and renewed
+	if got := k.call("call_api", `{"provider":"practice","path":"/me"}`); got["status"] != 200.0 {
+		t.Fatalf("%v", got)
+	}
+	session := w.session(token, "{}")
+	w.text(w.do("POST", "/mcp", token, legacyCall("call_api", `{"provider":"practice","path":"/me"}`), "Mcp-Session-Id", session, "X-Trace", token, "Cookie", "c="+token, "Mcp-Param-Token", token))
+	for _, headers := range []string{`"Authorization":"Bearer ` + token + `"`, `"authorization":"` + token + `"`, `"Cookie":"c=` + token + `"`, `"Proxy-Authorization":"Bearer ` + token + `"`} {
+		if got := k.call("call_api", `{"provider":"practice","path":"/me","headers":{`+headers+`}}`); got["type"] != "error" {
+			t.Errorf("%s: %v", headers, got)
 		}
 	}
+	k.call("revoke", `{"provider":"practice"}`)
+	requests := append(v.Server.Requests(""), v.API.Requests("")...)
+	if len(requests) < 6 {
+		t.Fatalf("only %d requests were sent", len(requests))
+	}
+	for _, seen := range requests {
+		if text := fmt.Sprintf("%+v", seen); strings.Contains(text, "CANARY") || strings.Contains(text, "Mcp-") || strings.Contains(text, session) {
+			t.Errorf("at the provider: %.500s", text)
+		}
+	}
+	if strings.Contains(k.transcript.String(), "CANARY") {
+		t.Error("an answer gives it back")
+	}
+}
+
+// MC-024: of every address that a client is handed, in answers, in questions of each generation, in errors and in the
+// lists, the only part that differs from user to user is an opaque id.
+func TestAddressesTellNothing(t *testing.T) {
+	v := authtest.NewVault(t, authtest.Options{})
+	k := meet(t, v)
+	k.token = "T1"
+	address := regexp.MustCompile(`[a-z]+://[^"\\\s]+`)
+	ours := regexp.MustCompile(`^http://127\.0\.0\.1:7823/(c|approvals)/[A-Z2-7]{26}$`)
+	seen := map[string]bool{}
+	look := func(where, text string) {
+		t.Helper()
+		for _, got := range address.FindAllString(text, -1) {
+			got = strings.TrimRight(got, ".,;)")
+			seen[where] = seen[where] || ours.MatchString(got)
+			fixed := got == cardURI || strings.HasPrefix(got, filePrefix) || strings.HasPrefix(got, "https://json-schema.org/") || strings.HasPrefix(got, "http://www.w3.org/")
+			if !ours.MatchString(got) && !fixed {
+				t.Errorf("%s hands out %s", where, got)
+			}
+		}
+	}
+	wish := `{"provider":"practice","account":"alice@example.com","scopes":["read:user","mail:alice@example.com"]}`
+	look("auth_required", k.text(k.modern("T1", "request_auth", wish, "{}", "")))
+	look("input_required", k.text(k.modern("T1", "request_auth", wish, opens, "")))
+	stream := k.stream("T1")
+	k.do("POST", stream.post, "T1", fmt.Sprintf(hello, opens))
+	look("initialize", k.next(stream))
+	k.do("POST", stream.post, "T1", legacyCall("request_auth", wish))
+	look("URLElicitationRequired", k.next(stream))
+	k.do("POST", stream.post, "T1", legacyCall("request_auth", `{"provider":"practice","method":"device_code"}`))
+	look("device code", k.next(stream))
+	k.do("POST", stream.post, "T1", `{"jsonrpc":"2.0","id":3,"method":"tools/list"}`)
+	look("tools/list", k.next(stream))
+	k.do("POST", stream.post, "T1", `{"jsonrpc":"2.0","id":3,"method":"resources/list"}`)
+	look("resources/list", k.next(stream))
+	k.connect(auth.Choice{})
+	look("approval_required", k.text(k.modern("T1", "call_api", `{"provider":"practice","method":"POST","path":"/echo","query":{"q":"alice@example.com"}}`, "{}", "")))
+	look("approval, input_required", k.text(k.modern("T1", "get_credential", `{"provider":"practice","raw":true}`, opens, "")))
+	look("list_connections", k.text(k.modern("T1", "list_connections", `{}`, "{}", "")))
+	for _, where := range []string{"auth_required", "input_required", "URLElicitationRequired", "device code", "approval_required", "approval, input_required"} {
+		if !seen[where] {
+			t.Errorf("%s holds no link", where)
+		}
+	}
+}
+
+// MC-025: what the owner takes back is gone with the next call of a session that goes on: a grant, and the connection.
+func TestTakenBackInMidSession(t *testing.T) {
+	k := meet(t, authtest.NewVault(t, authtest.Options{}))
+	k.connect(auth.Choice{Access: auth.Write})
+	session := k.session("T1", "{}")
+	stream := k.stream("T1")
+	call := func() map[string]string {
+		t.Helper()
+		request := legacyCall("call_api", `{"provider":"practice","path":"/me"}`)
+		got := map[string]string{
+			"2026": k.text(k.modern("T1", "call_api", `{"provider":"practice","path":"/me"}`, "{}", "")),
+			"2025": k.text(k.do("POST", "/mcp", "T1", request, "Mcp-Session-Id", session)),
+		}
+		k.do("POST", stream.post, "T1", request)
+		got["SSE"] = k.next(stream)
+		return got
+	}
+	want := func(when, what string) {
+		t.Helper()
+		before := len(k.vault.API.Requests(""))
+		for way, text := range call() {
+			if !strings.Contains(text, what) {
+				t.Errorf("%s, over %s: %s", when, way, text)
+			}
+		}
+		if sent := len(k.vault.API.Requests("")) - before; (sent > 0) != (what == `"status":200`) {
+			t.Errorf("%s: %d requests went out", when, sent)
+		}
+	}
+	want("at first", `"status":200`)
+	desk := k.vault.Desk(auth.Owner{User: "T1"})
+	grants, err := desk.Grants(t.Context())
+	if err != nil || len(grants) == 0 {
+		t.Fatal(grants, err)
+	}
+	for _, g := range grants {
+		if err := desk.EndGrant(t.Context(), g.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want("without the grant", `"type":"approval_required"`)
+	if _, err := desk.Revoke(t.Context(), auth.Unwanted{Provider: "practice"}); err != nil {
+		t.Fatal(err)
+	}
+	want("without the connection", `"type":"auth_required"`)
 }
 
 // MC-030: without a release grant no arguments bring the credential out.
