@@ -142,6 +142,9 @@ func (e *edge) message(w http.ResponseWriter, r *http.Request, caller auth.Calle
 		return nil, false
 	}
 	m, bad := parse(body)
+	if bad == nil {
+		bad = oneOfEach(r.Header, m)
+	}
 	if bad != nil {
 		refuse(w, http.StatusBadRequest, bad)
 		return nil, false
@@ -155,6 +158,17 @@ func (e *edge) message(w http.ResponseWriter, r *http.Request, caller auth.Calle
 		}
 	}
 	return m, true
+}
+
+// oneOfEach refuses a second value of the headers that repeat the body: mcp-go compares the first, and whoever stands
+// between may go by the last.
+func oneOfEach(h http.Header, m *message) *rejection {
+	for _, name := range []string{protocol.HeaderProtocolVersion, protocol.HeaderMethod, protocol.HeaderName} {
+		if len(h.Values(name)) > 1 {
+			return &rejection{m.id, protocol.HEADER_MISMATCH, name + " is there twice"}
+		}
+	}
+	return nil
 }
 
 // refuse answers with a JSON-RPC error and an HTTP status.

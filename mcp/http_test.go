@@ -302,7 +302,7 @@ func TestHTTPRefusesWhatIsNotInOrder(t *testing.T) {
 	}
 }
 
-// MC-003: what the headers say must be what the body says.
+// MC-003: what the headers say must be what the body says, and they say it once.
 func TestHeadersMustMatchTheBody(t *testing.T) {
 	broker := &fake{}
 	w := serve(t, New(broker, Options{}))
@@ -315,6 +315,28 @@ func TestHeadersMustMatchTheBody(t *testing.T) {
 		res := w.do("POST", "/mcp", "T1", modernCall("list_connections", "{}", "{}", ""), h...)
 		if text := w.text(res); res.StatusCode != 400 || !strings.Contains(text, "-32020") {
 			t.Errorf("%v: %d %s", h, res.StatusCode, text)
+		}
+	}
+	good := http.Header{"Mcp-Protocol-Version": {"2026-07-28"}, "Mcp-Method": {"tools/call"}, "Mcp-Name": {"list_connections"}}
+	for name, other := range map[string]string{"Mcp-Protocol-Version": "2025-11-25", "Mcp-Method": "tools/list", "Mcp-Name": "revoke"} {
+		for _, pair := range [][]string{{good.Get(name), other}, {other, good.Get(name)}, {good.Get(name), good.Get(name)}, {other}, {strings.ToUpper(good.Get(name)) + "X"}, {good.Get(name) + ", " + other}, {""}} {
+			headers := good.Clone()
+			headers[name] = pair
+			req, err := http.NewRequestWithContext(t.Context(), "POST", w.URL+"/mcp", strings.NewReader(modernCall("list_connections", "{}", "{}", "")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			headers.Set("Authorization", "Bearer T1")
+			headers.Set("Content-Type", "application/json")
+			req.Header = headers
+			res, err := w.Client().Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text := w.text(res); res.StatusCode != 400 || !strings.Contains(text, "-32020") {
+				t.Errorf("%s %q: %d %s", name, pair, res.StatusCode, text)
+			}
+			res.Body.Close()
 		}
 	}
 	if len(broker.callers) > 0 {

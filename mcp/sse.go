@@ -50,5 +50,17 @@ func (s *Server) SSE(opts HTTPOptions) (stream, post http.Handler) {
 		}
 		inner.MessageHandler().ServeHTTP(w, r)
 	})
-	return stream, post
+	return method(http.MethodGet, stream), method(http.MethodPost, post)
+}
+
+// method keeps others away, before anybody is asked who they are.
+func method(only string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != only {
+			w.Header().Set("Allow", only)
+			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -171,12 +172,15 @@ func TestStdioRefusesAmbiguousKeys(t *testing.T) {
 	}
 }
 
-// MC-005: a line without an end is read to its end, refused, and the next one understood.
+// MC-005: a line without an end is read to its end, which costs no more memory than a message may have, refused, and the
+// next one understood.
 func TestStdioBoundsALine(t *testing.T) {
 	h := plug(t, New(&fake{}, Options{}))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
 	go func() {
 		part := bytes.Repeat([]byte("x"), 1<<20)
-		for range 64 {
+		for range 256 {
 			if _, err := h.in.Write(part); err != nil {
 				return
 			}
@@ -184,7 +188,11 @@ func TestStdioBoundsALine(t *testing.T) {
 		_, _ = io.WriteString(h.in, "\n"+`{"jsonrpc":"2.0","id":7,"method":"ping"}`+"\n")
 	}()
 	if m := h.next(); m["error"] == nil {
-		t.Errorf("a line of 64 MiB: %v", m)
+		t.Errorf("a line of 256 MiB: %v", m)
+	}
+	runtime.ReadMemStats(&after)
+	if grown := (after.TotalAlloc - before.TotalAlloc) >> 20; grown > 64 { // 4 MiB, in a buffer that grows
+		t.Errorf("%d MiB were allocated for it", grown)
 	}
 	if m := h.next(); m["id"] != float64(7) || m["result"] == nil {
 		t.Errorf("after it: %v", m)
