@@ -1,12 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -171,42 +176,167 @@ func TestTheDoorIsOnLoopback(t *testing.T) {
 	}
 }
 
-// HL-001, HL-031: a foreign Host is refused on every route, and there are no debug
-// surfaces.
-func TestRoutes(t *testing.T) {
-	listen := freePort(t)
-	h := newHouse(t, filepath.Join(t.TempDir(), "data"), listen)
+// routes are examples of everything that is mounted.
+var routes = []string{
+	"/", "/c/x", "/c/x/app", "/callback/github", "/done/x", "/secret/x", "/live/x", "/live/x/ws", "/live/static/live.css", "/connections", "/approvals", "/approvals/x", "/activity", "/apps",
+	"/login", "/login/x", "/logout", "/api/v1/connections", "/api/v1/approvals/x", "/embed/latchpost.js", "/static/latchpost.css", "/mcp", "/sse", "/message",
+	"/.well-known/oauth-protected-resource/mcp", "/healthz", "/readyz", "/nowhere",
+}
+
+// forAgents are the routes of agents, who bring a token.
+var forAgents = []string{"/mcp", "/sse", "/message"}
+
+// openDoor serves everything, over SSE too.
+func openDoor(t *testing.T) (h *house, listen string) {
+	t.Helper()
+	listen = freePort(t)
+	h = newHouse(t, filepath.Join(t.TempDir(), "data"), listen)
 	h.serves, h.settings.serve.sse = true, true
 	share(t, h)
-	ask := func(method, path, host string) int {
-		req, err := http.NewRequest(method, "http://"+listen+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Host = host
-		resp, err := http.DefaultTransport.RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = resp.Body.Close()
-		return resp.StatusCode
+	return h, listen
+}
+
+// knocks counts, so that each comes from another address and none is slowed down.
+var knocks atomic.Uint32
+
+// knock sends one request to the door as it is, and gives the status and what else came.
+func knock(t *testing.T, listen, method, path string, header ...string) (status int, text string) {
+	t.Helper()
+	req, err := http.NewRequest(method, "http://"+listen+path, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, path := range []string{"/", "/c/x", "/callback/github", "/done/x", "/secret/x", "/live/x", "/connections", "/approvals", "/activity", "/apps",
-		"/login", "/logout", "/api/v1/connections", "/mcp", "/sse", "/message", "/healthz", "/readyz", "/static/latchpost.css"} {
-		for _, method := range []string{"GET", "POST"} {
-			if got := ask(method, path, "evil.example"); got != http.StatusMisdirectedRequest && got != http.StatusForbidden {
-				t.Errorf("%s %s with a foreign Host: %d", method, path, got)
+	for i := 0; i < len(header); i += 2 {
+		if header[i] == "Host" {
+			req.Host = header[i+1]
+			continue
+		}
+		req.Header.Set(header[i], header[i+1])
+	}
+	n := knocks.Add(1)
+	from := &net.TCPAddr{IP: net.IPv4(127, 9, byte(n>>8), byte(n))}
+	way := &http.Transport{DialContext: (&net.Dialer{LocalAddr: from}).DialContext, DisableKeepAlives: true}
+	resp, err := way.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body := make([]byte, 64<<10)
+	read, _ := io.ReadFull(resp.Body, body)
+	return resp.StatusCode, fmt.Sprint(resp.Header) + string(body[:read])
+}
+
+// HL-001, HL-014, HL-031: a foreign Host is refused on every route, before anybody asks who comes, and not reflected; so is
+// a method that nobody needs. There are no debug surfaces.
+func TestRoutes(t *testing.T) {
+	h, listen := openDoor(t)
+	token, _, err := h.identity.Tokens.Create(t.Context(), auth.Local, "agent", nil, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(listen)
+	for _, path := range routes {
+		for _, host := range []string{"evil.example", "evil.example:" + port, "localhost", "127.0.0.1", "127.0.0.1:1", "localhost." + ":" + port, "[::1]:" + port, "127.1:" + port} {
+			for _, method := range []string{"GET", "POST", "DELETE", "HEAD"} {
+				for _, bearer := range []string{"", "Bearer " + token.Reveal()} {
+					got, text := knock(t, listen, method, path, "Host", host, "Authorization", bearer, "X-Forwarded-Host", listen)
+					if got != http.StatusMisdirectedRequest && got != http.StatusForbidden || strings.Contains(text, "evil") {
+						t.Errorf("%s %s under %s: %d %s", method, path, host, got, text)
+					}
+				}
+			}
+		}
+		for _, method := range []string{"TRACE", "PUT", "PATCH", "OPTIONS", "PRI", "FOO", "get", "PROPFIND"} {
+			if got, _ := knock(t, listen, method, path, "Authorization", "Bearer "+token.Reveal()); got != http.StatusMethodNotAllowed && got != http.StatusNotFound {
+				t.Errorf("%s %s: %d", method, path, got)
 			}
 		}
 	}
-	for _, path := range []string{"/debug/pprof/", "/debug/vars", "/metrics", "/.git/config", "/swagger"} {
-		if got := ask("GET", path, listen); got != http.StatusNotFound {
+	for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/vars", "/metrics", "/.git/config", "/swagger", "/swagger/index.html", "/openapi.json", "/.env", "/debug/requests"} {
+		if got, _ := knock(t, listen, "GET", path); got != http.StatusNotFound {
 			t.Errorf("GET %s: %d", path, got)
 		}
 	}
-	for _, path := range []string{"/mcp", "/sse", "/message"} {
-		if got := ask("GET", path, listen); got != http.StatusUnauthorized && got != http.StatusMethodNotAllowed {
+	for _, path := range forAgents {
+		if got, _ := knock(t, listen, "GET", path); got != http.StatusUnauthorized && got != http.StatusMethodNotAllowed {
 			t.Errorf("GET %s without a token: %d", path, got) // MC-011
+		}
+	}
+}
+
+// ID-023: that there is some Authorization changes nothing anywhere: where a token counts a bad one is refused, and
+// nowhere else does it open, or close, anything.
+func TestSomeAuthorizationIsNone(t *testing.T) {
+	h, listen := openDoor(t)
+	token, _, err := h.identity.Tokens.Create(t.Context(), auth.Local, "agent", nil, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range routes {
+		for _, method := range []string{"GET", "POST", "DELETE"} {
+			header := []string{"Content-Type", "application/json", "Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="}
+			if !strings.HasSuffix(path, "/ws") {
+				header = header[:2]
+			}
+			if method != "POST" {
+				header = header[2:]
+			}
+			without, _ := knock(t, listen, method, path, header...)
+			for _, bad := range []string{"Bearer garbage", "Bearer lp_" + strings.Repeat("A", 43), "Basic bG9jYWw6bG9jYWw=", "Bearer " + token.Reveal()[:20], "Bearer"} {
+				with, _ := knock(t, listen, method, path, append(header, "Authorization", bad)...)
+				if slices.Contains(forAgents, path) && with != http.StatusUnauthorized && with != http.StatusMethodNotAllowed || with != without {
+					t.Errorf("%s %s with %.10s…: %d, without %d", method, path, bad, with, without)
+				}
+			}
+			if slices.Contains(forAgents, path) {
+				continue
+			}
+			if with, _ := knock(t, listen, method, path, append(header, "Authorization", "Bearer "+token.Reveal())...); with != without {
+				t.Errorf("an agent's token changes %s %s: %d, without it %d", method, path, with, without)
+			}
+		}
+	}
+}
+
+// HL-018: 256 MiB, announced or not, to what takes a body, also from an agent that may come in: refused before it is in memory.
+func TestHugeBodies(t *testing.T) {
+	h, listen := openDoor(t)
+	token, _, err := h.identity.Tokens.Create(t.Context(), auth.Local, "agent", nil, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/mcp", "/message", "/secret/x", "/login", "/c/x", "/api/v1/approvals/x", "/live/x"} {
+		kind := "application/x-www-form-urlencoded"
+		if slices.Contains(forAgents, path) || strings.HasPrefix(path, "/api/") {
+			kind = "application/json"
+		}
+		for name, framing := range map[string]string{"announced": "Content-Length: 268435456\r\n\r\n", "endless": "Transfer-Encoding: chunked\r\n\r\n10000000\r\n"} {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			c, err := net.Dial("tcp", listen)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+			_, _ = fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\n%s", path, listen, token.Reveal(), kind, framing)
+			sent := make(chan struct{})
+			go func() {
+				defer close(sent)
+				part := bytes.Repeat([]byte("a"), 64<<10)
+				for range 4096 {
+					if _, err := c.Write(part); err != nil {
+						return
+					}
+				}
+			}()
+			got := make([]byte, 12)
+			_, err = io.ReadFull(c, got)
+			_ = c.Close()
+			<-sent
+			runtime.ReadMemStats(&after)
+			if grown := (after.TotalAlloc - before.TotalAlloc) >> 20; string(got) != "HTTP/1.1 413" || grown > 32 { // 4 MiB, read into a buffer that grows
+				t.Errorf("%s, %s: %q, %v, %d MiB allocated", path, name, got, err, grown)
+			}
 		}
 	}
 }

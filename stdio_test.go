@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,11 +16,34 @@ import (
 	"time"
 )
 
-// MC-009: the real program logs all it can and is asked for everything, in order and out of order, and at last made
-// to print the stacks of its goroutines: every line on its standard output is JSON-RPC.
+// noisy is latchpost with a dependency that prints wherever it can, once the protocol has begun.
+func noisy() {
+	go func() {
+		for {
+			time.Sleep(time.Millisecond)
+			out, _ := os.Readlink("/proc/self/fd/1")
+			if log, _ := os.Readlink("/proc/self/fd/2"); out != log { // standard output is not taken away yet
+				continue
+			}
+			fmt.Println("NOISE by fmt")
+			_, _ = os.Stdout.WriteString("NOISE by os.Stdout\n")
+			_, _ = syscall.Write(1, []byte("NOISE by descriptor\n"))
+			println("NOISE by println")
+			log.Print("NOISE by log")
+			_ = exec.Command("/bin/sh", "-c", "echo NOISE by a child; echo NOISE by a child >&2").Run()
+			child := exec.Command("/bin/sh", "-c", "echo NOISE by an heir")
+			child.Stdout = os.Stdout
+			_ = child.Run()
+		}
+	}()
+	main()
+}
+
+// MC-009: the real program, with a dependency that prints, logs all it can and is asked for everything, in order and out
+// of order, and at last made to print the stacks of its goroutines: every line on its standard output is JSON-RPC.
 func TestStdioPrintsOnlyJSONRPC(t *testing.T) {
 	home := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "latchpost", "stdio", "--data", filepath.Join(home, "data"), "--listen", "127.0.0.1:0", "--log-level", "debug", "--unsafe-loopback")
+	cmd := exec.CommandContext(t.Context(), "latchpost-noisy", "stdio", "--data", filepath.Join(home, "data"), "--listen", "127.0.0.1:0", "--log-level", "debug", "--unsafe-loopback")
 	cmd.Env = append(os.Environ(), "HOME="+home, "GOTRACEBACK=all")
 	var noise bytes.Buffer
 	cmd.Stderr = &noise
@@ -97,5 +121,10 @@ func TestStdioPrintsOnlyJSONRPC(t *testing.T) {
 	}
 	if err := cmd.Wait(); err == nil || !strings.Contains(noise.String(), "goroutine ") {
 		t.Errorf("there were no stacks on standard error: %v", err)
+	}
+	for _, by := range []string{"fmt", "os.Stdout", "descriptor", "println", "log", "an heir"} {
+		if !strings.Contains(noise.String(), "NOISE by "+by) {
+			t.Errorf("the noise by %s is not on standard error", by)
+		}
 	}
 }
