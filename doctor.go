@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -47,7 +48,7 @@ func doctor(ctx context.Context, s *settings, args []string) error {
 			fmt.Fprintf(s.err, "%d bytes are free now; make more room soon, then the file is laid again\n", freed)
 		}
 	}
-	findings := []finding{s.checkDefinitions()}
+	findings, clock := []finding{s.checkDefinitions()}, s.checkClock() // which opening the store would set right
 	h, err := open(ctx, s)
 	if err != nil {
 		findings = append(findings, finding{"key and store", false, err.Error(), "nothing works until this is mended"})
@@ -55,7 +56,7 @@ func doctor(ctx context.Context, s *settings, args []string) error {
 		defer h.Close()
 		findings = append(findings, h.checkKey(), h.checkStore(ctx), h.checkAudit(ctx), h.checkPort(ctx))
 	}
-	findings = append(findings, s.checkClock(), s.checkChromium(ctx))
+	findings = append(findings, clock, s.checkChromium(ctx), s.checkFlags())
 	if s.support {
 		return s.printSupport(ctx, h, findings)
 	}
@@ -129,6 +130,14 @@ func (h *house) checkPort(ctx context.Context) finding {
 		return finding{"port", false, h.settings.listen + " belongs to another program", "providers that insist on an exact redirect URI refuse sign-ins; end that program, or choose a port with --listen"}
 	}
 	return finding{"port", false, err.Error(), "choose another address with --listen"}
+}
+
+// checkFlags repeats what open warns of, for those who read the report alone.
+func (s *settings) checkFlags() finding {
+	if unsafe := s.unsafe(); len(unsafe) > 0 {
+		return finding{"flags", true, "unsafe: " + strings.Join(unsafe, "; "), "turn them off for anything but trying things out"}
+	}
+	return finding{"flags", true, "none that is unsafe", ""}
 }
 
 // checkClock compares the clock with the store's last change: tokens are judged by it.

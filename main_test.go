@@ -1,23 +1,28 @@
 package main
 
 import (
+	"database/sql"
 	"encoding/json"
 	"flag"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/store"
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"latchpost": main, "latchpost-replay": replay, "latchpost-watched": watched, "latchpost-alone": alone, "latchpost-calls": calls,
+		"latchpost": main, "latchpost-replay": replay, "latchpost-watched": watched, "latchpost-alone": alone, "latchpost-calls": calls, "latchpost-noisy": noisy,
 	})
 }
 
@@ -122,11 +127,140 @@ func TestCommandsAreDocumented(t *testing.T) {
 	}
 }
 
-// OP-005: a flag that weakens something says so in its name, and is reported.
+// OP-005: a flag that weakens something says so in its name and its help. Each of them, and a raw release, is logged at the
+// start, is in doctor's report, and stands on the page with the connections (which auth/web tests).
 func TestUnsafeFlagsAreNamedAndReported(t *testing.T) {
-	s := &settings{unsafeLoopback: true, release: "github"}
-	if got := s.unsafe(); len(got) != 2 || !strings.Contains(got[0]+got[1], "--unsafe-loopback") || !strings.Contains(got[0]+got[1], "--release github") {
-		t.Errorf("unsafe settings are reported as %q", got)
+	weaken := map[string]string{ // and what the report has to say of each
+		"unsafe-loopback": "http", "unsafe-no-sandbox": "sandbox", "unsafe-device-flow": "phishing", "unsafe-metrics": "other machines", "release": "raw access token",
+	}
+	for _, c := range commands() {
+		newFlags(c, &settings{}).VisitAll(func(f *flag.Flag) {
+			if weaken[f.Name] == "" && (strings.Contains(f.Name, "unsafe") || strings.Contains(f.Name, "insecure") || strings.HasPrefix(f.Name, "no-") || strings.HasPrefix(f.Name, "allow")) {
+				t.Errorf("latchpost %s has --%s, of which nobody is warned", c.name, f.Name)
+			}
+		})
+	}
+	for name, says := range weaken {
+		value := "--" + name
+		if name == "release" {
+			value += "=github"
+		}
+		for _, c := range commands() {
+			s := &settings{in: strings.NewReader(""), out: io.Discard}
+			fs := newFlags(c, s)
+			if fs.Lookup(name) == nil {
+				continue
+			}
+			if _, err := s.parse(fs, []string{value, "--data", filepath.Join(t.TempDir(), "data"), "--log-level", "warn"}); err != nil {
+				t.Fatal(err)
+			}
+			if got := s.unsafe(); len(got) != 1 || !strings.HasPrefix(got[0], "--"+name) || !strings.Contains(got[0], says) {
+				t.Errorf("latchpost %s %s is reported as %q", c.name, value, got)
+			}
+			if f := s.checkFlags(); !strings.Contains(f.Says, "--"+name) || f.Effect == "" {
+				t.Errorf("doctor says %+v", f)
+			}
+			var log strings.Builder
+			s.err = &log
+			h, err := open(t.Context(), s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = h.Close()
+			if !strings.Contains(log.String(), "unsafe flag") || !strings.Contains(log.String(), "--"+name) {
+				t.Errorf("logged at the start: %s", log.String())
+			}
+			break
+		}
+	}
+	if got := (&settings{}).unsafe(); got != nil {
+		t.Errorf("without any flag %q is reported", got)
+	}
+}
+
+// OP-001: with each part broken in turn, doctor names that part and no other, says what does not work because of it, and
+// ends with 1.
+func TestDoctorNamesWhatIsBroken(t *testing.T) {
+	alter := func(t *testing.T, dir, statement string) {
+		t.Helper()
+		db, err := sql.Open("sqlite", filepath.Join(dir, "latchpost.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, test := range map[string]struct {
+		part, says string
+		spoil      func(t *testing.T, dir, listen string)
+	}{
+		"nothing": {"", "", func(*testing.T, string, string) {}},
+		"no key":  {"key and store", "key", func(t *testing.T, dir, _ string) { must(t, os.Remove(filepath.Join(dir+"-key", "master.key"))) }},
+		"another key": {"key and store", "key", func(t *testing.T, dir, _ string) {
+			must(t, os.WriteFile(filepath.Join(dir+"-key", "master.key"), []byte(strings.Repeat("A", 43)+"=\n"), 0o600))
+		}},
+		"no database": {"key and store", "", func(t *testing.T, dir, _ string) {
+			must(t, os.WriteFile(filepath.Join(dir, "latchpost.db"), []byte("a text"), 0o600))
+		}},
+		"record changed": {"audit", "changed", func(t *testing.T, dir, _ string) {
+			alter(t, dir, `UPDATE audit_events SET decision = 'deny' WHERE seq = 1`)
+		}},
+		"record removed": {"audit", "changed", func(t *testing.T, dir, _ string) { alter(t, dir, `DELETE FROM audit_events WHERE seq = 1`) }},
+		"port taken": {"port", "another program", func(t *testing.T, _, listen string) {
+			l, err := net.Listen("tcp", listen)
+			must(t, err)
+			t.Cleanup(func() { _ = l.Close() })
+		}},
+		"clock": {"clock", "before", func(t *testing.T, dir, _ string) {
+			later := time.Now().Add(time.Hour)
+			must(t, os.Chtimes(dir, later, later))
+		}},
+		"definition": {"definitions", "bad.json", func(t *testing.T, dir, _ string) {
+			must(t, os.WriteFile(filepath.Join(dir, "own", "bad.json"), []byte("{"), 0o600))
+		}},
+		"Chromium that fails": {"browser", "", func(t *testing.T, dir, _ string) {
+			must(t, os.WriteFile(filepath.Join(dir, "own", "chromium"), []byte("#!/bin/sh\nexit 3\n"), 0o700))
+			t.Setenv("PATH", filepath.Join(dir, "own"))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("PATH", t.TempDir()) // no browser, unless the case brings one
+			dir, listen := filepath.Join(t.TempDir(), "data"), freePort(t)
+			h := newHouse(t, dir, listen)
+			must(t, h.vault.Desk(auth.Local).SetApp(t.Context(), "github", "Iv1.example", auth.NewSecret("secret"), nil))
+			must(t, h.Close())
+			must(t, os.Mkdir(filepath.Join(dir, "own"), 0o700))
+			test.spoil(t, dir, listen)
+			var out strings.Builder
+			code := run(t.Context(), []string{"doctor", "--json", "--data", dir, "--listen", listen, "--providers", filepath.Join(dir, "own"), "--log-level", "error"}, &settings{in: strings.NewReader(""), out: &out, err: io.Discard})
+			var wrong []finding
+			for dec := json.NewDecoder(strings.NewReader(out.String())); dec.More(); {
+				var f finding
+				must(t, dec.Decode(&f))
+				if !f.OK {
+					wrong = append(wrong, f)
+				}
+			}
+			if test.part == "" {
+				if code != exitDone || len(wrong) != 0 {
+					t.Errorf("exit code %d, %+v", code, wrong)
+				}
+				return
+			}
+			// What keeps the store shut is told of the store, whose definitions are beside the point.
+			if code != exitFailed || len(wrong) == 0 || wrong[0].Part != test.part || !strings.Contains(wrong[0].Says, test.says) || wrong[0].Effect == "" {
+				t.Errorf("exit code %d, %+v", code, wrong)
+			}
+		})
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
