@@ -121,6 +121,9 @@ func (s *settings) hider(findings []finding) *strings.Replacer {
 			hidden[f.Says] = "a definition is refused; latchpost doctor says which one and why"
 		}
 	}
+	for name := range s.released() { // may be a provider of their own
+		hidden["--release "+name] = "--release PROVIDER"
+	}
 	delete(hidden, "")
 	// The longest first: one may hold another.
 	longest := slices.SortedFunc(maps.Keys(hidden), func(a, b string) int { return len(b) - len(a) })
