@@ -46,6 +46,6 @@ func parseKind(s string) (kind, error) {
 		}
 		return kind{cdp: endpoint}, nil
 	default:
-		return kind{}, fmt.Errorf("browser %q is not known: use local, headed or cdp:URL", s)
+		return kind{}, fmt.Errorf("--browser has to be local, headed or cdp:URL") // not what was given: it may hold a token
 	}
 }

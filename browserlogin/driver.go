@@ -77,21 +77,27 @@ func Check(ctx context.Context, o Options, progress func(string)) error {
 		return err
 	}
 	progress("driver: " + driverPackage)
-	chromium, err := FindChromium(o)
-	if err != nil {
-		return err
-	}
-	progress("browser: " + chromium)
 	p, err := New(o)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
+	if p.kind.cdp == "" {
+		chromium, err := FindChromium(o)
+		if err != nil {
+			return err
+		}
+		progress("browser: " + chromium)
+	}
 	size, err := p.selfTest(ctx)
 	if err != nil {
 		return err
 	}
-	progress(fmt.Sprintf("one frame received (%d bytes), sandbox %s", size, map[bool]string{false: "on", true: "OFF"}[o.UnsafeNoSandbox]))
+	if p.kind.cdp != "" {
+		progress(fmt.Sprintf("one frame received (%d bytes) from the browser elsewhere", size))
+	} else {
+		progress(fmt.Sprintf("one frame received (%d bytes), sandbox %s", size, map[bool]string{false: "on", true: "OFF"}[o.UnsafeNoSandbox]))
+	}
 	return nil
 }
 

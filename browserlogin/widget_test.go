@@ -179,7 +179,11 @@ func TestRemoteBrowser(t *testing.T) {
 			}
 		}
 	}()
-	b := newBench(t, func(o *Options) { o.Kind = "cdp:" + strings.TrimSpace(address) }, authtest.SiteOptions{})
+	kind := "cdp:" + strings.TrimSpace(address)
+	if err := Check(t.Context(), Options{DriverDir: needBrowser(t), TempDir: shortTemp(t), Kind: kind, Chromium: "/nowhere"}, nil); err != nil {
+		t.Errorf("the check without a browser here: %v", err)
+	}
+	b := newBench(t, func(o *Options) { o.Kind = kind }, authtest.SiteOptions{})
 	s, done := b.start("alice", nil)
 	p := b.open(s)
 	p.signIn("alice")
@@ -195,9 +199,9 @@ func TestParseKind(t *testing.T) {
 			t.Errorf("%q: %+v, %v", s, got, err)
 		}
 	}
-	for _, s := range []string{"firefox", "cdp:", "cdp:file:///x", "cdp:nonsense"} {
-		if _, err := parseKind(s); err == nil {
-			t.Errorf("%q was accepted", s)
+	for _, s := range []string{"firefox", "cdp:", "cdp:file:///x", "cdp:nonsense", "wss://browsers.example/x?token=canary", "cdp:ftp://browsers.example/x?token=canary"} {
+		if _, err := parseKind(s); err == nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%q: %v", s, err)
 		}
 	}
 }
