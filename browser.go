@@ -17,6 +17,8 @@ import (
 // browserSettings are the flags for signing in through a real browser.
 type browserSettings struct {
 	kind      string
+	view      string
+	viewHosts string
 	dir       string
 	noSandbox bool
 }
@@ -24,6 +26,8 @@ type browserSettings struct {
 func browserFlags(fs *flag.FlagSet, s *settings) {
 	b := &s.browser
 	fs.StringVar(&b.kind, "browser", "local", "`kind` of browser for sign-ins: local, headed (a window on this desktop) or cdp:URL (a hosted one)")
+	fs.StringVar(&b.view, "browser-live-view", "own", "`how` people see a cdp: browser: own, command:NAME (of CDP), or an address of its service with ${target_id} in it")
+	fs.StringVar(&b.viewHosts, "browser-live-view-hosts", "", "`hosts` that its service's live view may be at, with commas (the host of the cdp: URL always may)")
 	fs.StringVar(&b.dir, "browser-dir", defaultBrowserDir(), "`dir`ectory of the browser driver")
 	fs.BoolVar(&b.noSandbox, "unsafe-no-sandbox", false, "start Chromium without its sandbox, where the kernel refuses one")
 }
@@ -38,7 +42,13 @@ func defaultBrowserDir() string {
 }
 
 func (s *settings) browserOptions() browserlogin.Options {
-	return browserlogin.Options{DriverDir: s.browser.dir, Kind: s.browser.kind, UnsafeNoSandbox: s.browser.noSandbox}
+	o := browserlogin.Options{DriverDir: s.browser.dir, Kind: s.browser.kind, LiveView: s.browser.view, Loopback: s.unsafeLoopback, UnsafeNoSandbox: s.browser.noSandbox}
+	for host := range strings.SplitSeq(s.browser.viewHosts, ",") {
+		if host = strings.TrimSpace(host); host != "" {
+			o.LiveHosts = append(o.LiveHosts, host)
+		}
+	}
+	return o
 }
 
 // openBrowsers adds sign-in by browser. Nothing is started until somebody needs it.

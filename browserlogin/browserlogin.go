@@ -29,6 +29,13 @@ type Options struct {
 	// A remote browser brings its own network and its own sandbox: neither the
 	// filtering proxy nor the separation by owner reaches it.
 	Kind string
+	// LiveView is how a remote browser's service shows a page to a person: "own" (also "") is our
+	// live view, "command:NAME" a CDP command whose answer has the address, anything else an
+	// address with ${target_id} in it. LiveHosts are hosts that it may lead to beside Kind's own.
+	LiveView  string
+	LiveHosts []string
+	// Loopback lets such an address be http on 127.0.0.1 (--unsafe-loopback).
+	Loopback bool
 	// UnsafeNoSandbox starts Chromium without its sandbox where the kernel refuses one.
 	UnsafeNoSandbox bool
 

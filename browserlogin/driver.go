@@ -89,12 +89,15 @@ func Check(ctx context.Context, o Options, progress func(string)) error {
 		}
 		progress("browser: " + chromium)
 	}
-	size, err := p.selfTest(ctx)
+	size, view, err := p.selfTest(ctx)
 	if err != nil {
 		return err
 	}
 	if p.kind.cdp != "" {
 		progress(fmt.Sprintf("one frame received (%d bytes) from the browser elsewhere", size))
+		if view != "" {
+			progress("its service's live view is at " + view)
+		}
 	} else {
 		progress(fmt.Sprintf("one frame received (%d bytes), sandbox %s", size, map[bool]string{false: "on", true: "OFF"}[o.UnsafeNoSandbox]))
 	}

@@ -17,6 +17,8 @@ let over = false; // nothing more will come
 let attempts = 0;
 let ready = false; // the server waits for the person
 let drawn = false; // there is a picture
+let hosted = null; // the view of the service that runs the browser: {tab, url, host}, empty until it comes
+const opened = new Set(); // tabs that are open in that view
 
 // --- what the person is told -------------------------------------------------
 
@@ -34,12 +36,16 @@ const words = {
   lost: ["Connection lost", "Trying again. What you have entered on the site is still there.", "Reconnecting"],
   gone: ["Latchpost does not answer", "The server has stopped or the sign-in is over. Ask your agent for a new link.", "No connection"],
   page: ["This page crashed", "The rest of your sign-in is still there. Reload the page to go on.", "The page crashed"],
+  asking: ["Opening the browser", "It runs at a service, which is asked for its view. It takes a few seconds.", "Starting"],
+  hosted: ["Sign in in a new tab", "", "Waiting for you"],
+  away: ["Go on in the other tab", "This page notices when you are signed in. If the site hangs there, look here: some questions of a site are shown only on this page.", "Waiting for you"],
 };
-const buttons = { crashed: "Start again", busy: "Continue here", page: "Reload the page", moved: "Take it back" };
+const buttons = { crashed: "Start again", busy: "Continue here", page: "Reload the page", moved: "Take it back", away: "Open it again" };
 
 function show(next, sentence) {
   phase = next;
-  const [title, text, status] = words[next];
+  const [title, said, status] = words[next];
+  const text = next === "hosted" ? invitation() : said;
   $("veil").dataset.phase = $("dot").dataset.phase = next;
   $("title").textContent = title;
   $("text").textContent = sentence || text;
@@ -47,14 +53,44 @@ function show(next, sentence) {
   $("again").hidden = !buttons[next];
   $("again").textContent = buttons[next] || "";
   $("kept").hidden = true;
+  const elsewhere = next === "asking" || next === "hosted" || next === "away";
+  document.body.classList.toggle("elsewhere", Boolean(hosted));
+  $("done").className = next === "asking" || next === "hosted" ? "quiet" : "main"; // one main button at a time
+  $("again").className = next === "away" ? "quiet" : "main";
+  $("own").hidden = !elsewhere;
+  $("link").hidden = next !== "hosted";
+  if (next === "hosted") $("link").href = hosted.url;
+  else $("link").removeAttribute("href");
   const on = next === "waiting";
-  for (const id of ["back", "reload", "paste", "fresh", "keyboard", "done"]) $(id).disabled = !on;
+  for (const id of ["back", "reload", "paste", "fresh", "keyboard"]) $(id).disabled = !on;
+  $("done").disabled = !on && !elsewhere;
   $("cancel").disabled = over || next === "busy" || next === "moved";
   keys.disabled = !on;
-  if (!on) { closeMenu(); if (next !== "page" && $("ask").open) $("ask").close("no"); }
+  if (!on) { closeMenu(); if (next !== "page" && !elsewhere && $("ask").open) $("ask").close("no"); }
   announce(on ? `The browser is ready at ${$("host").textContent}.` : `${title}. ${sentence || text}`);
   if (on && !coarse.matches) keys.focus({ preventScroll: true });
   if (buttons[next]) $("again").focus();
+  if (next === "hosted") $("link").focus();
+}
+
+// invite shows where the person goes on while the server waits: here, or in the service's view.
+function invite() {
+  if (!hosted) { if (drawn) show("waiting"); else show("starting"); }
+  else if (!hosted.url) show("asking");
+  else show(opened.has(hosted.tab) && hosted.used ? "away" : "hosted");
+}
+
+function invitation() {
+  const there = `The browser runs at ${hosted.host}, which sees what you type.`;
+  if (opened.has(hosted.tab)) return `${there} It was open in another tab before; this opens it once more.`;
+  if (opened.size) return `The site opened one more window, and waits for you there. ${there}`;
+  return `${there} Sign in to ${name} there, and keep this page open: it notices when you are done.`;
+}
+
+function view(m) {
+  if (m.on) hosted = m;
+  else { hosted = null; drawn = false; if (m.s) { toast(m.s); announce(m.s); } }
+  if (ready) invite();
 }
 
 function announce(text) { $("announce").textContent = text; }
@@ -81,6 +117,7 @@ function finish(m) {
       $("kept").hidden = false;
     }
   }
+  document.title = `${$("title").textContent} · Latchpost`; // seen from another tab
   if (after && m.phase !== "expired" && m.phase !== "failed") setTimeout(() => location.replace(after), 1800);
 }
 
@@ -117,7 +154,7 @@ async function reconnect() {
 
 function receive(m) {
   switch (m.t) {
-    case "welcome": attempts = 0; ticket = m.ticket; break;
+    case "welcome": attempts = 0; hosted = null; ticket = m.ticket; break;
     case "busy": ticket = m.ticket; show("busy"); break;
     case "moved": show("moved"); break;
     case "state": state(m); break;
@@ -130,12 +167,14 @@ function receive(m) {
     case "picker": picker(m); break;
     case "focus": focused(m); break;
     case "copied": copied(m.s); break;
+    case "hosted": view(m); break;
   }
 }
 
 function state(m) {
   if (["connected", "expired", "cancelled", "failed"].includes(m.phase)) return finish(m);
   ready = m.phase === "waiting";
+  if (ready && hosted) return invite();
   if (ready && !drawn) return; // the first picture lifts the veil
   if (m.phase === "starting" || m.phase === "crashed") drawn = false;
   show(m.phase, m.s);
@@ -168,8 +207,8 @@ function page(m) {
     span.append(open, shut);
     return span;
   }));
-  if (m.crashed && (phase === "waiting" || phase === "starting")) show("page");
-  else if (!m.crashed && phase === "page") show("waiting");
+  if (m.crashed && ["waiting", "starting", "hosted", "away"].includes(phase)) show("page");
+  else if (!m.crashed && phase === "page") invite();
 }
 
 function button(text, fn) {
@@ -201,7 +240,7 @@ async function picture(data) {
     send({ t: "ack", n });
   }
   drawn = true;
-  if (ready && (phase === "starting" || phase === "lost")) show("waiting");
+  if (ready && !hosted && (phase === "starting" || phase === "lost")) show("waiting");
 }
 
 const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
@@ -493,9 +532,12 @@ $("done").addEventListener("click", () => announce("Checking whether you are sig
 $("cancel").onclick = () => ask({ title: "Cancel this sign-in?", text: "The browser is closed and nothing is saved.", yes: "Cancel it", no: "Go on" }, (ok) => ok && order("cancel"));
 $("paste").onclick = () => ask({ title: "Paste a password or code", text: "It goes to the field that is active on the site.", fields: [["Text", "password", "", { autocomplete: "off" }]], yes: "Paste" }, (ok, s) => ok && paste(s));
 $("keyboard").onclick = () => { keys.inputMode = "text"; keys.blur(); keys.focus({ preventScroll: true }); };
+// A link may be good for one visit only, so it is not offered twice.
+$("link").addEventListener("click", () => { opened.add(hosted.tab); hosted.used = true; setTimeout(invite); });
+$("own").onclick = () => order("own");
 $("again").onclick = () => {
   if (phase === "busy" || phase === "moved") { const was = phase; phase = "starting"; drawn = false; was === "busy" ? connect(true) : takeBack(); }
-  else order(phase === "page" ? "reload" : "restart");
+  else order({ page: "reload", away: "link" }[phase] || "restart");
 };
 
 async function takeBack() {

@@ -396,21 +396,26 @@ func (p *Page) Text(selector string) string {
 
 // Eval runs an expression in each frame and gives the strings that come back.
 func (p *Page) Eval(js string) []string {
-	p.mu.Lock()
-	frames := []playwright.Frame{p.p.MainFrame()}
-	for f := range p.frames {
-		frames = append(frames, f)
-	}
-	p.mu.Unlock()
 	var out []string
-	for _, f := range frames {
-		if v, err := f.Evaluate(js); err == nil {
+	for _, f := range append(p.children(), Frame{p.p.MainFrame()}) {
+		if v, err := f.f.Evaluate(js); err == nil {
 			if s, ok := v.(string); ok {
 				out = append(out, s)
 			}
 		}
 	}
 	return out
+}
+
+// children are the frames in the page.
+func (p *Page) children() []Frame {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []Frame
+	for f := range p.frames {
+		all = append(all, Frame{f})
+	}
+	return all
 }
 
 // PageEvents are told on the driver's goroutine: they must not block.

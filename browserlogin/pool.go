@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"sync"
 	"time"
@@ -18,7 +19,8 @@ import (
 type Pool struct {
 	opt  Options
 	kind kind
-	node string // where the programs are
+	live *liveView // nil: our own
+	node string    // where the programs are
 	exe  string
 
 	mu     sync.Mutex
@@ -57,11 +59,15 @@ func New(o Options) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
+	live, err := parseLiveView(o, k)
+	if err != nil {
+		return nil, err
+	}
 	o = o.withDefaults()
 	if o.Dial == nil {
 		o.Dial = egress.New(egress.Options{}).DialContext
 	}
-	return &Pool{opt: o, kind: k, browsers: map[string]*owned{}, logins: map[string]*session{}}, nil
+	return &Pool{opt: o, kind: k, live: live, browsers: map[string]*owned{}, logins: map[string]*session{}}, nil
 }
 
 // Close ends every login and every browser and wipes what they left.
@@ -280,25 +286,25 @@ func gone(b Browser) bool {
 	}
 }
 
-// selfTest waits for one real picture and gives its size in bytes.
-func (p *Pool) selfTest(ctx context.Context) (int, error) {
+// selfTest waits for one real picture and gives its size in bytes, and the host of the service's live view.
+func (p *Pool) selfTest(ctx context.Context) (size int, view string, err error) {
 	b, release, err := p.browser(ctx, "self-test")
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	defer release()
 	c, err := b.NewContext(ContextOptions{Width: 640, Height: 480})
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	defer c.Close()
 	page, err := c.NewPage()
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	cdp, err := page.CDP()
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	got := make(chan int, 1)
 	cast := newCast(cdp, func(f frame) {
@@ -310,9 +316,18 @@ func (p *Pool) selfTest(ctx context.Context) (int, error) {
 	cast.start(640, 480)
 	defer cast.stop()
 	select {
-	case n := <-got:
-		return n, nil
+	case size = <-got:
 	case <-ctx.Done():
-		return 0, errors.New("the browser starts but sends no picture: look at its version, then run latchpost browser check again")
+		return 0, "", errors.New("the browser starts but sends no picture: look at its version, then run latchpost browser check again")
 	}
+	if p.live == nil {
+		return size, "", nil
+	}
+	if _, view, err = p.live.link(cdp, time.Minute); errors.Is(err, errLinkHost) {
+		err = fmt.Errorf("%w: %s", err, view)
+	}
+	if err != nil {
+		return 0, "", fmt.Errorf("the browser works, but people would not see its service's live view: %w", err)
+	}
+	return size, view, nil
 }

@@ -98,6 +98,14 @@ type session struct {
 	prompt  *prompt // for a name and password by HTTP
 	result  *summary
 
+	// The service's own view, see hosted.go.
+	hosted    bool // the person is shown that one
+	offered   offered
+	holder    string // cookie of the browser that got links
+	links     int
+	ends      time.Time
+	attending sync.Once
+
 	casting sync.Mutex // one switch of the picture at a time
 }
 
@@ -111,6 +119,7 @@ type prompt struct {
 func newSession(p *Pool, id string, l Login) *session {
 	s := &session{
 		id: id, login: l, pool: p, rules: compile(l.Site), phase: starting, width: 1280, height: 720, input: newInputs(),
+		hosted: p.live != nil, ends: time.Now().Add(p.opt.Total),
 		wake: make(chan struct{}, 1), pressed: make(chan struct{}, 1), again: make(chan struct{}, 1), active: make(chan struct{}, 1), ready: make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())

@@ -19,9 +19,12 @@ type tab struct {
 	ready chan struct{} // closed when the page can be shown, or will never be
 	fail  error
 
+	handed bool // somebody has a link to the service's view of it; of session.mu
+
 	mu      sync.Mutex
 	dialog  *Dialog // waits for its answer
 	crashed bool
+	drawn   bool  // see draw
 	popup   popup // the menu or picker that is drawn for it
 }
 
@@ -33,19 +36,42 @@ type popup struct {
 }
 
 // open makes the page ready for a viewer. It blocks on the browser.
-func (t *tab) open(emit func(frame)) {
+func (t *tab) open(emit func(frame), ours bool) {
 	defer close(t.ready)
 	if t.cdp, t.fail = t.page.CDP(); t.fail != nil {
 		return
 	}
 	t.cast = newCast(t.cdp, emit)
-	t.agent.join(t.cdp)
+	if ours {
+		t.draw()
+	}
 	// A passkey request that gets past limits.js would open an invisible native sheet
 	// that swallows every later click. This keeps the sheet away.
 	_, _ = t.cdp.Send("WebAuthn.enable", map[string]any{"enableUI": false})
 	_, _ = t.cdp.Send("WebAuthn.addVirtualAuthenticator", map[string]any{"options": map[string]any{
 		"protocol": "ctap2", "transport": "usb", "hasResidentKey": false, "hasUserVerification": false, "automaticPresenceSimulation": false,
 	}})
+}
+
+// draw lets our view draw what the browser itself would. In the service's view that is the service's task.
+func (t *tab) draw() {
+	t.mu.Lock()
+	again := t.drawn
+	t.drawn = true
+	t.mu.Unlock()
+	if again {
+		return
+	}
+	t.agent.join(t.cdp)
+	for _, f := range t.page.children() {
+		t.agent.joinFrame(t.page, f)
+	}
+}
+
+func (t *tab) isDrawn() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.drawn
 }
 
 func (t *tab) openDialog() *Dialog {

@@ -21,6 +21,7 @@ func (s *session) adopt(p *Page) {
 	}
 	s.lastID++
 	t := &tab{id: s.lastID, page: p, ready: make(chan struct{})}
+	ours := !s.hosted
 	t.agent = newAgent(s.async, func(w world, payload string) { s.heard(t, w, payload) })
 	s.tabs = append(s.tabs, t)
 	s.mu.Unlock()
@@ -41,7 +42,7 @@ func (s *session) adopt(p *Page) {
 					_ = t.page.Goto("about:blank")
 				}
 				<-t.ready
-				if !main {
+				if !main && t.isDrawn() {
 					t.agent.joinFrame(t.page, child)
 				}
 				if main && t.fail == nil {
@@ -59,7 +60,7 @@ func (s *session) adopt(p *Page) {
 		Download: func() { s.note("The site offered a download. Latchpost's browser takes none.") },
 	})
 	s.async(func() {
-		t.open(func(f frame) { s.picture(t, f) })
+		t.open(func(f frame) { s.picture(t, f) }, ours)
 		if t.fail == nil {
 			s.show(t)
 		}
@@ -126,12 +127,12 @@ func (s *session) refresh() {
 // goes to the tab before until this one is really in front. s.casting is held.
 func (s *session) cast(t *tab) {
 	s.mu.Lock()
-	before, w, h := s.front, s.width, s.height
+	before, w, h, hosted := s.front, s.width, s.height, s.hosted
 	s.mu.Unlock()
 	if before != t {
 		t.page.BringToFront()
 	}
-	if pw, ph := t.page.Size(); pw != w || ph != h {
+	if pw, ph := t.page.Size(); !hosted && (pw != w || ph != h) {
 		_ = t.page.Resize(w, h)
 	}
 	s.mu.Lock()
@@ -146,10 +147,15 @@ func (s *session) cast(t *tab) {
 		before.cast.stop()
 	}
 	s.announceTabs()
-	if watched {
-		t.cast.start(w, h)
-	} else {
+	switch {
+	case watched && hosted:
+		s.async(func() { s.offer(t) })
+		fallthrough
+	case !watched:
 		t.cast.stop()
+	default:
+		t.draw()
+		t.cast.start(w, h)
 	}
 }
 
@@ -187,7 +193,14 @@ func (s *session) dropTab(t *tab) {
 // after a crash of the page.
 func (s *session) fresh() {
 	s.mu.Lock()
-	old, c := s.front, s.context
+	old := s.front
+	s.mu.Unlock()
+	s.renew(old)
+}
+
+func (s *session) renew(old *tab) {
+	s.mu.Lock()
+	c := s.context
 	s.mu.Unlock()
 	if old == nil || c == nil {
 		return

@@ -60,9 +60,16 @@ func (s *session) watch(conn *websocket.Conn, cookie string, first *hello) {
 		conn.Close(websocket.StatusNormalClosure, "busy")
 		return
 	}
+	strange := s.holder != "" && s.holder != cookie
+	if strange {
+		s.holder = ""
+	}
 	s.view = v
 	s.width, s.height = first.W, first.H
 	s.send(map[string]any{"t": "welcome", "ticket": s.door.ticket(cookie)})
+	if s.hosted {
+		s.send(map[string]any{"t": "hosted", "on": true})
+	}
 	s.send(s.stateMessage())
 	s.send(s.pageMessage())
 	s.send(s.promptMessage())
@@ -74,7 +81,12 @@ func (s *session) watch(conn *websocket.Conn, cookie string, first *hello) {
 		old.leave(map[string]any{"t": "moved"}, goodbye{websocket.StatusNormalClosure, "moved"})
 	}
 	s.alive()
-	s.async(s.refresh)
+	s.async(func() {
+		if strange {
+			s.withdraw()
+		}
+		s.refresh()
+	})
 	go v.write()
 	err := s.read(v)
 	v.cancel(err)
@@ -219,6 +231,15 @@ func (s *session) ordered(kind string) {
 		s.cancel(ErrCancelled)
 	case "fresh":
 		s.async(s.fresh)
+	case "link":
+		s.mu.Lock()
+		s.offered = offered{}
+		s.mu.Unlock()
+		s.async(s.refresh)
+	case "own":
+		s.mu.Lock()
+		s.showOurs("")
+		s.mu.Unlock()
 	}
 	if t == nil {
 		return

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -143,8 +144,9 @@ func TestCopy(t *testing.T) {
 	}
 }
 
-// A browser elsewhere, reached by its address.
-func TestRemoteBrowser(t *testing.T) {
+// elsewhere starts a browser that is reached by its address.
+func elsewhere(t *testing.T) (address string) {
+	t.Helper()
 	needBrowser(t)
 	exe, _ := FindChromium(Options{})
 	home := shortTemp(t)
@@ -156,13 +158,12 @@ func TestRemoteBrowser(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		eventually(t, "the remote browser's files to be free", func() bool { left, _ := filepath.Glob(home + "/*"); return removeAll(left) })
-	}()
+	})
 	var said [4096]byte
-	address := ""
 	for end := time.Now().Add(20 * time.Second); address == "" && time.Now().Before(end); {
 		n, err := out.Read(said[:])
 		if err != nil {
@@ -179,11 +180,21 @@ func TestRemoteBrowser(t *testing.T) {
 			}
 		}
 	}()
-	kind := "cdp:" + strings.TrimSpace(address)
-	if err := Check(t.Context(), Options{DriverDir: needBrowser(t), TempDir: shortTemp(t), Kind: kind, Chromium: "/nowhere"}, nil); err != nil {
-		t.Errorf("the check without a browser here: %v", err)
+	return strings.TrimSpace(address)
+}
+
+// A browser elsewhere, reached by its address.
+func TestRemoteBrowser(t *testing.T) {
+	at := elsewhere(t)
+	host, _, _ := strings.Cut(strings.TrimPrefix(at, "ws://"), "/")
+	var said []string
+	if err := Check(t.Context(), Options{
+		DriverDir: needBrowser(t), TempDir: shortTemp(t), Kind: "cdp:" + at, Chromium: "/nowhere",
+		LiveView: "http://" + host + "/view?page=" + targetMark, Loopback: true,
+	}, func(step string) { said = append(said, step) }); err != nil || !slices.Contains(said, "its service's live view is at 127.0.0.1") {
+		t.Errorf("the check without a browser here: %v, %q", err, said)
 	}
-	b := newBench(t, func(o *Options) { o.Kind = kind }, authtest.SiteOptions{})
+	b := newBench(t, func(o *Options) { o.Kind = "cdp:" + at }, authtest.SiteOptions{})
 	s, done := b.start("alice", nil)
 	p := b.open(s)
 	p.signIn("alice")
