@@ -96,12 +96,23 @@ func (h *house) checkKey() finding {
 	return finding{"key", true, "opens this store (" + h.settings.keyURL() + ")", ""}
 }
 
+// troubleShown is how long a disk that failed once is called wrong.
+const troubleShown = 7 * 24 * time.Hour
+
 func (h *house) checkStore(ctx context.Context) finding {
 	if err := h.db.Check(ctx); err != nil {
 		return finding{"store", false, err.Error(), "what it holds may be lost in part; latchpost restore brings back a backup"}
 	}
 	if h.cannotWrite != nil {
 		return finding{"store", false, h.cannotWrite.Error(), "what is there can be looked at, and nothing else works"}
+	}
+	failed, err := h.db.FailedAt(ctx)
+	if err != nil {
+		return finding{"store", false, err.Error(), "what it holds may be lost in part; latchpost restore brings back a backup"}
+	}
+	if time.Since(failed) < troubleShown {
+		return finding{"store", false, "the disk failed during a write at " + failed.UTC().Format(time.RFC3339),
+			"it has taken writes since, and nothing that was confirmed is lost; look at the disk (dmesg, smartctl) and at your backups before it fails for good"}
 	}
 	return finding{"store", true, h.settings.shownStore(), ""}
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -277,11 +278,19 @@ func TestShownStore(t *testing.T) {
 	}
 }
 
-// OP-001, ST-013: a store that can only be read is not called well.
-func TestDoctorNamesAReadOnlyStore(t *testing.T) {
+// OP-001, ST-013: a store that can only be read is not called well, nor one whose disk failed lately.
+func TestDoctorNamesAStoreInTrouble(t *testing.T) {
 	h := newHouse(t, filepath.Join(t.TempDir(), "data"), freePort(t))
 	if f := h.checkStore(t.Context()); !f.OK {
 		t.Errorf("%+v", f)
+	}
+	for age, ok := range map[time.Duration]bool{time.Hour: false, 8 * 24 * time.Hour: true} { // ST-031
+		if err := h.db.SetMeta(t.Context(), "disk_failed_at", strconv.FormatInt(time.Now().Add(-age).UnixMilli(), 10)); err != nil {
+			t.Fatal(err)
+		}
+		if f := h.checkStore(t.Context()); f.OK != ok || !ok && !strings.Contains(f.Says, "the disk failed") {
+			t.Errorf("%v after a failure: %+v", age, f)
+		}
 	}
 	h.cannotWrite = store.ErrReadOnly
 	if f := h.checkStore(t.Context()); f.OK || f.Says != store.ErrReadOnly.Error() || f.Effect == "" {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -173,11 +172,15 @@ func hosts(authority, base string) []string {
 // ready says whether requests can be served: the store answers, and takes what is written.
 func (h *house) ready(w http.ResponseWriter, r *http.Request) {
 	_, err := h.db.Keys(r.Context())
-	if err := errors.Join(err, h.db.Failed()); err != nil {
+	says := "the store does not answer; see the log"
+	if err == nil {
+		err, says = h.db.Failed(), "the disk fails what is written to the store; see the log"
+	}
+	if err != nil {
 		if r.Context().Err() == nil { // not just somebody who has left
 			h.log.Error("not ready", "error", err)
 		}
-		http.Error(w, "the store does not answer; see the log", http.StatusServiceUnavailable)
+		http.Error(w, says, http.StatusServiceUnavailable)
 		return
 	}
 	_, _ = io.WriteString(w, "ready\n")

@@ -56,7 +56,7 @@ func (v *Vault) cancel(ctx context.Context, c Caller, id string) (*Ended, error)
 	was := *r
 	r.State, r.Cause, r.Private, r.UpdatedAt = Declined, "cancelled", nil, v.now()
 	if err := v.Requests.MoveRequest(ctx, r, was.State); err != nil {
-		return nil, err
+		return nil, unkept(err)
 	}
 	if was.State == Held { // its sign-in is on the list of revocations already
 		if held, err := v.unhold(ctx, &was); err != nil {
@@ -66,6 +66,14 @@ func (v *Vault) cancel(ctx context.Context, c Caller, id string) (*Ended, error)
 		}
 	}
 	return &Ended{Request: r.ID}, nil
+}
+
+// unkept says that ending something did not get to the disk, where it would count.
+func unkept(err error) error {
+	if _, known := errors.AsType[*Error](err); known {
+		return err
+	}
+	return ErrAudit.Say("this could not be written to the store, so nothing has ended; try again in a minute, or end it at the provider").Because(err)
 }
 
 // lament records an event whose effect must happen all the same: stopping is
@@ -85,7 +93,7 @@ func (v *Vault) revoke(ctx context.Context, c Caller, conn *Connection) (atProvi
 		return "", v.tellOnly(ctx, rev, conn, err)
 	}
 	if err != nil {
-		return "", err
+		return "", unkept(err)
 	}
 	v.stopCalls(conn.ID)
 	if err := v.orphanAnswer(ctx, conn); err != nil {

@@ -2,7 +2,9 @@ package auth_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -168,6 +170,31 @@ func TestRevokeWithoutAudit(t *testing.T) {
 	if at := revoke(t, v); at != auth.AtProviderRevoked {
 		t.Errorf("at the provider: %s", at)
 	}
+}
+
+// ST-031: a revocation that the store cannot keep is called refused, not done, and says what else there is to do.
+func TestRevokeUnkept(t *testing.T) {
+	v, _ := connected(t, authtest.Options{})
+	sound := v.Revocations
+	v.Revocations = &deafStore{sound}
+	_, err := v.Revoke(t.Context(), agent, auth.Unwanted{Provider: "practice"})
+	if known, ok := errors.AsType[*auth.Error](err); !ok || known.Code != auth.ErrAudit.Code || !strings.Contains(known.Message, "nothing has ended") || !errors.Is(err, errDisk) {
+		t.Errorf("Revoke: %v", err)
+	}
+	if c := only(t, v); c.State != auth.Active || len(v.Server.Requests("POST /revoke")) > 0 {
+		t.Errorf("afterwards it is %+v", c)
+	}
+	v.Revocations = sound
+	revoke(t, v)
+}
+
+var errDisk = errors.New("the disk failed")
+
+// deafStore cannot write a revocation.
+type deafStore struct{ auth.RevocationStore }
+
+func (*deafStore) RevokeConnection(context.Context, auth.Owner, string, *auth.Revocation) error {
+	return errDisk
 }
 
 // BF-039: revoking ends the calls that are under way, within a second, and none starts after it.

@@ -16,8 +16,8 @@ var (
 	ErrReadOnly = errors.New("the store is read-only: nothing can be released, granted or connected until its directory can be written")
 	// ErrForeign says that the file is another program's.
 	ErrForeign = errors.New("this is another program's database: name another file with --store")
-	// ErrBroken says that a write failed on the way to the disk; nothing is written any more.
-	ErrBroken = errors.New("the disk failed during a write: check it, then start latchpost again")
+	// ErrBroken says that a write failed on the way to the disk, or was not tried because one before it had.
+	ErrBroken = errors.New("the disk failed during a write, so nothing can be released, granted or connected until one succeeds: look at the disk (dmesg); latchpost goes on by itself")
 )
 
 // explain puts a sentence for people before what SQLite says.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"sync"
@@ -24,15 +25,17 @@ var errClosed = errors.New("the store is closed")
 // connection, hence no two writers that starve each other. A write that fails
 // undoes itself and no other.
 type group struct {
-	begin func(ctx context.Context) (transaction, error)
-	fatal func(error) bool // after such an error of Commit nothing is written any more
+	begin  func(ctx context.Context) (transaction, error)
+	fatal  func(error) bool // after such an error of Commit nothing is written until a job that mends
+	reopen func() error     // before such a job; nil when nothing is fatal
 
 	queue   chan *job
 	done    chan struct{}
 	mu      sync.RWMutex // closed against senders
 	closed  bool
 	commits atomic.Int64
-	broken  atomic.Pointer[error] // what ended all writing; nil while there is none
+	broken  atomic.Pointer[error] // why nothing is written; nil while there is no reason
+	failure atomic.Pointer[error] // the last broken that was not nil
 }
 
 // transaction is one that has begun.
@@ -50,6 +53,7 @@ type job struct {
 	slot   int // of the owner whose connections, grants and tokens run changes; 0 = everyone's
 	log    *Log
 	events []entry
+	mends  bool // is tried also when nothing is written, on a handle opened anew; its commit ends that
 
 	state  atomic.Int32 // waiting, started or abandoned
 	result chan error   // nil: nobody waits
@@ -62,8 +66,8 @@ const (
 	abandoned
 )
 
-func newGroup(begin func(context.Context) (transaction, error), fatal func(error) bool) *group {
-	g := &group{begin: begin, fatal: fatal, queue: make(chan *job, groupQueue), done: make(chan struct{})}
+func newGroup(begin func(context.Context) (transaction, error), fatal func(error) bool, reopen func() error) *group {
+	g := &group{begin: begin, fatal: fatal, reopen: reopen, queue: make(chan *job, groupQueue), done: make(chan struct{})}
 	go g.loop()
 	return g
 }
@@ -198,8 +202,14 @@ func (g *group) commit(batch []*job) {
 // try runs batch in one transaction. A job's own failure stands in its err
 // afterwards; the error is of the transaction, and then none of the batch is written.
 func (g *group) try(batch []*job) (err error) {
-	if err := g.failed(); err != nil {
-		return err
+	broken := g.broken.Load()
+	if broken != nil {
+		if !slices.ContainsFunc(batch, func(j *job) bool { return j.mends }) {
+			return *broken
+		}
+		if err := g.reopen(); err != nil {
+			return g.judge(fmt.Errorf("opening the store again: %w", err))
+		}
 	}
 	ctx := context.Background()
 	tx, err := g.begin(ctx)
@@ -231,21 +241,23 @@ func (g *group) try(batch []*job) (err error) {
 		return g.judge(err)
 	}
 	g.commits.Add(1)
+	g.broken.CompareAndSwap(broken, nil) // unless a checkpoint has failed meanwhile
 	for _, part := range logs {
 		part.written()
 	}
 	return nil
 }
 
-// judge ends all writing when err says that the handle is not to be trusted any more.
+// judge stops all writing when err says that the handle is not to be trusted any more.
 func (g *group) judge(err error) error {
 	if err != nil && g.fatal(err) {
-		g.broken.CompareAndSwap(nil, &err)
+		g.failure.Store(&err)
+		g.broken.Store(&err)
 	}
 	return err
 }
 
-// failed is the error that ended all writing, nil when there was none.
+// failed is why nothing is written, nil when something is.
 func (g *group) failed() error {
 	if err := g.broken.Load(); err != nil {
 		return *err

@@ -2,6 +2,11 @@ package store
 
 import (
 	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
 )
 
 // idleSeconds without a write before the WAL is cut to nothing.
@@ -14,15 +19,27 @@ type keeper struct {
 	commits int64 // of the group when the WAL was last folded in
 	idle    int   // seconds since
 	seconds int
+	outage
+}
+
+// outage is a disk that fails writes.
+type outage struct {
+	seen  *error // the failure of the group that is on record in the store
+	since time.Time
+	pause int // seconds between two tries
+	next  int // second of the next one
 }
 
 func (k *keeper) tick(ctx context.Context, db *DB) {
 	k.seconds++
+	if db.file != nil {
+		k.mend(ctx, db)
+	}
 	for _, l := range db.audits() {
 		if err := l.dropAnchor(); err != nil {
 			db.log().Warn("audit anchor not written", "error", err)
 		}
-		if err := l.spread(ctx); err != nil && ctx.Err() == nil && !isFull(err) {
+		if err := l.spread(ctx); err != nil && ctx.Err() == nil && !isFull(err) && !errors.Is(err, ErrBroken) {
 			db.log().Warn("audit events not sorted in", "error", err)
 		}
 	}
@@ -43,6 +60,49 @@ func (k *keeper) tick(ctx context.Context, db *DB) {
 			db.log().Warn("no ballast for a full disk", "error", err)
 		}
 	}
+}
+
+// slowest is how many seconds pass at most until a failed disk is tried again.
+const slowest = 60
+
+const failedAt = "disk_failed_at" // in meta; unix milliseconds
+
+// mend tries a disk that has failed a write, with growing pauses, by a note of that failure for doctor.
+func (k *keeper) mend(ctx context.Context, db *DB) {
+	failure := db.group.failure.Load()
+	if failure == k.seen || k.seconds < k.next {
+		return
+	}
+	if k.since.IsZero() {
+		k.since = db.now()
+		db.log().Error("the disk failed during a write; nothing is released until one succeeds", "error", *failure)
+	}
+	err := db.group.do(ctx, &job{mends: true, run: func(ctx context.Context, q querier) error {
+		return setMeta(ctx, q, failedAt, strconv.FormatInt(ms(k.since), 10))
+	}})
+	if err != nil {
+		k.pause = min(2*k.pause+1, slowest)
+		k.next = k.seconds + k.pause
+		if ctx.Err() == nil {
+			db.log().Error("the disk still fails", "error", err, "seconds_to_next_try", k.pause)
+		}
+		return
+	}
+	db.log().Warn("the disk takes writes again; whatever was refused meanwhile has to be asked for again", "failed_at", k.since)
+	k.outage = outage{seen: failure}
+}
+
+// FailedAt is when the disk last failed a write that one of the store's processes told of; zero for never.
+func (db *DB) FailedAt(ctx context.Context) (time.Time, error) {
+	value, err := db.Meta(ctx, failedAt)
+	if errors.Is(err, auth.ErrNotFound) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	n, err := strconv.ParseInt(value, 10, 64)
+	return at(n), err
 }
 
 func (k *keeper) checkpoint(ctx context.Context, db *DB) error {

@@ -17,9 +17,11 @@ func (db *DB) Meta(ctx context.Context, name string) (value string, err error) {
 
 // SetMeta keeps value under name.
 func (db *DB) SetMeta(ctx context.Context, name, value string) error {
-	return db.write(ctx, func(ctx context.Context, q querier) error {
-		_, err := q.exec(ctx, `INSERT INTO meta (name, value) VALUES ($1, $2)
-			ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
-		return err
-	})
+	return db.write(ctx, func(ctx context.Context, q querier) error { return setMeta(ctx, q, name, value) })
+}
+
+func setMeta(ctx context.Context, q querier, name, value string) error {
+	_, err := q.exec(ctx, `INSERT INTO meta (name, value) VALUES ($1, $2)
+		ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
+	return err
 }

@@ -53,7 +53,7 @@ func (db *DB) openPostgres(ctx context.Context) error {
 		pool.Close()
 		return fmt.Errorf("store: PostgreSQL on %s does not answer: %w", config.Host, err)
 	}
-	db.group = newGroup(db.pg.begin, func(error) bool { return false })
+	db.group = newGroup(db.pg.begin, func(error) bool { return false }, nil)
 	if err := firstError(db.migrate(ctx), db.enroll(ctx)); err != nil {
 		db.group.close()
 		pool.Close()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -28,6 +29,7 @@ type sqliteFile struct {
 	keeper  *conns                  // one; nil when read-only
 	changes atomic.Pointer[changes] // nil: nothing is remembered
 	spent   atomic.Bool             // the ballast was given up: only mustWrite may write
+	index   *os.File                // of the WAL; nil until rewind needs it
 }
 
 // Settings of every connection, and of those that write. perf.md has the measurements: a
@@ -110,7 +112,7 @@ func (db *DB) openFile(ctx context.Context) (err error) {
 	}
 	f.keeper = newConns(f.path, toWrite, 1)
 	f.readers = newConns(f.path, toRead, readers())
-	db.group = newGroup(f.begin, isIOError)
+	db.group = newGroup(f.begin, isIOError, f.reopen)
 	if err := db.migrate(ctx); err != nil {
 		return err
 	}
@@ -124,10 +126,12 @@ func readers() int { return max(2, runtime.GOMAXPROCS(0)) }
 
 // abandon closes what openFile had opened when it failed.
 func (db *DB) abandon() {
+	failed := false
 	if db.group != nil {
 		db.group.close()
+		failed = db.group.failed() != nil
 	}
-	db.file.close()
+	db.file.close(failed)
 	if db.lock != nil {
 		db.lock.Close()
 	}
@@ -160,22 +164,55 @@ func (db *DB) openReadOnly(ctx context.Context) (err error) {
 	return err
 }
 
-// close ends the readers first, so that the last one that writes can fold the WAL into the file.
-func (f *sqliteFile) close() error {
-	var errs [4]error
+// close ends the readers first, so that the last one that writes can fold the WAL into the file. After a failed
+// fsync it must not: the next process reads the WAL anew, all of it.
+func (f *sqliteFile) close(failed bool) error {
+	writers := func() error {
+		var errs [3]error
+		if f.keeper != nil {
+			errs[0] = f.keeper.close()
+		}
+		if f.writer != nil {
+			errs[1] = f.writer.Close()
+		}
+		if counts := f.changes.Swap(nil); counts != nil {
+			errs[2] = counts.close()
+		}
+		return firstError(errs[:]...)
+	}
+	if failed { // one that only reads is last
+		_ = f.readers.use(context.Background(), func(c *sqliteConn) error { _, err := c.pragma("schema_version"); return err })
+		return firstError(writers(), f.readers.close())
+	}
+	var err error
 	if f.readers != nil {
-		errs[0] = f.readers.close()
+		err = f.readers.close()
 	}
-	if f.keeper != nil {
-		errs[1] = f.keeper.close()
+	return firstError(err, writers())
+}
+
+// reopen is for the group, after a failed fsync: what SQLite and the kernel hold in memory may not be on the
+// disk, and a second fsync would not say so. What was committed lies in the WAL by an fsync of its own; all of it is
+// written into the file anew, and synced. The new connection is there before the old one goes, which would else fold in what
+// it takes for the rest.
+func (f *sqliteFile) reopen() error {
+	ctx := context.Background()
+	fresh, err := openConn(f.path, toWrite)
+	if err != nil {
+		return err
 	}
-	if f.writer != nil {
-		errs[2] = f.writer.Close()
+	_ = f.writer.Close()
+	f.writer = fresh
+	f.keeper.renew()
+	tx, err := f.begin(ctx)
+	if err != nil {
+		return err
 	}
-	if counts := f.changes.Swap(nil); counts != nil {
-		errs[3] = counts.close()
+	if err := firstError(f.rewind(), tx.Rollback()); err != nil {
+		return err
 	}
-	return firstError(errs[:]...)
+	_, err = fresh.exec(ctx, `PRAGMA wal_checkpoint(PASSIVE)`)
+	return err
 }
 
 // sqliteTx is the transaction of the writer's connection. It notes whose rows were changed, so

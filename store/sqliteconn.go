@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -21,6 +22,7 @@ import (
 type sqliteConn struct {
 	*sqlite.Conn
 	prepared map[string]*sqlite.Stmt
+	age      int64 // of its conns when it was opened
 }
 
 // settings of a connection.
@@ -42,7 +44,7 @@ func openConn(path string, how settings) (_ *sqliteConn, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &sqliteConn{conn, map[string]*sqlite.Stmt{}}
+	c := &sqliteConn{Conn: conn, prepared: map[string]*sqlite.Stmt{}}
 	defer func() {
 		if err != nil {
 			c.Close()
@@ -234,6 +236,7 @@ type conns struct {
 	path string
 	how  settings
 	free chan *sqliteConn // nil stands for one that is not open yet
+	age  atomic.Int64
 	over sync.Once
 }
 
@@ -261,13 +264,22 @@ func (p *conns) use(ctx context.Context, fn func(c *sqliteConn) error) (err erro
 		return ctx.Err()
 	}
 	defer func() { p.free <- c }()
+	age := p.age.Load()
+	if c != nil && c.age != age {
+		_ = c.Close()
+		c = nil
+	}
 	if c == nil {
 		if c, err = openConn(p.path, p.how); err != nil {
 			return err
 		}
+		c.age = age
 	}
 	return fn(c)
 }
+
+// renew has every connection opened again before its next use.
+func (p *conns) renew() { p.age.Add(1) }
 
 // close waits for those that are lent.
 func (p *conns) close() (err error) {

@@ -8,6 +8,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -117,7 +118,11 @@ func (db *DB) Close() error {
 	if db.pg != nil {
 		err = db.pg.pool.Close()
 	} else {
-		err = db.file.close()
+		failed := db.group != nil && db.group.failed() != nil
+		if failed {
+			_ = db.file.reopen() // for the next process
+		}
+		err = db.file.close(failed)
 	}
 	if db.lock != nil {
 		err = firstError(err, db.lock.Close())
@@ -177,7 +182,8 @@ func (db *DB) writeOf(ctx context.Context, o auth.Owner, fn func(ctx context.Con
 }
 
 // mustWrite and mustWriteOf are for what cannot wait: taking rights away, and keeping a token
-// that was rotated. They work on a full disk too, on the room that the ballast kept.
+// that was rotated. They work on a full disk too, on the room that the ballast kept, and are
+// tried once more on a disk that has failed.
 func (db *DB) mustWrite(ctx context.Context, fn func(ctx context.Context, q querier) error) error {
 	return db.mustPut(ctx, &job{run: fn, slot: everyone})
 }
@@ -200,14 +206,14 @@ func (db *DB) put(ctx context.Context, j *job) error {
 
 func (db *DB) mustPut(ctx context.Context, j *job) error {
 	err := db.put(ctx, j)
-	if db.file != nil && isFull(err) && (db.file.spent.Load() || db.spendBallast()) {
-		return db.file.explain(db.group.do(ctx, &job{run: j.run, slot: j.slot}))
+	if db.file != nil && (errors.Is(err, ErrBroken) || isFull(err) && (db.file.spent.Load() || db.spendBallast())) {
+		return db.file.explain(db.group.do(ctx, &job{run: j.run, slot: j.slot, mends: true}))
 	}
 	return err
 }
 
-// Failed gives ErrBroken once the disk has failed a write: nothing is written from then
-// on, because nobody knows what a second try would find. Rows can still be read.
+// Failed gives ErrBroken when the disk has failed a write. Then only what mustWrite writes is tried, and a note
+// now and then, on files opened anew, until one such write is on disk. Rows can still be read.
 func (db *DB) Failed() error {
 	if db.group == nil {
 		return nil
