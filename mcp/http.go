@@ -115,6 +115,7 @@ func (e *edge) stay(w http.ResponseWriter, caller auth.Caller) (leave func(), ok
 // enter identifies the caller and puts them into the context, for this request alone.
 func (e *edge) enter(next func(http.ResponseWriter, *http.Request, auth.Caller)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w = &unkept{ResponseWriter: w}
 		w.Header().Set("X-Accel-Buffering", "no") // or nginx holds back what is streamed
 		caller, err := e.opts.Identify(r)
 		if err != nil {

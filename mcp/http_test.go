@@ -90,6 +90,9 @@ func (w *site) do(method, path, token, body string, headers ...string) *http.Res
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { res.Body.Close() })
+	if kept := res.Header.Get("Cache-Control"); kept != "no-store" {
+		w.t.Errorf("%s %s: a cache may keep the answer: %q", method, path, kept)
+	}
 	return res
 }
 
@@ -465,8 +468,8 @@ func TestStreamsAreBounded(t *testing.T) {
 		t.Cleanup(func() { res.Body.Close() })
 		return res
 	}
-	if res := listen(ctx, "T1"); res.StatusCode != 200 || res.Header.Get("X-Accel-Buffering") != "no" {
-		t.Fatalf("the first stream: %d", res.StatusCode)
+	if res := listen(ctx, "T1"); res.StatusCode != 200 || res.Header.Get("X-Accel-Buffering") != "no" || res.Header.Get("Cache-Control") != "no-store" {
+		t.Fatalf("the first stream: %d %v", res.StatusCode, res.Header)
 	}
 	if res := listen(t.Context(), "T1"); res.StatusCode != 429 {
 		t.Errorf("the second: %d", res.StatusCode)

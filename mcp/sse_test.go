@@ -29,7 +29,7 @@ func (w *site) stream(token string) *stream {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if res.StatusCode != 200 || res.Header.Get("Access-Control-Allow-Origin") != "" || res.Header.Get("X-Accel-Buffering") != "no" {
+	if res.StatusCode != 200 || res.Header.Get("Access-Control-Allow-Origin") != "" || res.Header.Get("X-Accel-Buffering") != "no" || res.Header.Get("Cache-Control") != "no-store" {
 		w.t.Fatalf("/sse: %d %v", res.StatusCode, res.Header)
 	}
 	s := &stream{events: make(chan string, 100), close: func() { cancel(); res.Body.Close() }}
