@@ -1,9 +1,12 @@
 package mcp
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
+	"math"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
@@ -71,12 +74,64 @@ func required(pairs ...string) error {
 	return nil
 }
 
+// whole is an integer as JSON Schema means it: 5.0 and 5e0 are 5. What is too large for an int is the
+// largest, so that the argument's bounds refuse it.
+type whole int
+
+// longestInt is how many digits an int surely has room for.
+const longestInt = 18
+
+func (n *whole) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		return nil
+	}
+	number := strings.ToLower(string(text))
+	wrong := &json.UnmarshalTypeError{Value: "number " + number, Type: reflect.TypeFor[int]()}
+	if c := number[0]; c != '-' && (c < '0' || c > '9') {
+		wrong.Value = "not a number"
+		return wrong
+	}
+	number, minus := strings.CutPrefix(number, "-")
+	number, exponent, _ := strings.Cut(number, "e")
+	before, after, _ := strings.Cut(number, ".")
+	digits := strings.TrimLeft(before+after, "0")
+	if digits == "" {
+		*n = 0
+		return nil
+	}
+	power, err := strconv.Atoi(cmp.Or(exponent, "0"))
+	if err != nil { // beyond all bounds
+		power = math.MaxInt32
+		if strings.HasPrefix(exponent, "-") {
+			power = math.MinInt32
+		}
+	}
+	short := strings.TrimRight(digits, "0")
+	power += len(digits) - len(short) - len(after)
+	switch {
+	case power < 0:
+		return wrong
+	case len(short)+power > longestInt:
+		*n = math.MaxInt
+	default:
+		value, err := strconv.Atoi(short + strings.Repeat("0", power))
+		if err != nil {
+			return wrong
+		}
+		*n = whole(value)
+	}
+	if minus {
+		*n = -*n
+	}
+	return nil
+}
+
 // waiting turns wait_seconds into a duration.
-func waiting(seconds int) (time.Duration, error) {
+func waiting(seconds whole) (time.Duration, error) {
 	return time.Duration(seconds) * time.Second, between("wait_seconds", seconds, 0, maxWait)
 }
 
-func between(name string, n, least, most int) error {
+func between(name string, n, least, most whole) error {
 	if n < least || n > most {
 		return auth.ErrInvalid.Say("argument %s: must be %d to %d", name, least, most)
 	}

@@ -21,6 +21,7 @@ type fake struct {
 	call     func(context.Context, auth.Caller, auth.Call) (*auth.Response, error)
 	thinks   time.Duration // how long person takes; the TypeScript SDKs lose progress that comes in one piece with the answer
 	provides []auth.ProviderInfo
+	limit    int // of the last list of them
 	has      []auth.Info
 }
 
@@ -39,8 +40,11 @@ func (f *fake) lastCaller() auth.Caller {
 	return f.callers[len(f.callers)-1]
 }
 
-func (f *fake) Providers(_ context.Context, c auth.Caller, _, _ string, _ int) ([]auth.ProviderInfo, error) {
+func (f *fake) Providers(_ context.Context, c auth.Caller, _, _ string, limit int) ([]auth.ProviderInfo, error) {
 	f.note(c)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.limit = limit
 	return f.provides, nil
 }
 

@@ -41,7 +41,7 @@ func (s *Server) listProviders(ctx context.Context, c call) (any, error) {
 	args := struct {
 		Query  string `json:"query"`
 		Method string `json:"method"`
-		Limit  int    `json:"limit"`
+		Limit  whole  `json:"limit"`
 	}{Limit: 20}
 	if err := c.read(&args); err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func (s *Server) listProviders(ctx context.Context, c call) (any, error) {
 	if err := between("limit", args.Limit, 1, 100); err != nil {
 		return nil, err
 	}
-	found, err := s.broker.Providers(ctx, c.Caller, args.Query, args.Method, args.Limit)
+	found, err := s.broker.Providers(ctx, c.Caller, args.Query, args.Method, int(args.Limit))
 	if err != nil {
 		return nil, err
 	}

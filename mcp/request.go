@@ -41,7 +41,7 @@ func (s *Server) requestAuth(ctx context.Context, c call) (any, error) {
 		Scopes   []string `json:"scopes"`
 		Account  string   `json:"account"`
 		Method   string   `json:"method"`
-		Wait     int      `json:"wait_seconds"`
+		Wait     whole    `json:"wait_seconds"`
 	}
 	if err := c.read(&args); err != nil {
 		return nil, err

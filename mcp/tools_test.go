@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"reflect"
 	"regexp"
@@ -106,6 +107,34 @@ func TestNoArgumentCarriesASecret(t *testing.T) {
 	}
 	if len(broker.callers) > 0 {
 		t.Errorf("%d calls went through", len(broker.callers))
+	}
+}
+
+// JSON Schema knows no difference between 5, 5.0 and 5e0: what is an integer is taken, however it is
+// written, and the rest is refused with what it must be.
+func TestIntegersInAnySpelling(t *testing.T) {
+	broker := &fake{}
+	h := plug(t, New(broker, Options{}))
+	h.initialize("{}")
+	for text, want := range map[string]int{"5": 5, "5.0": 5, "5.000": 5, "5e0": 5, "0.5E1": 5, "50e-1": 5, "1e2": 100, "1E+1": 10, "null": 20} {
+		broker.limit = 0
+		if answer := h.call("list_providers", `{"limit":`+text+`}`); broker.limit != want {
+			t.Errorf("%s is taken as %d: %v", text, broker.limit, answer)
+		}
+	}
+	for text, says := range map[string]string{
+		"5.5": "a whole number", "1e-1": "a whole number", "1e-99999999999999999999": "a whole number", `"5"`: "a whole number", "true": "a whole number",
+		"1e9": "1 to 100", "1e300": "1 to 100", "99999999999999999999": "1 to 100", "-1.0": "1 to 100", "-0.0": "1 to 100", "0e99999999999999999999": "1 to 100",
+	} {
+		answer := h.call("list_providers", `{"limit":`+text+`}`)
+		if message, _ := answer["message"].(string); answer["code"] != "invalid_request" || !strings.HasPrefix(message, "argument limit: must be "+says) {
+			t.Errorf("%s: %v", text, answer)
+		}
+	}
+	for _, text := range []string{"1e999999999", "1e99999999999999999999"} { // mcp-go has no room for them
+		if n := whole(0); n.UnmarshalJSON([]byte(text)) != nil || n != math.MaxInt {
+			t.Errorf("%s is %d", text, n)
+		}
 	}
 }
 

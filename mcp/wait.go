@@ -34,7 +34,7 @@ type authStatus struct {
 func (s *Server) waitForAuth(ctx context.Context, c call) (any, error) {
 	var args struct {
 		RequestID string `json:"request_id"`
-		Wait      int    `json:"wait_seconds"`
+		Wait      whole  `json:"wait_seconds"`
 	}
 	if err := c.read(&args); err != nil {
 		return nil, err
