@@ -10,8 +10,9 @@ import (
 )
 
 // Backup writes a consistent copy to path, which must not be there yet, while
-// others read and write. The copy is mode 0600 and holds no master key. With
-// PostgreSQL it refuses: pg_dump does that.
+// others read and write. The copy is mode 0600 and holds no master key. It is
+// PATH.unfinished until it is whole; the next backup takes over what a killed one left
+// there. With PostgreSQL it refuses: pg_dump does that.
 func (db *DB) Backup(ctx context.Context, path string) error {
 	if db.pg != nil {
 		return errors.New("backup is for a SQLite store; with PostgreSQL use pg_dump")
@@ -22,18 +23,12 @@ func (db *DB) Backup(ctx context.Context, path string) error {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s is there already; name a new file", path)
 	}
-	unfinished := path + ".new"
-	f, err := os.OpenFile(unfinished, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s is left of a backup that was interrupted, or one is being made: remove it, or name another file", unfinished)
-	}
+	unfinished := path + ".unfinished"
+	f, err := openUnfinished(unfinished)
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
-	err = f.Close()
-	if err == nil {
-		err = db.copyTo(ctx, unfinished)
-	}
+	err = firstError(db.copyTo(ctx, unfinished), f.Close())
 	if err == nil {
 		err = os.Rename(unfinished, path)
 	}

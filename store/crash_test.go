@@ -6,7 +6,9 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io/fs"
 	mathrand "math/rand/v2"
 	"os"
 	"os/exec"
@@ -363,6 +365,49 @@ func TestBackupUnderLoad(t *testing.T) {
 	}
 	if err := restored.Check(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// ST-011, ST-022: what a killed backup leaves does not keep the next one from its place; one that is being written does,
+// and so does what is not a backup's.
+func TestBackupAfterAKilledOne(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	db := openAt(t, dir)
+	write(t, db.AuditLog(testMAC), 5)
+	copies := filepath.Join(t.TempDir(), "copies")
+	if err := os.Mkdir(copies, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(copies, "latchpost.db")
+	unfinished := path + ".unfinished"
+	running, err := openUnfinished(unfinished)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Backup(t.Context(), path); err == nil || !strings.Contains(err.Error(), "another backup writes") {
+		t.Errorf("beside a backup that runs: %v", err)
+	}
+	if _, err := running.WriteString("half a backup"); err != nil {
+		t.Fatal(err)
+	}
+	running.Close() // as the kernel does when the process is killed
+	if err := os.Chmod(unfinished, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Backup(t.Context(), path); err == nil || !strings.Contains(err.Error(), "move it away") {
+		t.Errorf("over a stranger's file: %v", err)
+	}
+	if err := os.Chmod(unfinished, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Backup(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(unfinished); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
+	}
+	if report, err := openAt(t, copies).AuditLog(testMAC).Verify(t.Context()); err != nil || report.Events != 5 {
+		t.Errorf("%+v, %v", report, err)
 	}
 }
 

@@ -4,6 +4,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"syscall"
@@ -33,6 +34,31 @@ func lockFile(path string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// openUnfinished makes the file that a backup is written to, or empties the one that a killed backup
+// left. It is locked until it is closed.
+func openUnfinished(path string) (_ *os.File, err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil || !same(f, path) {
+		return nil, fmt.Errorf("another backup writes %s now", path)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || looser(info, 0o600) {
+		return nil, fmt.Errorf("%s is in the way, and no backup left it (mode %s): move it away", path, info.Mode())
+	}
+	return f, f.Truncate(0)
 }
 
 // locked reports whether a living process has the lock of path; known is false

@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 
@@ -25,6 +26,19 @@ func lockFile(path string) (*os.File, error) {
 	err = windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK, 0, 1, 0, &windows.Overlapped{})
 	if err != nil {
 		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// openUnfinished makes the file that a backup is written to. Here a lock would keep SQLite out, so nobody
+// knows whether one that is there is still being written.
+func openUnfinished(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("%s is there: another backup writes it, or was killed; delete it if none runs", path)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return f, nil
