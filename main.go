@@ -128,8 +128,8 @@ func (s *settings) report(c command, err error) int {
 	case errors.As(err, &required), errors.As(err, &approval):
 		fmt.Fprintln(s.err, "latchpost:", err)
 		return exitNeedsUser
-	case errors.As(err, &wrong):
-		fmt.Fprintf(s.err, "latchpost: %s\nlatchpost help %s shows how it is used\n", wrong.text, c.name)
+	case errors.As(err, &wrong), errors.Is(err, auth.ErrInvalid): // what was typed does not pass for what it has to be
+		fmt.Fprintf(s.err, "latchpost: %s\nlatchpost help %s shows how it is used\n", inCommands.Replace(err.Error()), c.name)
 		return exitUsage
 	}
 	fmt.Fprintln(s.err, "latchpost:", inCommands.Replace(err.Error()))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -116,6 +117,11 @@ func serve(ctx context.Context, s *settings, args []string) error {
 	}
 	if err := s.checkServe(); err != nil {
 		return err
+	}
+	if s.serve.tlsCert != "" { // before anybody is told that we serve
+		if _, err := tls.LoadX509KeyPair(s.serve.tlsCert, s.serve.tlsKey); err != nil {
+			return fmt.Errorf("--tls-cert, --tls-key: %w", err)
+		}
 	}
 	h, err := open(ctx, s)
 	if err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"io"
 	"log/slog"
@@ -13,6 +12,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/latchpost/latchpost/auth/seal"
+	"github.com/latchpost/latchpost/browserlogin"
+	"github.com/latchpost/latchpost/store"
 )
 
 // settings are the values of all flags, and the streams of the process.
@@ -138,10 +141,33 @@ func (s *settings) parse(fs *flag.FlagSet, args []string) (rest []string, err er
 			}
 		}
 	})
-	if err == nil && fs.Lookup("listen") != nil {
-		err = errors.Join(checkAddress(s.listen), checkBase(s.baseURL))
+	if err == nil {
+		err = s.check(fs)
 	}
 	return rest, err
+}
+
+// check refuses values that mean nothing, before anything is opened.
+func (s *settings) check(fs *flag.FlagSet) error {
+	if _, err := s.logger(); err != nil {
+		return err
+	}
+	wrong := []error{store.CheckURL(s.storeURL()), seal.CheckURL(s.keyURL())}
+	if s.newKey != "" {
+		wrong = append(wrong, seal.CheckURL(s.newKey))
+	}
+	if fs.Lookup("browser-dir") != nil {
+		wrong = append(wrong, browserlogin.CheckKind(s.browser.kind))
+	}
+	if fs.Lookup("listen") != nil {
+		wrong = append(wrong, checkAddress(s.listen), checkBase(s.baseURL))
+	}
+	for _, err := range wrong {
+		if err != nil {
+			return usagef("%s", err)
+		}
+	}
+	return nil
 }
 
 var baseURL = regexp.MustCompile(`^https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[::1\])(:[1-9][0-9]{0,4})?$`)

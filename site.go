@@ -46,7 +46,10 @@ func (h *house) openServe() error {
 		clear(secret)
 	}
 	h.identity.Issuer = issuer
-	return issuer.Check()
+	if err := issuer.Check(); err != nil {
+		return usagef("%s", err)
+	}
+	return nil
 }
 
 // collectLess lets garbage grow to four times what lives before it is collected: a

@@ -24,7 +24,10 @@ func buildVersion() string {
 	return "dev"
 }
 
-func version(_ context.Context, s *settings, _ []string) error {
+func version(_ context.Context, s *settings, args []string) error {
+	if len(args) > 0 {
+		return usagef("version takes no arguments")
+	}
 	if s.json {
 		return json.NewEncoder(s.out).Encode(map[string]string{"version": buildVersion()})
 	}

@@ -32,6 +32,12 @@ type kind struct {
 	cdp    string // endpoint of a remote browser; "" is a browser on this machine
 }
 
+// CheckKind reports whether there is such a Options.Kind, without looking for a browser.
+func CheckKind(s string) error {
+	_, err := parseKind(s)
+	return err
+}
+
 // parseKind reads the value of --browser: "local" (or empty), "headed" or "cdp:URL".
 func parseKind(s string) (kind, error) {
 	switch endpoint, remote := strings.CutPrefix(s, "cdp:"); {

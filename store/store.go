@@ -78,30 +78,38 @@ var (
 // Open opens the store, makes it when it is not there, and migrates it. What is
 // damaged, newer than this program or another program's is refused and left as it is.
 func Open(ctx context.Context, opt Options) (*DB, error) {
-	u, err := url.Parse(opt.URL)
-	if err != nil {
-		return nil, fmt.Errorf("store URL: not a URL; use sqlite:/path/latchpost.db or postgres://user@host/database")
+	if err := CheckURL(opt.URL); err != nil {
+		return nil, err
 	}
 	db := &DB{opt: opt, dir: opt.Dir}
-	switch u.Scheme {
-	case "sqlite":
-		path := strings.TrimPrefix(opt.URL, "sqlite:")
-		if path == "" {
-			return nil, fmt.Errorf("store URL: no path; use sqlite:/path/latchpost.db")
-		}
-		if path, err = filepath.Abs(path); err != nil {
-			return nil, err
-		}
-		err = db.openSQLite(ctx, path)
-	case "postgres", "postgresql":
+	path, file := strings.CutPrefix(opt.URL, "sqlite:")
+	var err error
+	if !file {
 		err = db.openPostgres(ctx)
-	default:
-		return nil, fmt.Errorf("store URL: scheme %q is not known; use sqlite:/path/latchpost.db or postgres://user@host/database", u.Scheme)
+	} else if path, err = filepath.Abs(path); err == nil {
+		err = db.openSQLite(ctx, path)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return db, nil
+}
+
+// CheckURL reports whether a store can be at such a URL, without looking for one.
+func CheckURL(text string) error {
+	const use = "use sqlite:/path/latchpost.db or postgres://user@host/database"
+	u, err := url.Parse(text)
+	switch {
+	case err != nil: // it may hold a password
+		return errors.New("store URL: not a URL; " + use)
+	case u.Scheme == "postgres" || u.Scheme == "postgresql":
+		return nil
+	case u.Scheme != "sqlite":
+		return fmt.Errorf("store URL: scheme %q is not known; %s", u.Scheme, use)
+	case text == "sqlite:":
+		return errors.New("store URL: no path; use sqlite:/path/latchpost.db")
+	}
+	return nil
 }
 
 // Close writes what is queued and ends. Leases of this process are free afterwards.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -45,10 +46,10 @@ type KEK interface {
 //	                and prints base64 of the wrapped key
 //	COMMAND unwrap  reads base64 of a wrapped key and prints base64 of the data key
 func OpenKEK(ctx context.Context, url string) (KEK, error) {
-	scheme, rest, _ := strings.Cut(url, ":")
-	if rest == "" {
-		return nil, badURL(url)
+	if err := CheckURL(url); err != nil {
+		return nil, err
 	}
+	scheme, rest, _ := strings.Cut(url, ":")
 	switch scheme {
 	case "file":
 		return openFile(rest)
@@ -56,34 +57,37 @@ func OpenKEK(ctx context.Context, url string) (KEK, error) {
 		return openEnv(rest)
 	case "keyring":
 		return openKeyring(rest)
-	case "exec":
+	default:
 		return openExec(ctx, rest)
 	}
-	return nil, badURL(url)
 }
 
 // CreateKEK makes a new master key at a file: or keyring: url. It never
 // overwrites: ErrKeyExists when anything is there. A file appears whole or not
 // at all, so the process that loses a race may call OpenKEK at once.
 func CreateKEK(ctx context.Context, url string) (KEK, error) {
-	scheme, rest, _ := strings.Cut(url, ":")
-	if rest == "" {
-		return nil, badURL(url)
+	if err := CheckURL(url); err != nil {
+		return nil, err
 	}
+	scheme, rest, _ := strings.Cut(url, ":")
 	switch scheme {
 	case "file":
 		return createFile(rest)
 	case "keyring":
 		return createKeyring(rest)
-	case "env", "exec":
+	default:
 		return nil, fmt.Errorf("a %s: key is made outside: make it, then start again (for env: `openssl rand -base64 32`)", scheme)
 	}
-	return nil, badURL(url)
 }
 
-// badURL does not repeat the url: somebody may have put the key itself there.
-func badURL(string) error {
-	return errors.New("the key URL must be file:PATH, env:NAME, keyring:SERVICE/USER or exec:COMMAND")
+// CheckURL reports whether url is of a kind that there is, without looking for a key. It does not repeat
+// the url: somebody may have put the key itself there.
+func CheckURL(url string) error {
+	scheme, rest, _ := strings.Cut(url, ":")
+	if rest == "" || !slices.Contains([]string{"file", "env", "keyring", "exec"}, scheme) {
+		return errors.New("the key URL must be file:PATH, env:NAME, keyring:SERVICE/USER or exec:COMMAND")
+	}
+	return nil
 }
 
 const (
