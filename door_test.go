@@ -5,9 +5,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -53,14 +56,19 @@ func share(t *testing.T, h *house) (stop func()) {
 	return stop
 }
 
+// freePort is an address for a command that has to know its own before it starts. The kernel gives such a port to
+// nobody who asks for any, nor to outgoing connections: Linux begins at 32768, others at 49152.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 20000+rand.N(12000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 func alive(address string) bool {
@@ -371,6 +379,25 @@ func TestOtherSitesGetNothingFromSSE(t *testing.T) {
 		_ = resp.Body.Close()
 		if resp.StatusCode != http.StatusForbidden || resp.Header.Get("Access-Control-Allow-Origin") != "" {
 			t.Errorf("%s %s from another site: %s, may be read by %q", ask.method, ask.path, resp.Status, resp.Header.Get("Access-Control-Allow-Origin"))
+		}
+	}
+}
+
+// The pages for signing in stand beside the others, and end as they do: with what strangers may know.
+func TestOneFooter(t *testing.T) {
+	h := newHouse(t, filepath.Join(t.TempDir(), "data"), "127.0.0.1:7823")
+	pages := h.pages("127.0.0.1:7823").Handler
+	footer := regexp.MustCompile(`(?s)<footer>.*</footer>`)
+	var want string
+	for _, path := range []string{"/connections", "/login", "/c/nosuch", "/login?code=x"} {
+		w := httptest.NewRecorder()
+		pages.ServeHTTP(w, httptest.NewRequest("GET", "http://127.0.0.1:7823"+path, nil))
+		got := footer.FindString(w.Body.String())
+		if want == "" {
+			want = got
+		}
+		if got == "" || got != want || strings.Contains(got, buildVersion()) {
+			t.Errorf("%s ends with %q, others with %q", path, got, want)
 		}
 	}
 }

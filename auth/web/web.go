@@ -29,7 +29,7 @@ type Options struct {
 	Live http.Handler
 	// Unsafe names the --unsafe-… flags that are on, for the banner on /connections.
 	Unsafe []string
-	// Version is shown in the footer.
+	// Version is shown in the footer, to those who are signed in.
 	Version string
 	Log     *slog.Logger     // nil discards
 	Now     func() time.Time // nil is time.Now
