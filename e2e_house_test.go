@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -8,8 +9,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +30,35 @@ type neighbourhood struct {
 	provider *authtest.Server
 	api      *authtest.API
 	site     *authtest.Site
+	said     *written // by the command, on standard error
+}
+
+// written is what a command has written so far.
+type written struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (w *written) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.Write(b)
+}
+
+// reads waits for a line of the command's, and gives what the pattern has in brackets.
+func (n *neighbourhood) reads(line string) string {
+	n.t.Helper()
+	pattern := regexp.MustCompile(line)
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		n.said.mu.Lock()
+		found := pattern.FindSubmatch(n.said.text.Bytes())
+		n.said.mu.Unlock()
+		if found != nil {
+			return string(found[1])
+		}
+	}
+	n.t.Fatalf("the command did not say %q", line)
+	return ""
 }
 
 // settle runs a command (verb) on a free port until the test ends. In and out are those of settings.
@@ -38,7 +70,7 @@ func settle(t *testing.T, options authtest.Options, in io.Reader, out io.Writer,
 
 func settleAt(t *testing.T, options authtest.Options, listen, base string, in io.Reader, out io.Writer, verb string, flags ...string) *neighbourhood {
 	t.Helper()
-	n := &neighbourhood{t: t, base: base}
+	n := &neighbourhood{t: t, base: base, said: new(written)}
 	if options.Clients == nil {
 		options.Clients = []authtest.Client{{ID: "public", Name: "Latchpost", RedirectURIs: []string{n.base + "/callback/practice"}}}
 	}
@@ -55,7 +87,7 @@ func settleAt(t *testing.T, options authtest.Options, listen, base string, in io
 
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan int, 1)
-	go func() { ended <- run(ctx, args, &settings{in: in, out: out, err: t.Output()}) }()
+	go func() { ended <- run(ctx, args, &settings{in: in, out: out, err: io.MultiWriter(t.Output(), n.said)}) }()
 	t.Cleanup(func() {
 		stop()
 		if code := <-ended; code != exitDone {

@@ -50,8 +50,8 @@ func get(t *testing.T, address, host, token string) (status int, body string) {
 // SH-015: after a whole story the metrics have counted it, and hold nothing of who,
 // where and with what: the names of labels are a closed set, and no value is from outside.
 func TestMetricsTellNoSecrets(t *testing.T) {
-	listen := freePort(t)
-	n := settle(t, authtest.Options{}, strings.NewReader(""), io.Discard, "serve", "--metrics-listen", listen, "--requests-per-second", "4")
+	n := settle(t, authtest.Options{}, strings.NewReader(""), io.Discard, "serve", "--metrics-listen", "127.0.0.1:0", "--requests-per-second", "4")
+	listen := n.reads(`serves metrics on (127\.0\.0\.1:[1-9]\d*)\n`)
 	owner := auth.Owner{Org: "canary-org", User: "canary-ada@example.com"}
 	token, _, err := n.identity.Tokens.Create(t.Context(), owner, "canary-client", nil, time.Time{})
 	if err != nil {

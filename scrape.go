@@ -44,7 +44,11 @@ func (h *house) scraped(ctx context.Context, main func(context.Context) error) e
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	fmt.Fprintf(h.settings.err, "Latchpost serves metrics on %s\n", h.settings.serve.metrics)
+	at := h.settings.serve.metrics
+	if l.Addr().Network() != "unix" { // as asked for, but for port 0
+		at = l.Addr().String()
+	}
+	fmt.Fprintf(h.settings.err, "Latchpost serves metrics on %s\n", at)
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve(l) }()
 	err = main(ctx)
