@@ -60,7 +60,7 @@ func app(ctx context.Context, s *settings, args []string) error {
 		for i, a := range apps {
 			lines[i] = app{a.Provider, a.ClientID, a.Sealed != nil, stamp(a.CreatedAt)}
 		}
-		return show(s, lines, "PROVIDER\tCLIENT ID\tSECRET\tSET", func(a app) []string {
+		return show(s, lines, "No OAuth app is registered. latchpost providers says which providers need one; latchpost app set PROVIDER enters it.", "PROVIDER\tCLIENT ID\tSECRET\tSET", func(a app) []string {
 			return []string{a.Provider, a.ClientID, fmt.Sprint(a.Secret), a.Set}
 		})
 	}

@@ -127,8 +127,9 @@ func (s *settings) checkChromium(ctx context.Context) finding {
 	if err != nil {
 		return finding{"browser", false, err.Error(), "the browser cannot be read"}
 	}
+	effect := ""
 	if archives, _ := filepath.Glob(filepath.Join(s.browser.dir, "playwright-core-*.tgz")); len(archives) == 0 {
-		hash += ", but no driver: browser logins are off until latchpost browser install, all else works"
+		effect = "there is no driver: browser logins are off until latchpost browser install, all else works"
 	}
-	return finding{"browser", true, c.path + " " + c.version + ", SHA-256 " + hash, ""}
+	return finding{"browser", true, c.path + " " + c.version + ", SHA-256 " + hash, effect}
 }

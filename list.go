@@ -53,11 +53,8 @@ func list(ctx context.Context, s *settings, args []string) error {
 			Expires: stamp(c.ExpiresAt), SignIn: stamp(c.RefreshExpiresAt), Used: stamp(c.LastUsedAt), Clients: clients(grants, c.ID),
 		}
 	}
-	if len(lines) == 0 && !s.json {
-		fmt.Fprintln(s.out, "Nothing is connected. latchpost connect PROVIDER signs in; latchpost providers shows what there is.")
-		return nil
-	}
-	return show(s, lines, "PROVIDER\tACCOUNT\tSTATE\tLAST USED\tCLIENTS", func(l connectionRow) []string {
+	none := "Nothing is connected. latchpost connect PROVIDER signs in; latchpost providers shows what there is."
+	return show(s, lines, none, "PROVIDER\tACCOUNT\tSTATE\tLAST USED\tCLIENTS", func(l connectionRow) []string {
 		state := l.State
 		if l.Cause != "" {
 			state += " (" + l.Cause + ")"
@@ -95,8 +92,9 @@ func orDash(s string) string {
 	return s
 }
 
-// show prints items as a table, each on one line whatever is in it, or with --json as one object a line.
-func show[T any](s *settings, items []T, head string, row func(T) []string) error {
+// show prints items as a table, each on one line whatever is in it, or with --json as one object a line. none
+// is said when there are none.
+func show[T any](s *settings, items []T, none, head string, row func(T) []string) error {
 	if s.json {
 		enc := json.NewEncoder(s.out)
 		for _, item := range items {
@@ -104,6 +102,10 @@ func show[T any](s *settings, items []T, head string, row func(T) []string) erro
 				return err
 			}
 		}
+		return nil
+	}
+	if len(items) == 0 {
+		fmt.Fprintln(s.out, none)
 		return nil
 	}
 	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
@@ -173,7 +175,7 @@ func listProviders(ctx context.Context, s *settings, args []string) error {
 	if len(lines) == 0 && !s.json {
 		return fmt.Errorf("no provider matches %q; latchpost providers shows all", strings.Join(args, " "))
 	}
-	return show(s, lines, "ID\tNAME\tMETHODS\tREADY", func(p provider) []string {
+	return show(s, lines, "There is no provider.", "ID\tNAME\tMETHODS\tREADY", func(p provider) []string {
 		ready := "yes"
 		if !p.Ready {
 			ready = "needs an OAuth app"

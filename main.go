@@ -156,16 +156,22 @@ func help(s *settings, args []string) int {
 	for _, c := range commands() {
 		fmt.Fprintf(s.out, "  %-42s %s\n", strings.TrimSpace(c.name+" "+c.args), c.usage)
 	}
-	fmt.Fprint(s.out, "\nlatchpost help COMMAND shows its flags. Every flag can be set in the environment:\n--base-url is LATCHPOST_BASE_URL. Exit codes: 0 done, 1 failed, 2 wrong use, 3 needs the user.\n")
+	fmt.Fprint(s.out, "\nBegin with latchpost demo; then latchpost install HOST enters it where your agents run.\nlatchpost help COMMAND shows its flags. Every flag can be set in the environment:\n--base-url is LATCHPOST_BASE_URL. Exit codes: 0 done, 1 failed, 2 wrong use, 3 needs the user.\n")
 	return exitDone
 }
 
 // helpFor is made from the flags, so that it cannot say something else than they do.
 func helpFor(w io.Writer, c command, s *settings) {
 	fmt.Fprintf(w, "Usage: latchpost %s [flags]\n\n%s\n\n", strings.TrimSpace(c.name+" "+c.args), strings.ToUpper(c.usage[:1])+c.usage[1:]+".")
-	newFlags(c, s).VisitAll(func(f *flag.Flag) {
-		kind, usage := flag.UnquoteUsage(f)
-		fmt.Fprintf(w, "  --%-24s %s", strings.TrimSpace(f.Name+" "+strings.ToUpper(kind)), usage)
+	name := func(f *flag.Flag) string {
+		kind, _ := flag.UnquoteUsage(f)
+		return strings.TrimSpace(f.Name + " " + strings.ToUpper(kind))
+	}
+	flags, width := newFlags(c, s), 0
+	flags.VisitAll(func(f *flag.Flag) { width = max(width, len(name(f))) })
+	flags.VisitAll(func(f *flag.Flag) {
+		_, usage := flag.UnquoteUsage(f)
+		fmt.Fprintf(w, "  --%-*s  %s", width, name(f), usage)
 		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" {
 			fmt.Fprintf(w, " (default %s)", f.DefValue)
 		}

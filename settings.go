@@ -87,7 +87,7 @@ func newFlags(c command, s *settings) *flag.FlagSet {
 	fs.StringVar(&s.store, "store", "", "`url` of the store: sqlite:PATH or postgres://… (default sqlite: in the data directory)")
 	fs.StringVar(&s.key, "key", "", "`url` of the master key: file:PATH, env:NAME, keyring:SERVICE/USER or exec:COMMAND (default a file beside the data directory)")
 	fs.StringVar(&s.providers, "providers", "", "`dir`ectory with your own provider definitions")
-	fs.Var(&s.vars, "var", "`provider.name=value` answers a question of a definition beforehand; may be repeated")
+	fs.Var(&s.vars, "var", "answer to a question of a definition beforehand, as in `provider.name=value`; may be repeated")
 	fs.StringVar(&s.logLevel, "log-level", "warn", "`level` of the log on standard error: debug, info, warn or error")
 	fs.BoolVar(&s.unsafeLoopback, "unsafe-loopback", false, "let provider and API addresses be http on 127.0.0.1 (tests and demo)")
 	if c.flags != nil {

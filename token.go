@@ -116,7 +116,7 @@ func (h *house) listTokens(ctx context.Context) error {
 	for i, t := range tokens {
 		lines[i] = token{t.ID(), t.Client, t.Scopes, stamp(t.CreatedAt), stamp(t.ExpiresAt)}
 	}
-	return show(h.settings, lines, "ID\tCLIENT\tSCOPES\tCREATED\tEXPIRES", func(t token) []string {
+	return show(h.settings, lines, "There is no token. latchpost token create --client NAME makes one for a remote agent.", "ID\tCLIENT\tSCOPES\tCREATED\tEXPIRES", func(t token) []string {
 		return []string{t.ID, t.Client, orAll(t.Scopes), t.Created, orNever(t.Expires)}
 	})
 }
