@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,34 +19,35 @@ func (m *bench) calls() (lines []figure) {
 	s := m.usual
 	real, noop := m.serve(s), m.replay(s)
 	proxy := start(m.b, nil, m.floor, "proxy", "http://"+m.upstream.address)
-	arguments := func(agent, _ int) string {
-		return `{"provider":"practice","account":"` + s.account(agent, rand.IntN(s.used)) + `","path":"/repos"}`
-	}
-	for _, era := range []string{sessions, stateless} {
-		t := tool{era, "call_api", arguments, s.tokens}
+	repos := func(c choice) func(agent, i int) string { return c.ask(s, `,"path":"/repos"`) }
+	for _, kind := range []struct {
+		era string
+		choice
+	}{{sessions, often}, {stateless, often}, {sessions, seldom}, {stateless, seldom}} {
+		t := tool{kind.era, "call_api", repos(kind.choice), s.tokens}
 		got := m.race(
 			m.ask("call_api", real, t, agents, "hello-world-8"), m.ask("no-op", noop, t, agents, "hello-world-8"),
 			m.fetch("direct", m.upstream, agents), m.fetch("proxy", proxy, agents, m.upstream),
 		)
 		share := ratios(got[0], got[1], rate)
 		lines = append(lines, figure{
-			Name: "call_api, 16 connections, " + era, Value: median(share), Unit: "of no-op calls/s",
+			Name: "call_api, 16 connections, " + kind.name + ", " + kind.era, Value: median(share), Unit: "of no-op calls/s",
 			Note: fmt.Sprintf("%s; %s", spread(share), againstFloors(got)),
 		}.atLeast(0.40))
-		if era == stateless {
+		if kind.era == stateless {
 			continue
 		}
 		rates := of(got[0], rate)
 		lines = append(lines, figure{
-			Name: "call_api, 16 connections", Value: median(rates), Unit: "calls/s",
+			Name: "call_api, 16 connections, " + kind.name, Value: median(rates), Unit: "calls/s",
 			Note: fmt.Sprintf("%s; the target is 1.5 times the nearest broker; load average %s", spread(rates), loadAverage()),
 		}.atLeast(1.5*nearest))
 		times := of(got[0], p99)
 		lines = append(lines, figure{
-			Name: "call_api, 16 connections, slowest hundredth", Value: median(times), Unit: "ms", Note: spread(times) + "; the nearest broker had 24 ms",
+			Name: "call_api, 16 connections, " + kind.name + ", slowest hundredth", Value: median(times), Unit: "ms", Note: spread(times) + "; the nearest broker had 24 ms",
 		}.atMost(24))
 	}
-	return append(lines, m.alone(real, proxy, tool{sessions, "call_api", arguments, s.tokens}))
+	return append(lines, m.alone(real, proxy, tool{sessions, "call_api", repos(often), s.tokens}))
 }
 
 // alone is what a single caller waits longer than without us.
