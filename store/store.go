@@ -2,7 +2,8 @@
 // in PostgreSQL, with one SQL text for both. Start at Open; *DB then implements
 // every store interface of package auth and seal.KeyStore. A method reads through
 // db.read, or changes rows in one transaction through db.write, with its whole SQL
-// in sight. Writes to SQLite are committed in groups (group.go): one fsync for all
+// in sight; what is asked before every call is remembered (memory.go) until a process
+// changes it (changes.go). Writes to SQLite are committed in groups (group.go): one fsync for all
 // that wait. Nothing here knows a key: what is secret comes sealed.
 package store
 
