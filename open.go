@@ -115,12 +115,14 @@ func openBox(ctx context.Context, s *settings, db *store.DB) (*seal.Box, error) 
 		if keysErr != nil {
 			return nil, keysErr
 		}
-		if len(keys) > 0 {
-			return nil, fmt.Errorf("%w; this store needs key %s: put it back, or name it with --key", err, keys[0].KEK)
+		if len(keys) == 0 {
+			kek, err = seal.CreateKEK(ctx, s.keyURL())
 		}
-		kek, err = seal.CreateKEK(ctx, s.keyURL())
-		if errors.Is(err, seal.ErrKeyExists) || errors.Is(err, fs.ErrExist) { // another process was first
+		if errors.Is(err, seal.ErrKeyExists) || errors.Is(err, fs.ErrExist) || len(keys) > 0 { // another process may have been first
 			kek, err = seal.OpenKEK(ctx, s.keyURL())
+		}
+		if errors.Is(err, seal.ErrNoKey) && len(keys) > 0 {
+			return nil, fmt.Errorf("%w; this store needs key %s: put it back, or name it with --key", err, keys[0].KEK)
 		}
 	}
 	if err != nil {
