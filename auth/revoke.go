@@ -115,7 +115,7 @@ func (v *Vault) tellOnly(ctx context.Context, rev *Revocation, conn *Connection,
 	told, err := v.tellOnce(ctx, rev)
 	v.note(Event{Owner: conn.Owner, Kind: "revoke.done", Provider: conn.Provider, Connection: conn.ID, Decision: "failed"})
 	if err != nil || !told {
-		return cause
+		return unkept(cause)
 	}
 	return ErrConfig.Say("%s is ended at %s, but not here, because Latchpost's store cannot be written; end it again when it can", conn.Account, conn.Provider).Because(cause)
 }
