@@ -54,7 +54,7 @@ func TestExplainAndVerify(t *testing.T) {
 				t.Errorf("%s %s %s: %s; want %s", test.client, test.method, test.target, got, test.want)
 			}
 		}
-		if got := c.says(exitFailed, "explain", "demo-agent", "practice", "GET", "https://api.github.com@evil.example/"); !strings.Contains(got, "user info is not allowed") {
+		if got := c.says(exitUsage, "explain", "demo-agent", "practice", "GET", "https://api.github.com@evil.example/"); !strings.Contains(got, "user info is not allowed") {
 			t.Error(got)
 		}
 		if n := len(c.api.Requests("")); n != 0 {

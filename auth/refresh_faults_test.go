@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"maps"
@@ -16,20 +17,30 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// file opens the SQLite file beside the store, as somebody with a shell could.
-func file(t *testing.T, v *authtest.Vault) *sql.DB {
+// rawFile is the file of a vault's store, as somebody with another tool sees it.
+type rawFile struct {
+	*sql.DB
+	vault *authtest.Vault
+}
+
+// file opens it beside the store.
+func file(t *testing.T, v *authtest.Vault) rawFile {
 	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(v.Dir, "latchpost.db")+"?_pragma=busy_timeout(5000)")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	return db
+	return rawFile{db, v}
 }
 
-func alter(t *testing.T, db *sql.DB, statement string, args ...any) {
+// alter changes rows, and something of Latchpost's after them, so that nothing is remembered from before.
+func alter(t *testing.T, db rawFile, statement string, args ...any) {
 	t.Helper()
 	if _, err := db.ExecContext(t.Context(), statement, args...); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.vault.DB.AddToken(t.Context(), []byte(rand.Text()), auth.Local, "altered", nil, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 }
