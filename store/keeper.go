@@ -39,13 +39,9 @@ func (k *keeper) tick(ctx context.Context, db *DB) {
 		if err := l.dropAnchor(); err != nil {
 			db.log().Warn("audit anchor not written", "error", err)
 		}
-		if err := l.spread(ctx); err != nil && ctx.Err() == nil && !isFull(err) && !errors.Is(err, ErrBroken) {
-			db.log().Warn("audit events not sorted in", "error", err)
-		}
+		db.missed(ctx, "audit events not sorted in", l.spread(ctx))
 	}
-	if err := db.noteUses(ctx); err != nil && ctx.Err() == nil && !isFull(err) {
-		db.log().Warn("times of use not noted", "error", err)
-	}
+	db.missed(ctx, "times of use not noted", db.noteUses(ctx))
 	if db.file == nil {
 		return
 	}
@@ -59,6 +55,14 @@ func (k *keeper) tick(ctx context.Context, db *DB) {
 		if err := db.layBallast(); err != nil {
 			db.log().Warn("no ballast for a full disk", "error", err)
 		}
+	}
+}
+
+// missed warns of work that was not done, for another reason than that the store ends or that its disk is
+// full or has failed: those are told once, elsewhere.
+func (db *DB) missed(ctx context.Context, what string, err error) {
+	if err != nil && ctx.Err() == nil && !isFull(err) && !errors.Is(err, ErrBroken) {
+		db.log().Warn(what, "error", err)
 	}
 }
 

@@ -70,6 +70,16 @@ func (d *onDisk) settle() {
 	d.changes = nil
 }
 
+// faulty opens a store on such a disk. Its keeper rests: the test takes its turns.
+func faulty(t *testing.T, dir string) (*faultySync, *DB) {
+	t.Helper()
+	disk := newFaultySync(t, dir)
+	db := openAt(t, dir)
+	db.stop()
+	db.tasks.Wait()
+	return disk, db
+}
+
 // newFaultySync is on until the test ends.
 func newFaultySync(t *testing.T, dir string) *faultySync {
 	t.Helper()
@@ -277,10 +287,7 @@ func TestFailedSync(t *testing.T) {
 func TestFailedSyncsAndPowerCut(t *testing.T) {
 	for round := range 2 {
 		dir := filepath.Join(t.TempDir(), "data")
-		disk := newFaultySync(t, dir)
-		db := openAt(t, dir)
-		db.stop() // its turns come below
-		db.tasks.Wait()
+		disk, db := faulty(t, dir)
 		l := db.AuditLog(testMAC)
 		var acked sync.Map
 		var all sync.WaitGroup
@@ -347,10 +354,7 @@ func verifyKilled(t *testing.T, dir string) Report {
 // tries grow, and when the disk works again so does the store, by itself, with a note for doctor.
 func TestDiskFailsForLong(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	disk := newFaultySync(t, dir)
-	db := openAt(t, dir)
-	db.stop()
-	db.tasks.Wait()
+	disk, db := faulty(t, dir)
 	l := db.AuditLog(testMAC)
 	write(t, l, 1)
 	c := &auth.Connection{ID: "c", Owner: auth.Local, Provider: "p", Account: "a", State: auth.Active, Version: 1}
@@ -404,10 +408,7 @@ func TestFailedSyncOfCheckpoint(t *testing.T) {
 	for name, failures := range map[string]int64{"once": 1, "until the next process": 1 << 40, "and no rewinding": 1 << 41} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "data")
-			disk := newFaultySync(t, dir)
-			db := openAt(t, dir)
-			db.stop()
-			db.tasks.Wait()
+			disk, db := faulty(t, dir)
 			l := db.AuditLog(testMAC)
 			write(t, l, 20)
 			err := db.snapshot(t.Context(), func(q querier) error {
