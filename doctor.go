@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -100,15 +101,12 @@ func (h *house) checkKey() finding {
 const troubleShown = 7 * 24 * time.Hour
 
 func (h *house) checkStore(ctx context.Context) finding {
-	if err := h.db.Check(ctx); err != nil {
+	failed, err := h.db.FailedAt(ctx)
+	if err = cmp.Or(h.db.Check(ctx), err); err != nil {
 		return finding{"store", false, err.Error(), "what it holds may be lost in part; latchpost restore brings back a backup"}
 	}
 	if h.cannotWrite != nil {
 		return finding{"store", false, h.cannotWrite.Error(), "what is there can be looked at, and nothing else works"}
-	}
-	failed, err := h.db.FailedAt(ctx)
-	if err != nil {
-		return finding{"store", false, err.Error(), "what it holds may be lost in part; latchpost restore brings back a backup"}
 	}
 	if time.Since(failed) < troubleShown {
 		return finding{"store", false, "the disk failed during a write at " + failed.UTC().Format(time.RFC3339),

@@ -172,10 +172,10 @@ func listProviders(ctx context.Context, s *settings, args []string) error {
 	for i, p := range found {
 		lines[i] = provider{p.ID, p.Name, p.Methods, p.Ready, p.Missing}
 	}
-	if len(lines) == 0 && !s.json {
+	if len(lines) == 0 && !s.json { // so that nothing is left to say below
 		return fmt.Errorf("no provider matches %q; latchpost providers shows all", strings.Join(args, " "))
 	}
-	return show(s, lines, "There is no provider.", "ID\tNAME\tMETHODS\tREADY", func(p provider) []string {
+	return show(s, lines, "", "ID\tNAME\tMETHODS\tREADY", func(p provider) []string {
 		ready := "yes"
 		if !p.Ready {
 			ready = "needs an OAuth app"

@@ -59,8 +59,7 @@ func (s *Server) HTTP(opts HTTPOptions) http.Handler {
 			}
 			starts = m.method == string(protocol.MethodInitialize)
 		default:
-			w.Header().Set("Allow", "POST, GET, DELETE")
-			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+			notAllowed(w, "POST, GET, DELETE")
 			return
 		}
 		if !modern && !starts && !e.sessions.admit(w, r, caller) {
@@ -170,6 +169,12 @@ func oneOfEach(h http.Header, m *message) *rejection {
 		}
 	}
 	return nil
+}
+
+// notAllowed answers a method that the path does not take, and says which ones it does.
+func notAllowed(w http.ResponseWriter, methods string) {
+	w.Header().Set("Allow", methods)
+	http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 }
 
 // refuse answers with a JSON-RPC error and an HTTP status.

@@ -57,8 +57,7 @@ func (s *Server) SSE(opts HTTPOptions) (stream, post http.Handler) {
 func method(only string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != only {
-			w.Header().Set("Allow", only)
-			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+			notAllowed(w, only)
 			return
 		}
 		next.ServeHTTP(w, r)
