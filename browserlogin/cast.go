@@ -105,10 +105,10 @@ func (c *cast) pump(quit chan struct{}) {
 			c.done.Go(c.still)
 		case p := <-c.pending:
 			late = nil
+			c.done.Go(func() { _, _ = c.cdp.Send("Page.screencastFrameAck", map[string]any{"sessionId": p["sessionId"]}) })
 			if f, ok := decodeFrame(p); ok {
 				c.emit(f)
 			}
-			_, _ = c.cdp.Send("Page.screencastFrameAck", map[string]any{"sessionId": p["sessionId"]})
 		}
 	}
 }
