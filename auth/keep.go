@@ -14,6 +14,7 @@ const (
 	keepInterval = 2 * time.Second
 	keepBatch    = 20
 	aheadOf      = 2 * time.Minute    // renew what was used lately and ends within this
+	lapsedFor    = time.Hour          // what ended longer ago is renewed when it is used: most of a big store ended long ago
 	usedLately   = 24 * time.Hour     // what "lately" is
 	stuckAfter   = 2 * time.Minute    // a claimed request whose process died
 	forgetAfter  = 7 * 24 * time.Hour // ended requests
@@ -121,7 +122,7 @@ func (v *Vault) tellDue(ctx context.Context) error {
 // renewAhead renews before anybody has to wait for it, and keeps alive what would die unused.
 func (v *Vault) renewAhead(ctx context.Context) error {
 	now := v.now()
-	due, err := v.Pending.DueRefreshes(ctx, now, now.Add(aheadOf), now.Add(-usedLately), keepBatch)
+	due, err := v.Pending.DueRefreshes(ctx, now, now.Add(-lapsedFor), now.Add(aheadOf), now.Add(-usedLately), keepBatch)
 	if err != nil {
 		return err
 	}

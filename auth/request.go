@@ -101,7 +101,7 @@ type PendingStore interface {
 	DueProbes(ctx context.Context, now, before time.Time, limit int) ([]Connection, error)
 	// OpenRequests of an owner, newest first.
 	OpenRequests(ctx context.Context, o Owner) ([]Request, error)
-	// DueRefreshes gives connections to refresh ahead: active, used after usedAfter and expiring before soon,
-	// or with a sign-in that would die unused before soon.
-	DueRefreshes(ctx context.Context, now, soon, usedAfter time.Time, limit int) ([]Connection, error)
+	// DueRefreshes gives connections to refresh ahead: active, used after usedAfter and expiring between lapsed
+	// and soon, or with a sign-in that would die unused then; and used ones whose provider was down at the last try.
+	DueRefreshes(ctx context.Context, now, lapsed, soon, usedAfter time.Time, limit int) ([]Connection, error)
 }

@@ -223,25 +223,39 @@ func (db *DB) ExpireRequests(ctx context.Context, now, stuck, old time.Time) (en
 	return ended, err
 }
 
-// DueRefreshes gives connections to refresh ahead, the most urgent first.
-func (db *DB) DueRefreshes(ctx context.Context, now, soon, usedAfter time.Time, limit int) (due []auth.Connection, err error) {
+// DueRefreshes gives connections to refresh ahead, each perhaps to several callers.
+func (db *DB) DueRefreshes(ctx context.Context, now, lapsed, soon, usedAfter time.Time, limit int) (due []auth.Connection, err error) {
 	err = db.read(ctx, func(ctx context.Context, q querier) (err error) {
 		due, err = collect(ctx, q, scanConnection, `SELECT org, user_id, id, provider, account, account_id, method, state, cause, scopes, hosts, vars, bind,
 			salt, sealed, version, expires_at, refresh_expires_at, issued_at, created_at, updated_at, last_used_at,
 			lease_holder, lease_until, fence, dead_version, attempted_at, attempts, answer, failures, next_try_at
 			FROM connections WHERE state IN ('active', 'expiring', 'provider_down') AND method NOT IN ('browser', 'api_key')
-			AND dead_version <> version AND next_try_at <= $1 AND lease_until <= $1 AND (expires_at > 0 AND expires_at < $2 AND last_used_at > $3 OR refresh_expires_at > 0 AND refresh_expires_at < $2)
-			ORDER BY expires_at LIMIT $4`, ms(now), ms(soon), ms(usedAfter), limit)
+			AND dead_version <> version AND next_try_at <= $1 AND lease_until <= $1 AND (
+				expires_at <> 0 AND expires_at > $2 AND expires_at < $3 AND last_used_at > $4
+				OR refresh_expires_at <> 0 AND refresh_expires_at > $2 AND refresh_expires_at < $3
+				OR state = 'provider_down' AND next_try_at <= $1 AND expires_at <> 0 AND expires_at < $3 AND last_used_at > $4)
+			ORDER BY expires_at LIMIT $5`, ms(now), ms(lapsed), ms(soon), ms(usedAfter), limit)
 		return err
 	})
 	return due, err
 }
 
-// DueProbes takes browser sessions and pasted keys that nobody has looked at since before.
+// DueProbes takes browser sessions and pasted keys that nobody has looked at since before. Most of the time
+// there are none: it looks for them without holding anybody's write up.
 func (db *DB) DueProbes(ctx context.Context, now, before time.Time, limit int) (due []auth.Connection, err error) {
+	var any bool
+	err = db.read(ctx, func(ctx context.Context, q querier) error {
+		found, err := collect(ctx, q, func(s scanner) (id string, err error) { return id, s.Scan(&id) }, `SELECT id FROM connections
+			WHERE method IN ('browser', 'api_key') AND state IN ('active', 'expiring', 'provider_down') AND updated_at < $1 LIMIT 1`, ms(before))
+		any = len(found) > 0
+		return err
+	})
+	if err != nil || !any {
+		return nil, err
+	}
 	err = db.write(ctx, func(ctx context.Context, q querier) error {
 		due, err = collect(ctx, q, scanConnection, `UPDATE connections SET updated_at = $1
-			WHERE updated_at < $2 AND id IN (SELECT id FROM connections
+			WHERE updated_at < $2 AND (org, user_id, id) IN (SELECT org, user_id, id FROM connections
 				WHERE method IN ('browser', 'api_key') AND state IN ('active', 'expiring', 'provider_down') AND updated_at < $2 ORDER BY updated_at LIMIT $3)
 			RETURNING org, user_id, id, provider, account, account_id, method, state, cause, scopes, hosts, vars, bind,
 			salt, sealed, version, expires_at, refresh_expires_at, issued_at, created_at, updated_at, last_used_at,

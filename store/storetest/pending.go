@@ -91,7 +91,7 @@ func testPending(t *testing.T, db *store.DB) {
 	})
 	t.Run("refreshes ahead", func(t *testing.T) {
 		o := NewOwner()
-		soon, usedAfter := Now.Add(10*time.Minute), Now.Add(-24*time.Hour)
+		lapsed, soon, usedAfter := Now.Add(-time.Hour), Now.Add(10*time.Minute), Now.Add(-24*time.Hour)
 		add := func(account string, change func(*auth.Connection)) *auth.Connection {
 			c := NewConnection(o, "github", account)
 			c.ExpiresAt, c.LastUsedAt = Now.Add(5*time.Minute), Now.Add(-time.Minute)
@@ -112,7 +112,10 @@ func testPending(t *testing.T, db *store.DB) {
 		mine, _, err := db.AcquireRefresh(ctx, o, dead.ID, 1, time.Hour)
 		must(t, err)
 		must(t, db.FailRefresh(ctx, o, dead.ID, 1, mine.Refresh.Fence, auth.RefreshFailure{State: auth.Active, Dead: true}))
-		due, err := db.DueRefreshes(ctx, Now, soon, usedAfter, 10000)
+		add("lapsed", func(c *auth.Connection) { c.ExpiresAt = lapsed.Add(-time.Minute) })
+		down := add("down", func(c *auth.Connection) { c.State, c.ExpiresAt = auth.ProviderDown, lapsed.Add(-time.Minute) })
+		late := add("late", func(c *auth.Connection) { c.ExpiresAt = lapsed.Add(time.Minute) })
+		due, err := db.DueRefreshes(ctx, Now, lapsed, soon, usedAfter, 10000)
 		must(t, err)
 		due = slices.DeleteFunc(due, func(c auth.Connection) bool { return c.Owner != o })
 		got := []string{}
@@ -120,6 +123,6 @@ func testPending(t *testing.T, db *store.DB) {
 			got = append(got, c.Account)
 		}
 		slices.Sort(got)
-		equal(t, got, []string{dying.Account, used.Account})
+		equal(t, got, []string{down.Account, dying.Account, late.Account, used.Account})
 	})
 }

@@ -1,0 +1,120 @@
+package store
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"zombiezen.com/go/sqlite"
+)
+
+// scans are the functions that may read a whole table, and why.
+var scans = map[string]string{
+	"AddKey":       "a handful of keys",
+	"Keys":         "a handful of keys",
+	"Announce":     "a row for each process",
+	"Processes":    "a row for each process",
+	"heads":        "a row for each process that ever wrote",
+	"batches":      "what was written within the last second",
+	"AddOwnerLink": "links live for minutes",
+	"SpendTicket":  "tickets live for minutes",
+	"Restored":     "once, after a restore",
+	"Census":       "its documentation says so",
+	"eachEvent":    "verifying and exporting read everything",
+}
+
+// What a server does for each call, and every few seconds beside the calls, has to cost the same with a
+// thousand connections and with a million: no statement reads a table from end to end.
+func TestNoStatementReadsAWholeTable(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	path := filepath.Join(dir, "latchpost.db")
+	db, err := Open(t.Context(), Options{URL: "sqlite:" + path, Dir: dir, Ballast: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	conn, err := openConn(path, settings{flags: sqlite.OpenReadOnly})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+
+	unused, all := maps.Clone(scans), statements(t)
+	for _, q := range all {
+		plan, err := collect(t.Context(), conn, func(s scanner) (step string, err error) {
+			var skip int
+			return step, s.Scan(&skip, &skip, &skip, &step)
+		}, "EXPLAIN QUERY PLAN "+q.text, zeros(q.text)...)
+		if err != nil {
+			t.Errorf("%s: %v\n%s", q.function, err, q.text)
+			continue
+		}
+		if !strings.Contains(strings.Join(plan, "\n"), "SCAN") {
+			continue
+		}
+		if scans[q.function] == "" {
+			t.Errorf("%s: %s\n%s", q.function, strings.Join(plan, ", "), q.text)
+		}
+		delete(unused, q.function)
+	}
+	if len(unused) > 0 || len(all) < 90 {
+		t.Errorf("of %d statements, those of these functions read no whole table: %v", len(all), unused)
+	}
+}
+
+var (
+	statement = regexp.MustCompile(`^(SELECT|INSERT|UPDATE|DELETE)\s`)
+	elsewhere = regexp.MustCompile(`pg_advisory|clock_timestamp`) // PostgreSQL's alone
+	parameter = regexp.MustCompile(`\$\d+`)
+)
+
+// zeros are arguments for a statement.
+func zeros(text string) []any {
+	names := map[string]bool{}
+	for _, name := range parameter.FindAllString(text, -1) {
+		names[name] = true
+	}
+	return slices.Repeat([]any{0}, len(names))
+}
+
+// query is a statement in the source of this package, and the function that has it.
+type query struct{ function, text string }
+
+func statements(t *testing.T) (all []query) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range file.Decls {
+			function := ""
+			if f, ok := d.(*ast.FuncDecl); ok {
+				function = f.Name.Name
+			}
+			ast.Inspect(d, func(n ast.Node) bool {
+				if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+					text, _ := strconv.Unquote(lit.Value)
+					if statement.MatchString(text) && !elsewhere.MatchString(text) {
+						all = append(all, query{function, text})
+					}
+				}
+				return true
+			})
+		}
+	}
+	return all
+}
