@@ -3,13 +3,16 @@ package browserlogin
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/playwright-community/playwright-go"
+	"github.com/coder/websocket"
+	"github.com/coder/websocket/wsjson"
 
 	"github.com/latchpost/latchpost/auth/authtest"
 	"github.com/latchpost/latchpost/providers"
@@ -63,32 +66,106 @@ func benchReady(b *testing.B) {
 	figure("live_ready_warm_p50", percentile(took, 50), "ms", 500, false, "confirm to a page that can be shown")
 }
 
-const wide = 1280 // the picture is measured at 1280 x 720
-
-// view opens a person's window in which the stage is exactly 1280 x 720.
-func (b *bench) view(s *session) *person {
-	p := b.openWith(s, playwright.BrowserNewContextOptions{Viewport: &playwright.Size{Width: wide + 38, Height: 900}})
-	p.await("waiting")
-	size, err := p.page.Evaluate(`[stage.clientWidth, stage.clientHeight]`)
-	p.must(err)
-	got := size.([]any)
-	p.must(p.page.SetViewportSize(wide+38+wide-int(num(got[0])), 900+720-int(num(got[1]))))
-	eventually(b.t, "a picture of 1280 x 720", func() bool {
-		v, _ := p.page.Evaluate(`picture.dataset.w + "x" + picture.dataset.h`)
-		return v == "1280x720"
-	})
-	return p
+// onlooker is a person's browser under no test driver: that would listen to the network of its pages, and
+// carry every picture through this process once more.
+type onlooker struct {
+	b    *bench
+	page *websocket.Conn
+	last int
 }
+
+const wide, high = 1280, 720 // the picture is measured at this size
+
+// look opens a login's page so that the picture of the site is exactly wide x high.
+func (b *bench) look(s *session) *onlooker {
+	b.t.Helper()
+	at, err := url.Parse(elsewhere(b.t))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	request, _ := http.NewRequest(http.MethodPut, "http://"+at.Host+"/json/new?"+b.url(s), nil)
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var target struct {
+		WebSocketDebuggerURL string `json:"webSocketDebuggerUrl"`
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&target); err != nil {
+		b.t.Fatal(err)
+	}
+	page, _, err := websocket.Dial(b.t.Context(), target.WebSocketDebuggerURL, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { page.CloseNow() })
+	o := &onlooker{b: b, page: page}
+	o.size(wide+38, high+180)
+	eventually(b.t, "the page to wait for the person", func() bool {
+		phase, err := o.try(`document.getElementById("veil")?.dataset.phase`) // there may be no page to ask yet
+		return err == nil && phase == "waiting"
+	})
+	o.size(2*wide+38-int(o.number("stage.clientWidth")), 2*high+180-int(o.number("stage.clientHeight")))
+	eventually(b.t, "the picture to have its size", func() bool {
+		return o.eval(`picture.dataset.w + "x" + picture.dataset.h`) == fmt.Sprintf("%dx%d", wide, high)
+	})
+	return o
+}
+
+// ask sends a command of the DevTools protocol.
+func (o *onlooker) ask(method string, params map[string]any) (result json.RawMessage, err error) {
+	o.last++
+	if err := wsjson.Write(o.b.t.Context(), o.page, map[string]any{"id": o.last, "method": method, "params": params}); err != nil {
+		return nil, err
+	}
+	var answer struct{ Error, Result json.RawMessage }
+	err = wsjson.Read(o.b.t.Context(), o.page, &answer) // no domain is enabled: nothing comes but answers
+	if err == nil && answer.Error != nil {
+		err = fmt.Errorf("%s: %s", method, answer.Error)
+	}
+	return answer.Result, err
+}
+
+func (o *onlooker) size(width, height int) {
+	o.b.t.Helper()
+	if _, err := o.ask("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}); err != nil {
+		o.b.t.Fatal(err)
+	}
+}
+
+// try gives what an expression comes to, when that is a promise too.
+func (o *onlooker) try(js string) (value any, err error) {
+	raw, err := o.ask("Runtime.evaluate", map[string]any{"expression": js, "awaitPromise": true, "returnByValue": true})
+	if err != nil {
+		return nil, err
+	}
+	var came struct {
+		Result           struct{ Value any }
+		ExceptionDetails json.RawMessage
+	}
+	if err := json.Unmarshal(raw, &came); err != nil || came.ExceptionDetails != nil {
+		return nil, fmt.Errorf("%v %s", err, came.ExceptionDetails)
+	}
+	return came.Result.Value, nil
+}
+
+func (o *onlooker) eval(js string) any {
+	o.b.t.Helper()
+	value, err := o.try(js)
+	if err != nil {
+		o.b.t.Fatal(err)
+	}
+	return value
+}
+
+func (o *onlooker) number(js string) float64 { o.b.t.Helper(); return num(o.eval(js)) }
 
 func benchMotion(b *testing.B) {
 	bench := newBench(b, nil, authtest.SiteOptions{})
 	s, _ := bench.start("alice", func(d *providers.Browser) { d.LoginURL = bench.site.URL + "/motion" })
-	p := bench.view(s)
-	count := func() float64 {
-		v, err := p.page.Evaluate(`Number(picture.dataset.frame)`)
-		p.must(err)
-		return num(v)
-	}
+	o := bench.look(s)
+	count := func() float64 { return o.number("Number(picture.dataset.frame)") }
 	time.Sleep(time.Second) // let it settle after the resize
 	var best []float64
 	for range 3 {
@@ -103,11 +180,12 @@ func benchMotion(b *testing.B) {
 func benchKeys(b *testing.B) {
 	bench := newBench(b, nil, authtest.SiteOptions{})
 	s, _ := bench.start("alice", nil)
-	p := bench.view(s)
-	p.focus("[name=user]")
-	eventually(b, "focus on the site", func() bool { on, _ := p.front().Evaluate(`document.activeElement.name`); return on == "user" })
+	o := bench.look(s)
+	if err := s.front.page.p.Focus("[name=user]"); err != nil {
+		b.Fatal(err)
+	}
 	// The caret blinks: a frame counts when it comes after the key, and differs where the text is.
-	const span = `async () => {
+	const span = `(async () => {
 		const keys = document.getElementById("keys"), picture = document.getElementById("picture"), ink = picture.getContext("2d");
 		const look = () => { const d = ink.getImageData(400, 80, 480, 260).data; let sum = 0; for (let i = 0; i < d.length; i += 4) if (d[i] < 100) sum++; return sum };
 		const out = [];
@@ -130,13 +208,11 @@ func benchKeys(b *testing.B) {
 			}
 		}
 		return out;
-	}`
+	})()`
 	var best []float64 // like the frames: of the quietest span
 	for range 3 {
-		took, err := p.page.Evaluate(span)
-		p.must(err)
 		var ms []float64
-		for _, v := range took.([]any) {
+		for _, v := range o.eval(span).([]any) {
 			ms = append(ms, num(v))
 		}
 		if best == nil || percentile(ms, 50) < percentile(best, 50) {

@@ -145,7 +145,7 @@ func TestCopy(t *testing.T) {
 }
 
 // elsewhere starts a browser that is reached by its address.
-func elsewhere(t *testing.T) (address string) {
+func elsewhere(t testing.TB) (address string) {
 	t.Helper()
 	needBrowser(t)
 	exe, _ := FindChromium(Options{})
