@@ -17,7 +17,8 @@ type pattern struct {
 type finder struct {
 	patterns []pattern
 	window   int // length of the shortest pattern
-	// next holds, for the pair of two bytes, how far to jump (> 0), or the negated index in ends (<= 0).
+	// next holds, for the pair of two bytes, how far to jump: 0 is as far as the window reaches, what most pairs
+	// have. A pair that ends a window has -1 less its index in ends.
 	next []int16
 	ends [][]pattern // patterns whose first window bytes end in the two bytes
 }
@@ -39,20 +40,23 @@ func (f *finder) build() {
 	for _, p := range f.patterns {
 		f.window = min(f.window, len(p.text))
 	}
-	f.next = slices.Repeat([]int16{int16(min(f.window-1, 1<<14))}, pairs)
+	f.next = make([]int16, pairs)
 	for _, p := range f.patterns {
 		for i := 1; i < f.window-1; i++ {
-			at := pair(p.text, i)
-			f.next[at] = min(f.next[at], int16(min(f.window-1-i, 1<<14)))
+			at, jump := pair(p.text, i), int16(min(f.window-1-i, 1<<14))
+			if f.next[at] == 0 || jump < f.next[at] {
+				f.next[at] = jump
+			}
 		}
 	}
 	for _, p := range f.patterns {
 		at := pair(p.text, f.window-1)
-		if f.next[at] > 0 {
-			f.next[at] = -int16(len(f.ends))
+		if f.next[at] >= 0 {
 			f.ends = append(f.ends, nil)
+			f.next[at] = -int16(len(f.ends))
 		}
-		f.ends[-f.next[at]] = append(f.ends[-f.next[at]], p)
+		end := &f.ends[-f.next[at]-1]
+		*end = append(*end, p)
 	}
 }
 
@@ -63,14 +67,18 @@ func pair(b []byte, i int) int { return int(b[i-1])<<6 ^ int(b[i]) }
 
 // all gives every occurrence of every pattern.
 func (f *finder) all(text []byte) (found []span) {
+	far := int16(min(f.window-1, 1<<14))
 	for i := f.window - 1; i < len(text); {
 		n := f.next[pair(text, i)]
-		if n > 0 {
+		if n >= 0 {
+			if n == 0 {
+				n = far
+			}
 			i += int(n)
 			continue
 		}
 		start := i - f.window + 1
-		for _, p := range f.ends[-n] {
+		for _, p := range f.ends[-n-1] {
 			if bytes.HasPrefix(text[start:], p.text) {
 				found = append(found, p.span(text, start))
 			}
