@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -94,4 +95,42 @@ func TestLimitsAreSaid(t *testing.T) {
 	saysAll(t, "docs/security.md",
 		"Not protected against: root, a debugger of the same user, or a swap file of this machine", "up to ten seconds longer in the buffers of a connection that is kept for the next call", "they are short-lived there, buffers with opened credentials are overwritten where Go lets us, core dumps are off", "nothing more is promised: memory is neither locked nor encrypted", "Encrypt your disk and your swap",
 		"Asking with your data", "can put what it knows into the query of an allowed host", "There is no credential at hand that could be put there")
+}
+
+// Every page is reached from the README, and no link leads nowhere.
+func TestPagesAreLinked(t *testing.T) {
+	pages, _ := filepath.Glob("docs/*.md")
+	if len(pages) < 10 {
+		t.Fatalf("found only %q", pages)
+	}
+	link, heading := regexp.MustCompile(`\]\(([^)\s]+)\)`), regexp.MustCompile(`(?m)^#+ (.+)$`)
+	readme := page(t, "README.md")
+	for _, name := range append(pages, "README.md", "SECURITY.md") {
+		if strings.HasPrefix(name, "docs/") && !strings.Contains(readme, "]("+name+")") {
+			t.Errorf("README.md does not lead to %s", name)
+		}
+		for _, found := range link.FindAllStringSubmatch(page(t, name), -1) {
+			path, anchor, _ := strings.Cut(found[1], "#")
+			if strings.Contains(path, "://") {
+				continue
+			}
+			target := name
+			if path != "" {
+				target = filepath.Join(filepath.Dir(name), path)
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s: %s leads nowhere", name, found[1])
+				continue
+			}
+			named := func(heading []string) bool { return slug(heading[1]) == anchor }
+			if anchor != "" && !slices.ContainsFunc(heading.FindAllStringSubmatch(page(t, target), -1), named) {
+				t.Errorf("%s: %s has no such heading", name, found[1])
+			}
+		}
+	}
+}
+
+// slug is the anchor of a heading.
+func slug(heading string) string {
+	return strings.ReplaceAll(regexp.MustCompile(`[^\p{L}\p{N}_ -]`).ReplaceAllString(strings.ToLower(heading), ""), " ", "-")
 }
