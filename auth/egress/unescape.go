@@ -34,47 +34,67 @@ func (e edits) origin(at int) int {
 	return int(e[i-1].in) + at - int(e[i-1].out)
 }
 
+// begins are the characters with which escapes begin.
+var begins = []struct {
+	with byte
+	of   scheme
+}{{'%', percentEscape}, {'\\', backslashEscape}, {'&', entityEscape}}
+
 // unescape undoes every escape of the scheme once. What is not an escape stays as it is. It returns no edits, and src
 // itself, when there is none.
 func unescape(src []byte, s scheme) ([]byte, edits) {
-	var special [256]scheme
-	special['%'], special['\\'], special['&'] = s&percentEscape, s&backslashEscape, s&entityEscape
-	n := 0
-	for _, c := range []byte(`%\&`) {
-		if special[c] != 0 {
-			n += bytes.Count(src, []byte{c})
+	var special [256]bool
+	start, n := len(src), 0
+	for _, b := range begins {
+		if s&b.of == 0 {
+			continue
+		}
+		if at := firstEscape(src, b.with); at >= 0 { // most texts have the character, but not as an escape
+			special[b.with] = true
+			start, n = min(start, at), n+bytes.Count(src[at:], []byte{b.with})
 		}
 	}
-	if n == 0 {
+	if start == len(src) {
 		return src, nil
 	}
-	out := make([]byte, 0, len(src)+utf8.UTFMax)
-	undone := make(edits, 0, n)
-	from := 0
-	for i := 0; i < len(src); {
-		if special[src[i]] == 0 {
+	out, undone := make([]byte, len(src)), make(edits, 0, n)
+	o := copy(out, src[:start]) // what has been written; an escape is never shorter than what it stands for
+	for i := start; i < len(src); {
+		c, length := src[i], 0
+		var r rune
+		if special[c] {
+			r, length = decode(src[i:])
+		}
+		switch {
+		case length == 0:
+			out[o] = c
+			o++
 			i++
 			continue
-		}
-		r, length := decode(src[i:])
-		if length == 0 {
-			i++
-			continue
-		}
-		out = append(out, src[from:i]...)
-		if src[i] == '%' || r < utf8.RuneSelf {
-			out = append(out, byte(r)) // a percent-encoded byte may be a part of a character
-		} else {
-			out = utf8.AppendRune(out, r)
+		case c == '%' || r < utf8.RuneSelf:
+			out[o] = byte(r) // a percent-encoded byte may be a part of a character
+			o++
+		default:
+			o += utf8.EncodeRune(out[o:], r)
 		}
 		i += length
-		from = i
-		undone = append(undone, edit{int32(len(out)), int32(i)})
+		undone = append(undone, edit{int32(o), int32(i)})
 	}
-	if len(undone) == 0 {
-		return src, nil
+	return out[:o], undone
+}
+
+// firstEscape is the place of the first escape that begins with c, or -1.
+func firstEscape(src []byte, c byte) int {
+	for at := 0; ; at++ {
+		n := bytes.IndexByte(src[at:], c)
+		if n < 0 {
+			return -1
+		}
+		at += n
+		if _, length := decode(src[at:]); length > 0 {
+			return at
+		}
 	}
-	return append(out, src[from:]...), undone
 }
 
 // unfold takes the line breaks out of a text, with the white space around them.
@@ -83,16 +103,23 @@ func unfold(src []byte) ([]byte, edits) {
 	if n == 0 {
 		return src, nil
 	}
+	blank := func(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 	out, undone := make([]byte, 0, len(src)), make(edits, 0, n)
-	rest := src
-	for {
-		line, after, broken := bytes.Cut(rest, []byte("\n"))
-		if !broken {
-			return append(out, rest...), undone
+	for from := 0; ; {
+		length := bytes.IndexByte(src[from:], '\n')
+		if length < 0 {
+			return append(out, src[from:]...), undone
 		}
-		out = append(out, bytes.TrimRight(line, " \t\r")...)
-		rest = bytes.TrimLeft(after, " \t\r\n")
-		undone = append(undone, edit{int32(len(out)), int32(len(src) - len(rest))})
+		end, next := from+length, from+length+1
+		for end > from && blank(src[end-1]) {
+			end--
+		}
+		for next < len(src) && blank(src[next]) {
+			next++
+		}
+		out = append(out, src[from:end]...)
+		undone = append(undone, edit{int32(len(out)), int32(next)})
+		from = next
 	}
 }
 
@@ -123,23 +150,17 @@ func decodeHex(b []byte, from, n int) (rune, int) {
 	return r, from + n
 }
 
+// short are the escapes of two characters, by the second one.
+var short = [256]byte{'"': '"', '\'': '\'', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+
 func decodeBackslash(b []byte) (rune, int) {
 	if len(b) < 2 {
 		return 0, 0
 	}
-	switch c := b[1]; c {
-	case '"', '\'', '\\', '/':
+	if c := short[b[1]]; c != 0 {
 		return rune(c), 2
-	case 'b':
-		return '\b', 2
-	case 'f':
-		return '\f', 2
-	case 'n':
-		return '\n', 2
-	case 'r':
-		return '\r', 2
-	case 't':
-		return '\t', 2
+	}
+	switch b[1] {
 	case 'x':
 		return decodeHex(b, 2, 2)
 	case 'u':
