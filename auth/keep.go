@@ -14,7 +14,7 @@ const (
 	keepInterval = 2 * time.Second
 	keepBatch    = 20
 	aheadOf      = 2 * time.Minute    // renew what was used lately and ends within this
-	lapsedFor    = time.Hour          // what ended longer ago is renewed when it is used: most of a big store ended long ago
+	lapsedFor    = time.Hour          // what ended longer ago, and was not renewed, is renewed when it is used: most of a big store is such
 	usedLately   = 24 * time.Hour     // what "lately" is
 	stuckAfter   = 2 * time.Minute    // a claimed request whose process died
 	forgetAfter  = 7 * 24 * time.Hour // ended requests
@@ -119,12 +119,41 @@ func (v *Vault) tellDue(ctx context.Context) error {
 	return each(due, func(rev Revocation) error { v.tell(ctx, &rev); return nil })
 }
 
+// lookout remembers until when everything has been found that is to be renewed ahead.
+type lookout struct {
+	mu    sync.Mutex
+	until time.Time
+}
+
+// from is how far back to look: further when nobody did, because no process ran or the machine slept.
+func (l *lookout) from(now time.Time) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	from := now.Add(-lapsedFor)
+	if l.until.After(from) {
+		return from
+	}
+	if longest := now.Add(-usedLately); l.until.Before(longest) {
+		return longest
+	}
+	return l.until
+}
+
+func (l *lookout) found(all time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.until = all
+}
+
 // renewAhead renews before anybody has to wait for it, and keeps alive what would die unused.
 func (v *Vault) renewAhead(ctx context.Context) error {
 	now := v.now()
-	due, err := v.Pending.DueRefreshes(ctx, now, now.Add(-lapsedFor), now.Add(aheadOf), now.Add(-usedLately), keepBatch)
+	due, err := v.Pending.DueRefreshes(ctx, now, v.lookout.from(now), now.Add(aheadOf), now.Add(-usedLately), keepBatch)
 	if err != nil {
 		return err
+	}
+	if len(due) < keepBatch {
+		v.lookout.found(now)
 	}
 	return each(due, func(c Connection) error {
 		dying := !c.RefreshExpiresAt.IsZero() && c.RefreshExpiresAt.Before(now.Add(aheadOf)) && now.Sub(c.IssuedAt) > minInterval

@@ -58,6 +58,7 @@ type Vault struct {
 	breakers breakers
 	running  running
 	limits   limits
+	lookout  lookout
 }
 
 func (v *Vault) now() time.Time {
