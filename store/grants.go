@@ -63,10 +63,11 @@ type granted struct {
 
 // at gives what is the caller's own to change. A grant may have ended since it was read.
 func (g granted) at(now time.Time) (found []auth.Connection, all []auth.Grant) {
-	for _, c := range g.connections {
+	found = slices.Clone(g.connections)
+	for i := range found {
+		c := &found[i]
 		c.Scopes, c.Hosts, c.Vars = slices.Clone(c.Scopes), slices.Clone(c.Hosts), maps.Clone(c.Vars)
 		c.Salt, c.Sealed, c.Refresh.Answer = slices.Clone(c.Salt), slices.Clone(c.Sealed), slices.Clone(c.Refresh.Answer)
-		found = append(found, c)
 	}
 	for _, one := range g.grants {
 		if one.Until.IsZero() || ms(one.Until) > ms(now) {
