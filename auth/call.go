@@ -48,11 +48,15 @@ func (v *Vault) Call(ctx context.Context, c Caller, call Call) (*Response, error
 	defer free()
 	ctx, done := v.underWay(ctx, conn)
 	defer done()
+	judged, waited := conn, v.due(conn)
 	if conn, err = v.fresh(ctx, conn, false); err != nil {
 		err = v.mustReauth(ctx, c, Need{Provider: call.Provider, Account: call.Account}, err)
 		return nil, v.refuse(c, &Connection{Provider: call.Provider}, out, wordFor(err), err)
 	}
 	rule, err := v.permit(ctx, c, p, conn, out, verbs, verdict)
+	if err == nil && waited {
+		err = v.stands(ctx, c, judged, conn, rule)
+	}
 	if err != nil {
 		return nil, v.refuse(c, conn, out, verdict.Rule, err)
 	}
@@ -92,6 +96,26 @@ func (v *Vault) permit(ctx context.Context, c Caller, p *providers.Provider, con
 	return RuleApproval + ":" + id, err
 }
 
+// errMeanwhile is for a call whose ground was taken away before it was sent.
+var errMeanwhile = ErrConflict.Say("the connection, or what you may do with it, changed meanwhile; repeat the call")
+
+// stands is nil when the rule that let a call pass still does after a renewal, which takes its time: meanwhile
+// the owner may have taken the grant back, or signed in as somebody else.
+func (v *Vault) stands(ctx context.Context, c Caller, judged, now *Connection, rule string) error {
+	if now.Account != judged.Account {
+		return errMeanwhile
+	}
+	id, granted := strings.CutPrefix(rule, RuleGrant+":")
+	if !granted {
+		return nil
+	}
+	grants, err := v.Grants.Grants(ctx, c.Owner, c.Client, now.ID, v.now())
+	if err == nil && !slices.ContainsFunc(grants, func(g Grant) bool { return g.ID == id }) {
+		err = errMeanwhile
+	}
+	return err
+}
+
 // refuse notes that a call was refused, by which rule, and gives err.
 func (v *Vault) refuse(c Caller, conn *Connection, out egress.Request, rule string, err error) error {
 	v.note(callEvent(c, conn, out, "deny", rule))
@@ -124,7 +148,7 @@ func (v *Vault) send(ctx context.Context, c Caller, conn *Connection, out egress
 	}
 	a, err := v.try(ctx, conn, out)
 	if err == nil && a.resp.Status == http.StatusUnauthorized {
-		a, err = v.tryAgain(ctx, a, out)
+		a, err = v.tryAgain(ctx, c, a, out, rule)
 	}
 	var resp *Response
 	if err == nil {
@@ -188,8 +212,8 @@ func (v *Vault) try(ctx context.Context, conn *Connection, out egress.Request) (
 	switch {
 	case a.conn.State == Revoked:
 		return a, errRevoked
-	case !out.Target.MatchHost(a.conn.Hosts): // signed in anew, elsewhere, since the call was judged
-		return a, ErrConflict.Say("the connection was renewed meanwhile; repeat the call")
+	case a.conn.Account != conn.Account, !out.Target.MatchHost(a.conn.Hosts): // signed in anew since the call was judged
+		return a, errMeanwhile
 	}
 	p, err := v.definition(a.conn)
 	if err != nil {
@@ -234,12 +258,15 @@ func (v *Vault) asItStands(ctx context.Context, conn *Connection) (*Connection, 
 
 // tryAgain follows a 401: one renewal and one more try. What is refused even then
 // needs the person; a session is asked first, because signing in again is much to ask.
-func (v *Vault) tryAgain(ctx context.Context, a *sending, out egress.Request) (*sending, error) {
+func (v *Vault) tryAgain(ctx context.Context, c Caller, a *sending, out egress.Request, rule string) (*sending, error) {
 	next, err := v.fresh(ctx, a.conn, true)
 	if err != nil {
 		return a, err
 	}
 	if next.Version != a.conn.Version {
+		if err := v.stands(ctx, c, a.conn, next, rule); err != nil {
+			return a, err
+		}
 		again, err := v.try(ctx, next, out)
 		again.secrets = append(again.secrets, a.secrets...)
 		if err != nil || again.resp.Status != http.StatusUnauthorized {

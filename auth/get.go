@@ -39,8 +39,18 @@ func (v *Vault) Get(ctx context.Context, c Caller, n Need) (*Handle, error) {
 		_, err := v.record(ctx, e)
 		return h, err
 	}
+	asked, waited := conn.Account, v.due(conn)
 	if conn, err = v.fresh(ctx, conn, false); err != nil {
 		return nil, v.mustReauth(ctx, c, n, err)
+	}
+	if waited { // the owner may have taken the grant back meanwhile, or signed in as somebody else
+		if info, err := v.info(ctx, c, conn); err != nil {
+			return nil, err
+		} else if !info.Release || conn.Account != asked {
+			e.Decision = "deny"
+			v.note(e)
+			return nil, errMeanwhile
+		}
 	}
 	if _, err := v.record(ctx, e); err != nil { // on disk before the secret is even opened
 		return nil, err
