@@ -3,6 +3,7 @@ package auth_test
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -104,12 +105,14 @@ func TestSecretBetweenInvisibles(t *testing.T) {
 	}
 }
 
-// BF-027, BF-024: nothing of a challenge or a content type that the API made of the credential gets out.
+// BF-027, BF-024: nothing of a challenge, a content type or the name of a header that the API made of the credential gets out.
 func TestSecretInOddHeaders(t *testing.T) {
 	v := ready(t, authtest.Options{})
 	answerWith(v, "/api/me", func(w http.ResponseWriter, token string) {
 		w.Header().Set("Content-Type", "text/plain; x="+token)
 		w.Header().Set("Location", "https://"+token+".example.com/")
+		w.Header().Set("X-RateLimit-"+token, "1")
+		w.Header().Set("X-RateLimit-"+hex.EncodeToString([]byte(token)), "1")
 		w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="`+token+`"`)
 		w.WriteHeader(http.StatusForbidden)
 	})

@@ -38,9 +38,13 @@ func (a *sending) clean() *Response {
 	redactor := a.redactor()
 	out := &Response{Status: a.resp.Status, Headers: map[string]string{}, Account: a.conn.Account}
 	for name, values := range egress.ResponseHeaders(a.resp.Header) {
+		if name = strings.ToLower(name); redactor.RedactString(name) != name || a.named(name) {
+			out.Redacted = true
+			continue
+		}
 		shown := strings.Join(values, ", ")
 		clean := redactor.RedactString(shown)
-		out.Headers[strings.ToLower(name)] = clean
+		out.Headers[name] = clean
 		out.Redacted = out.Redacted || clean != shown
 	}
 	out.ContentType = out.Headers["content-type"]
@@ -66,6 +70,13 @@ func (a *sending) clean() *Response {
 		out.Body = wholeRunes(out.Body)
 	}
 	return out
+}
+
+// named reports whether a secret stands in the name of a header, which has no case.
+func (a *sending) named(name string) bool {
+	return slices.ContainsFunc(a.secrets, func(s Secret) bool {
+		return len(s.Reveal()) >= egress.ShortestSecret && strings.Contains(name, strings.ToLower(s.Reveal()))
+	})
 }
 
 func (a *sending) redactor() *egress.Redactor {

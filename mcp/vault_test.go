@@ -173,6 +173,26 @@ func TestCallersTokenStaysHere(t *testing.T) {
 	}
 }
 
+// BF-027, PI-003: what is taken out of a header for the model cannot hide a secret from the redaction before.
+func TestSecretBetweenWhatIsTakenOut(t *testing.T) {
+	k := meet(t, authtest.NewVault(t, authtest.Options{}))
+	k.connect(auth.Choice{})
+	const cut = 20
+	for _, between := range []string{"\xff", "\ue000", "\U000f0000", "\u0378", "(", "`", "|", "<", "[", "]"} {
+		var token string
+		k.vault.API.Fault("/api/me", func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+			token = strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+			torn := token[:cut] + between + token[cut:]
+			w.Header().Set("Etag", torn)
+			w.Header().Set("Content-Type", "text/plain; x="+torn)
+			w.Header().Set("Location", "https://"+torn+".example.com/")
+		})
+		if got := k.call("call_api", `{"provider":"practice","path":"/me"}`); got["status"] != 200.0 || strings.Contains(fmt.Sprint(got), token) {
+			t.Errorf("%q: %v", between, got)
+		}
+	}
+}
+
 // MC-024: of every address that a client is handed, in answers, in questions of each generation, in errors and in the
 // lists, the only part that differs from user to user is an opaque id.
 func TestAddressesTellNothing(t *testing.T) {

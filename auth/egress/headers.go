@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/net/http/httpguts"
 )
@@ -70,9 +72,10 @@ var returnable = []string{"Accept-Ranges", "Allow", "Content-Disposition", "Cont
 	"Date", "Deprecation", "Etag", "Last-Modified", "Link", "Preference-Applied", "Retry-After", "Sunset", "X-Request-Id",
 	"X-Total-Count"}
 
-// ResponseHeaders keeps the headers that help an agent go on, cleaned by Sanitize: the fields in returnable and every
-// rate limit. A Location is reduced to its host, under Location-Host: the rest may hold a credential or a lure.
-// Values over 4 KiB are left out. The secrets of the call are still to be redacted.
+// ResponseHeaders keeps the headers that help an agent go on: the fields in returnable and every rate limit. A Location
+// is reduced to its host, under Location-Host: the rest may hold a credential or a lure. Values over 4 KiB are left out.
+// The secrets of the call are still to be redacted, so values lose here whatever somebody might take out of them later,
+// by Sanitize and what else does not print: a secret that it had taken apart would be whole afterwards.
 func ResponseHeaders(got http.Header) http.Header {
 	header := make(http.Header)
 	for name, values := range got {
@@ -81,14 +84,24 @@ func ResponseHeaders(got http.Header) http.Header {
 		}
 		for _, v := range values {
 			if len(v) <= maxHeaderValue {
-				header.Add(name, Sanitize(v))
+				header.Add(name, strings.Map(printing, Sanitize(v)))
 			}
 		}
 	}
-	if u, err := url.Parse(got.Get("Location")); err == nil && u.Host != "" {
-		header.Set("Location-Host", Sanitize(u.Host))
+	if u, err := url.Parse(got.Get("Location")); err == nil && u.Host != "" && strings.Trim(strings.ToLower(u.Host), hostCharacters) == "" {
+		header.Set("Location-Host", u.Host)
 	}
 	return header
+}
+
+// hostCharacters are those of a name or an IPv4 address with its port.
+const hostCharacters = "abcdefghijklmnopqrstuvwxyz0123456789-_.:"
+
+func printing(r rune) rune {
+	if r == utf8.RuneError || r != '\t' && !unicode.IsGraphic(r) {
+		return -1
+	}
+	return r
 }
 
 func mayReturn(name string) bool {

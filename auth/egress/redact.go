@@ -10,9 +10,9 @@ import (
 
 const (
 	redacted = "[redacted]"
-	// shortestSecret is the length from which a secret is looked for. A shorter one (a PIN) turns up by chance
+	// ShortestSecret is the length from which a secret is looked for. A shorter one (a PIN) turns up by chance
 	// everywhere: its redaction would ruin answers and at the same time tell what it is.
-	shortestSecret = 6
+	ShortestSecret = 6
 )
 
 // Redactor removes secrets from text that comes back from outside. It is immutable and safe for concurrent use.
@@ -27,7 +27,7 @@ type Redactor struct {
 func NewRedactor(secrets ...[]byte) *Redactor {
 	r := &Redactor{find: new(finder)}
 	for _, s := range secrets {
-		if len(s) < shortestSecret {
+		if len(s) < ShortestSecret {
 			continue
 		}
 		for _, p := range spellings(s) {

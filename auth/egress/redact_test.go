@@ -193,7 +193,7 @@ func FuzzRedact(f *testing.F) {
 		if !bytes.Equal(body, before) {
 			t.Fatal("the body was changed in place")
 		}
-		if len(secret) < shortestSecret {
+		if len(secret) < ShortestSecret {
 			if !bytes.Equal(got, body) {
 				t.Fatal("a secret too short was looked for")
 			}
