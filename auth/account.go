@@ -78,7 +78,8 @@ func (o *OAuth) prolong(ctx context.Context, f *Flow, out *Outcome) error {
 // name finds out whose account it is. A provider that does not say leaves it
 // unnamed: a code that was spent is not thrown away for a label.
 func (o *OAuth) name(ctx context.Context, f *Flow, out *Outcome, claims document) {
-	out.Account, out.AccountID = label(claims.text("email", "preferred_username", "name")), accountID(claims.text("sub"))
+	secrets := append(out.Credential.Secrets(), f.Client)
+	out.Account, out.AccountID = label(claims.text("email", "preferred_username", "name"), secrets), accountID(claims.text("sub"), secrets)
 	id := f.Provider.Identity
 	if id == nil || id.URL == "" {
 		return
@@ -94,9 +95,9 @@ func (o *OAuth) name(ctx context.Context, f *Flow, out *Outcome, claims document
 	if sub := claims.text("sub"); sub != "" && id.ID == "sub" && doc.text("sub") != sub {
 		return // OpenID Connect Core section 5.3.2: this answer is about somebody else
 	}
-	out.Account = orDefault(label(doc.text(id.Label...)), out.Account)
+	out.Account = orDefault(label(doc.text(id.Label...), secrets), out.Account)
 	if id.ID != "" {
-		out.AccountID = orDefault(accountID(doc.text(id.ID)), out.AccountID)
+		out.AccountID = orDefault(accountID(doc.text(id.ID), secrets), out.AccountID)
 	}
 }
 
@@ -220,16 +221,20 @@ func mayAsk(p *providers.Provider, t egress.Target, values map[string]string) bo
 
 const maxLabel = 100 // bytes, as in a request for an account
 
-// label makes a name that a provider gave fit to be shown to people and agents: one line, printable, short.
-func label(s string) string {
-	s = egress.Sanitize(s[:min(len(s), 4<<10)])
+// label makes a name that a provider gave fit to be shown to people and agents: one line, printable, short. One that
+// tells a secret is none.
+func label(s string, secrets []Secret) string {
+	s = egress.Sanitize(s)
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
-	s = strings.Map(func(r rune) rune {
-		if strings.ContainsRune("<>\"`\\", r) || r == utf8.RuneError {
+	s = unmarked(strings.Map(func(r rune) rune {
+		if r == '"' || r == utf8.RuneError {
 			return -1
 		}
 		return r
-	}, s)
+	}, s))
+	if redactor(secrets).RedactString(s) != s {
+		return ""
+	}
 	for len(s) > maxLabel {
 		_, size := utf8.DecodeLastRuneInString(s)
 		s = s[:len(s)-size]
@@ -238,8 +243,8 @@ func label(s string) string {
 }
 
 // accountID keeps a stable id as it is, or drops it: a changed one would be another account.
-func accountID(s string) string {
-	if len(s) > 200 || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+func accountID(s string, secrets []Secret) string {
+	if len(s) > 200 || redactor(secrets).RedactString(s) != s || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return ""
 	}
 	return s

@@ -113,5 +113,5 @@ func (k APIKey) verify(ctx context.Context, f *Flow, cred *Credential) (string, 
 	if v.OK != "" && !doc.holds(v.OK) {
 		return "", ErrRefused.Say("%s does not accept this key; check it and try again", f.Provider.Name)
 	}
-	return label(doc.text(v.Label...)), nil
+	return label(doc.text(v.Label...), cred.Secrets()), nil
 }

@@ -86,7 +86,9 @@ func checkScopes(scopes []string) error {
 
 // plainLabel takes out of a label, whoever gave it, what Markdown or a reader would take for a
 // link or an image: mcp does not show it, and an agent could not name such an account.
-func plainLabel(s string) string {
+func plainLabel(s string) string { return strings.TrimSpace(clip(unmarked(s), maxAccount)) }
+
+func unmarked(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if strings.ContainsRune("[]()<>`\\|", r) {
 			return -1
@@ -96,7 +98,7 @@ func plainLabel(s string) string {
 	for strings.Contains(s, "://") {
 		s = strings.ReplaceAll(s, "://", ":")
 	}
-	return strings.TrimSpace(clip(s, maxAccount))
+	return s
 }
 
 // pick finds the one connection that is meant. Ambiguity is a question, not a guess.

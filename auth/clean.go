@@ -79,9 +79,11 @@ func (a *sending) named(name string) bool {
 	})
 }
 
-func (a *sending) redactor() *egress.Redactor {
-	raw := make([][]byte, len(a.secrets))
-	for i, s := range a.secrets {
+func (a *sending) redactor() *egress.Redactor { return redactor(a.secrets) }
+
+func redactor(secrets []Secret) *egress.Redactor {
+	raw := make([][]byte, len(secrets))
+	for i, s := range secrets {
 		raw[i] = []byte(s.Reveal())
 	}
 	return egress.NewRedactor(raw...)

@@ -36,7 +36,7 @@ func (c ClientCredentials) Finish(ctx context.Context, f *Flow, _ Input) (*Outco
 		return nil, err
 	}
 	if out.Account == "" {
-		out.Account = label(f.ClientID)
+		out.Account = label(f.ClientID, nil)
 	}
 	return out, nil
 }

@@ -1,11 +1,16 @@
 package auth_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -75,6 +80,34 @@ func watchTokens(given *sync.Map) authtest.Fault {
 		}
 		return body
 	})
+}
+
+// BF-027, SH-013: a provider that names the account by the credential it was sent tells it, or a part, neither to the
+// agent nor to the record.
+func TestLabelTellsNoSecret(t *testing.T) {
+	for name, label := range map[string]func(token string) string{
+		"as it is":    func(token string) string { return token },
+		"in base64":   func(token string) string { return base64.StdEncoding.EncodeToString([]byte(token)) },
+		"in brackets": func(token string) string { return token[:20] + "(" + token[20:] },
+		"cut off":     func(token string) string { return strings.Repeat("x", 72) + " " + token },
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := authtest.NewVault(t, authtest.Options{})
+			v.Server.FaultAlways("/userinfo", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				authtest.Rewrite(func(body []byte) []byte {
+					return bytes.Replace(body, []byte("alice@example.com"), []byte(label(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))), 1)
+				})(w, r, next)
+			})
+			connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+			told := fmt.Sprintf("%+v %+v", only(t, v).Account, events(t, v, "connection.store"))
+			if found := authtest.Scan([]byte(told), tokens(v)...); found != nil {
+				t.Errorf("%v in %s", found, told)
+			}
+			if len(v.Server.Requests("GET /userinfo")) == 0 {
+				t.Error("the provider was not asked for a name")
+			}
+		})
+	}
 }
 
 // CB-020: signing in as somebody else is held until the person says what it means. Until

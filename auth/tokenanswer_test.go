@@ -214,7 +214,7 @@ func TestPlainText(t *testing.T) {
 	if len(got) > maxErrorText || strings.ContainsAny(got, "<>\"&\\\x1b\n\r") || strings.Contains(got, "canary-secret") {
 		t.Errorf("%q", got)
 	}
-	if got := label("  Alice\u202e <b>\x1b[31m\"O'Hara\"\n " + strings.Repeat("é", 200)); len(got) > maxLabel || strings.ContainsAny(got, "<>\"\x1b\n\u202e") || !strings.HasPrefix(got, "Alice b") {
+	if got := label("  Alice\u202e <b>\x1b[31m\"O'Hara\"\n "+strings.Repeat("é", 200), nil); len(got) > maxLabel || strings.ContainsAny(got, "<>\"\x1b\n\u202e") || !strings.HasPrefix(got, "Alice b") {
 		t.Errorf("label %q", got)
 	}
 }

@@ -117,11 +117,7 @@ const maxErrorText = 200
 // plainText makes a provider's words fit for the operator's log: printable ASCII
 // without what HTML, shells or terminals take for their own, short, and without our secrets.
 func plainText(s string, secrets []Secret) string {
-	var hidden [][]byte
-	for _, secret := range secrets {
-		hidden = append(hidden, []byte(secret.Reveal()))
-	}
-	s = egress.NewRedactor(hidden...).RedactString(s[:min(len(s), 16<<10)])
+	s = redactor(secrets).RedactString(s[:min(len(s), 16<<10)])
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' || strings.ContainsRune(`<>"&\`, r) {
 			return -1
