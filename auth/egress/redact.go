@@ -30,8 +30,10 @@ func NewRedactor(secrets ...[]byte) *Redactor {
 		if len(s) < ShortestSecret {
 			continue
 		}
-		for _, p := range spellings(s) {
-			r.find.add(p)
+		for _, s := range readings(s) {
+			for _, p := range spellings(s) {
+				r.find.add(p)
+			}
 		}
 		r.looksEscaped = r.looksEscaped || bytes.ContainsAny(s, `%\&`)
 	}
@@ -39,10 +41,10 @@ func NewRedactor(secrets ...[]byte) *Redactor {
 	return r
 }
 
-// Redact returns b with every secret replaced by "[redacted]": as it is, percent-encoded, as a JSON or HTML escape (any
-// choice of characters escaped, in either case of hex, up to three layers deep), in hex, and in base64 (both alphabets, at every
-// alignment inside a longer text), backwards, and broken into lines in any of these forms. It does not see through hashing,
-// encryption, compression or any other order. b is not changed.
+// Redact returns b with every secret replaced by "[redacted]": as it is, percent-encoded or, where it is encoded itself,
+// decoded, as a JSON or HTML escape (any choice of characters escaped, in either case of hex, up to three layers deep), in hex,
+// and in base64 (both alphabets, at every alignment inside a longer text), backwards, and broken into lines in any of these
+// forms. It does not see through hashing, encryption, compression or any other order. b is not changed.
 func (r *Redactor) Redact(b []byte) []byte {
 	found := r.spans(b)
 	if len(found) == 0 {
@@ -116,6 +118,19 @@ func (r *Redactor) escaped(found []span, text []byte, undone []edits, depth int,
 		found = r.escaped(found, plain, path, depth-1, schemes...)
 	}
 	return found
+}
+
+// readings are a secret, and what a server that takes it for a cookie's value may read and show: without its quotes, and
+// without its percent-encoding (Express, PHP and Rails decode every cookie).
+func readings(secret []byte) [][]byte {
+	all := [][]byte{secret}
+	if bare := bytes.TrimSuffix(bytes.TrimPrefix(secret, []byte(`"`)), []byte(`"`)); len(bare) == len(secret)-2 {
+		all = append(all, bare)
+	}
+	if plain, ok := unpercent(string(all[len(all)-1])); ok {
+		all = append(all, []byte(plain))
+	}
+	return slices.DeleteFunc(all, func(s []byte) bool { return len(s) < ShortestSecret })
 }
 
 // spellings lists the forms of a secret that unescape does not lead back to it.
