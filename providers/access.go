@@ -10,9 +10,10 @@ import (
 
 // Reads tells whether a call only reads, so that a read-only grant covers it. The
 // host is lower case, with a port if it is not the usual one; the path is the URL's.
+// What writes is compared loosely, because a GET that no rule matches reads.
 func (p *Provider) Reads(method, host, urlPath string) bool {
 	for _, r := range p.API.Access {
-		if r.matches(method, host, plain(urlPath), false) {
+		if r.matches(method, host, plain(urlPath), r.Is == "write") {
 			return r.Is == "read"
 		}
 	}
@@ -53,7 +54,7 @@ func endpointRule(template string) PathRule {
 	return PathRule{Host: host, Path: plain(glob)}
 }
 
-// matches compares a call with a rule. A loose comparison, for what is denied, does
+// matches compares a call with a rule. A loose comparison, for what is denied or writes, does
 // not care about case, nor about ;parameters of a segment.
 func (r PathRule) matches(method, host, urlPath string, loose bool) bool {
 	if r.Path == "" || len(r.Methods) > 0 && !slices.Contains(r.Methods, method) {

@@ -18,6 +18,8 @@ func TestReads(t *testing.T) {
 		{"GET", "/v1/run/job", false},
 		{"GET", "/v1/%72un/job", false},
 		{"GET", "//v1/./run/job", false},
+		{"GET", "/V1/Run/job", false}, // BF-023: many servers do not care about case
+		{"POST", "/V1/search", false},
 		{"get", "/v1/pages", false},
 	} {
 		if got := p.Reads(c.method, "api-eu.acme.com", c.path); got != c.want {
