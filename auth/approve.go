@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -22,11 +23,12 @@ const (
 	approvalTTL   = 15 * time.Minute
 	openApprovals = 20
 	previewBytes  = 2 << 10
+	shownValue    = 200    // bytes of a header, which is ASCII
 	orElse        = " as " // between the methods of a call that names another one: POST as DELETE
 )
 
 // frozen are the facts of a call that the owner is asked about.
-func (v *Vault) frozen(c Caller, conn *Connection, out egress.Request, verbs []string, rule string) Approval {
+func (v *Vault) frozen(c Caller, p *providers.Provider, conn *Connection, out egress.Request, verbs []string, rule string) Approval {
 	sum := sha256.Sum256(out.Body)
 	shown := out.Target
 	shown.RawQuery = hideValues(shown.RawQuery)
@@ -39,7 +41,25 @@ func (v *Vault) frozen(c Caller, conn *Connection, out egress.Request, verbs []s
 	} else if len(out.Body) > 0 {
 		a.Preview = fmt.Sprintf("%d bytes that are not text", len(out.Body))
 	}
+	a.Preview = opened(p, out.Header) + a.Preview
 	return a
+}
+
+// opened are the headers of a call that only its definition lets agents set, for people: such a one may say on whose
+// behalf, or in which account, the call acts.
+func opened(p *providers.Provider, header http.Header) string {
+	var lines []string
+	for _, name := range p.API.HeadersAllowed {
+		if value := header.Get(name); len(value) > shownValue {
+			lines = append(lines, fmt.Sprintf("%s: %s… and %d bytes more\n", name, value[:shownValue], len(value)-shownValue))
+		} else if value != "" {
+			lines = append(lines, name+": "+value+"\n")
+		}
+	}
+	if len(lines) == 0 {
+		return ""
+	}
+	return strings.Join(lines, "") + "\n"
 }
 
 // preview is what a person reads of a body. It says when there is more.

@@ -1,7 +1,10 @@
 package auth_test
 
 import (
+	"bytes"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -164,6 +167,35 @@ func TestApprovalShows(t *testing.T) {
 	binary := post("/echo", "\x00\xff")
 	ask = askOwner(t, v, agent, binary, auth.RuleReadOnly)
 	if a, err = v.Desk(auth.Local).Approval(t.Context(), ask.RequestID); err != nil || a.Preview != "2 bytes that are not text" {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+// BF-046: a header that the definition opens may say in which account a call acts, so the owner sees it.
+func TestApprovalShowsOpenedHeaders(t *testing.T) {
+	v := authtest.NewVault(t, authtest.Options{})
+	const key = "canary-key-q8w7e6r5"
+	v.API.Keys = []string{key}
+	s := keyedSite(t, v, `{"in":"header","name":"X-Api-Key","format":"${key}"}`, "")
+	file := filepath.Join(s.Providers, "keyed.json")
+	definition, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	definition = bytes.Replace(definition, []byte(`"base":`), []byte(`"headers_allowed":["Acme-Account","Acme-Note"],"base":`), 1)
+	if err := os.WriteFile(file, definition, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reopen(t, v, s, nil)
+	paste(t, v, key)
+	other := agent
+	other.Client = "another-agent"
+	pay := post("/echo", "amount=1")
+	pay.Provider = "keyed"
+	pay.Headers = map[string]string{"acme-account": "eve", "Acme-Note": strings.Repeat("n", 300)}
+	ask := askOwner(t, v, other, pay, auth.RuleNoGrant)
+	a, err := v.Desk(auth.Local).Approval(t.Context(), ask.RequestID)
+	if want := "Acme-Account: eve\nAcme-Note: " + strings.Repeat("n", 200) + "… and 100 bytes more\n\namount=1"; err != nil || a.Preview != want {
 		t.Errorf("%+v, %v", a, err)
 	}
 }

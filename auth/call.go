@@ -91,7 +91,7 @@ func (v *Vault) permit(ctx context.Context, c Caller, p *providers.Provider, con
 	}
 	id, err := v.Approvals.Spend(ctx, c.Owner, c.Client, conn.ID, v.digest(c, conn, out), v.now())
 	if errors.Is(err, ErrNotFound) {
-		return "", v.askApproval(ctx, c, p, conn, v.frozen(c, conn, out, verbs, verdict.Rule))
+		return "", v.askApproval(ctx, c, p, conn, v.frozen(c, p, conn, out, verbs, verdict.Rule))
 	}
 	return RuleApproval + ":" + id, err
 }

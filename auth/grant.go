@@ -75,7 +75,7 @@ type Approval struct {
 	Digest     []byte // over method, canonical URL, headers and body, keyed
 	Method     string // POST; POST as DELETE when the call names that in its query or body
 	URL        string // without query values that look secret; for people
-	Preview    string // of the body; for people, bounded
+	Preview    string // of the body, below the headers that the definition opens; for people, bounded
 	BodyDigest string
 	Why        string // what the rule said
 	State      ApprovalState
