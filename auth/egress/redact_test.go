@@ -123,8 +123,9 @@ func TestRedactEveryEncoding(t *testing.T) {
 	for name, encode := range encodings {
 		t.Run(name, rapid.MakeCheck(func(t *rapid.T) {
 			secret := rapid.StringOfN(rapid.RuneFrom([]rune(`aZ09-._~+/= %\&;#"'<>é漢😀`)), 6, 40, -1).Draw(t, "secret")
-			before := rapid.StringMatching(`[a-z0-9{}:, ]*`).Draw(t, "before") + `"`
-			after := `"` + rapid.StringMatching(`[a-z0-9{}:, ]*`).Draw(t, "after")
+			// The bar is in no secret, which could otherwise be read backwards together with what stands beside it.
+			before := rapid.StringMatching(`[a-z0-9{}:, ]*`).Draw(t, "before") + "|"
+			after := "|" + rapid.StringMatching(`[a-z0-9{}:, ]*`).Draw(t, "after")
 			echo := encode(t, secret)
 			got := NewRedactor([]byte(secret)).RedactString(before + echo + after)
 			if want := before + "[redacted]" + after; got != want {
