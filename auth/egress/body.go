@@ -28,7 +28,7 @@ func (c *Client) read(res *http.Response, abort context.CancelCauseFunc, limit i
 	defer timer.Stop()
 	idle := &idleReader{res.Body, timer, c.opt.IdleTimeout}
 	var body io.Reader = idle
-	switch strings.ToLower(res.Header.Get("Content-Encoding")) {
+	switch strings.ToLower(strings.Join(res.Header.Values("Content-Encoding"), ", ")) { // two are one list, in two lines too
 	case "", "identity":
 	case "gzip", "x-gzip":
 		body = &gunzip{r: io.LimitReader(idle, limit+limit/8+64<<10)}
