@@ -21,7 +21,7 @@ var callAPI = tool{
 		`"query":{"type":"object","maxProperties":100,"description":"Query parameters; a list repeats the name",` +
 		valuesSchema + `},` +
 		`"headers":{"type":"object","maxProperties":50,"additionalProperties":{"type":"string"},"description":"Such as Accept; never credentials"},` +
-		`"body":{"anyOf":[{"type":"string"},{"type":"object"},{"type":"array"}],"description":"Text as it is, or JSON, which is sent as application/json"},` +
+		`"body":{"anyOf":[{"type":"string"},{"type":"object"},{"type":"array","items":{}}],"description":"Text as it is, or JSON, which is sent as application/json"},` +
 		`"body_base64":{"type":"string","description":"A binary body instead"},` +
 		`"body_file":{"type":"string","maxLength":200,"description":"A file from an earlier answer instead, by its uri: it goes on without passing through you"},` +
 		`"form":{"type":"object","maxProperties":200,"description":"A form body instead (application/x-www-form-urlencoded)",` + valuesSchema + `},` +

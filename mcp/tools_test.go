@@ -57,6 +57,45 @@ func TestToolsAreAsReviewed(t *testing.T) {
 	}
 }
 
+// Hosts take less than JSON Schema: for an array without items, Visual Studio Code leaves out the tool and OpenAI refuses all
+// of them; others know neither references, nor lists of types, nor alternatives at the top, and bound names and descriptions.
+func TestSchemasSuitEveryHost(t *testing.T) {
+	var walk func(where string, node any)
+	walk = func(where string, node any) {
+		switch node := node.(type) {
+		case []any:
+			for i, one := range node {
+				walk(fmt.Sprintf("%s/%d", where, i), one)
+			}
+		case map[string]any:
+			if _, items := node["items"].(map[string]any); node["type"] == "array" && !items {
+				t.Errorf("%s: an array without items", where)
+			}
+			if _, several := node["type"].([]any); several || node["$ref"] != nil {
+				t.Errorf("%s: a reference or a list of types", where)
+			}
+			for key, one := range node {
+				walk(where+"/"+key, one)
+			}
+		}
+	}
+	for _, tool := range catalogue() {
+		for _, text := range []string{tool.input, outputSchema(tool.output)} {
+			var schema map[string]any
+			if err := json.Unmarshal([]byte(text), &schema); err != nil {
+				t.Fatalf("%s: %v", tool.name, err)
+			}
+			if _, named := schema["properties"].(map[string]any); schema["type"] != "object" || !named || schema["anyOf"] != nil || schema["oneOf"] != nil || schema["allOf"] != nil {
+				t.Errorf("%s: not a plain object at the top", tool.name)
+			}
+			walk(tool.name, schema)
+		}
+		if len(tool.name) > 40 || len(tool.description) > 1024 { // hosts put their name of the server in front, within 64
+			t.Errorf("%s: the name or the description is too long", tool.name)
+		}
+	}
+}
+
 // ID-013: no tool has an argument for a secret, a code or a redirect; beside good arguments an unknown one is refused by
 // name, within an argument too, and nothing happens.
 func TestNoArgumentCarriesASecret(t *testing.T) {
