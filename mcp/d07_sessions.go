@@ -28,6 +28,10 @@ type sessions struct {
 	known  map[string]*session
 }
 
+// codeNoSession goes with the 404 of a session that is not there, as in the official SDKs. Hosts take the 404 alone for a
+// wrong address, and start no other session.
+const codeNoSession = -32001
+
 type session struct {
 	owner principal
 	used  time.Time
@@ -129,7 +133,7 @@ func (s *sessions) admit(w http.ResponseWriter, r *http.Request, caller auth.Cal
 	case len(ids) != 1 || ids[0] == "":
 		refuse(w, http.StatusBadRequest, &rejection{nil, protocol.INVALID_REQUEST, "the Mcp-Session-Id header is missing; call initialize first"})
 	case !s.use(ids[0], principalOf(caller)):
-		refuse(w, http.StatusNotFound, &rejection{nil, protocol.INVALID_REQUEST, "no such session; call initialize again"})
+		refuse(w, http.StatusNotFound, &rejection{nil, codeNoSession, "no such session; call initialize again"})
 	default:
 		return true
 	}

@@ -216,8 +216,12 @@ func TestSessionsBelongToTheirCaller(t *testing.T) {
 		{"the end of it", "DELETE", "T1", id, "", 200},
 		{"after the end", "POST", "T1", id, legacyCall("list_connections", "{}"), 404},
 	} {
-		if res := w.do(tt.method, "/mcp", tt.token, tt.body, "Mcp-Session-Id", tt.session); res.StatusCode != tt.want {
+		res := w.do(tt.method, "/mcp", tt.token, tt.body, "Mcp-Session-Id", tt.session)
+		if res.StatusCode != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, res.StatusCode, tt.want)
+		}
+		if text := w.text(res); tt.want == 404 && !strings.Contains(text, `"code":-32001,`) {
+			t.Errorf("%s: hosts start another session at the code -32001 only: %s", tt.name, text)
 		}
 	}
 	if other := w.session("T1", "{}"); len(other) < 26 || other[:4] == id[:4] {

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	protocol "github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
 
 	"github.com/latchpost/latchpost/auth"
@@ -41,7 +40,7 @@ func (s *Server) SSE(opts HTTPOptions) (stream, post http.Handler) {
 		}
 		r, ok = live.post(r, r.URL.Query().Get("sessionId"), principalOf(caller))
 		if !ok {
-			refuse(w, http.StatusNotFound, &rejection{nil, protocol.INVALID_REQUEST, "no such session; open /sse again"})
+			refuse(w, http.StatusNotFound, &rejection{nil, codeNoSession, "no such session; open /sse again"})
 			return
 		}
 		if m.method == "" { // an answer, though nothing is asked here (D5, D15)
