@@ -33,8 +33,17 @@ type sessions struct {
 const codeNoSession = -32001
 
 type session struct {
-	owner principal
-	used  time.Time
+	owner   principal
+	used    time.Time
+	streams int // that are open: the client is there, though it asks nothing
+}
+
+// idle is how long nobody has used the session.
+func (s *session) idle(now time.Time) time.Duration {
+	if s.streams > 0 {
+		return 0
+	}
+	return now.Sub(s.used)
 }
 
 func newSessions(now func() time.Time, ttl time.Duration, most int) *sessions {
@@ -59,12 +68,12 @@ func (s *sessions) add(owner principal) (id string, gone []string) {
 	now, count, oldest := s.now(), 0, ""
 	for id, one := range s.known {
 		switch {
-		case now.Sub(one.used) > s.ttl:
+		case one.idle(now) > s.ttl:
 			delete(s.known, id)
 			gone = append(gone, id)
 		case one.owner == owner:
 			count++
-			if oldest == "" || one.used.Before(s.known[oldest].used) {
+			if oldest == "" || one.idle(now) > s.known[oldest].idle(now) {
 				oldest = id
 			}
 		}
@@ -74,7 +83,7 @@ func (s *sessions) add(owner principal) (id string, gone []string) {
 		gone = append(gone, oldest)
 	}
 	id = rand.Text()
-	s.known[id] = &session{owner, now}
+	s.known[id] = &session{owner: owner, used: now}
 	return id, gone
 }
 
@@ -94,11 +103,28 @@ func (s *sessions) use(id string, owner principal) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one := s.known[id]
-	if one == nil || one.owner != owner || s.now().Sub(one.used) > s.ttl {
+	if one == nil || one.owner != owner || one.idle(s.now()) > s.ttl {
 		return false
 	}
 	one.used = s.now()
 	return true
+}
+
+// hold keeps a session alive until somebody leaves its stream.
+func (s *sessions) hold(id string) (leave func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one := s.known[id]
+	if one == nil { // ended meanwhile
+		return func() {}
+	}
+	one.streams++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		one.streams--
+		one.used = s.now()
+	}
 }
 
 // forgetIn ends what mcp-go keeps of a session, for which it has no other way than a DELETE.
@@ -141,7 +167,7 @@ func (s *sessions) admit(w http.ResponseWriter, r *http.Request, caller auth.Cal
 }
 
 // ResolveSessionIdManager gives mcp-go the sessions of the request's caller; without a request,
-// which is its sweeper, of nobody: enough to end one.
+// which is its end, of nobody: enough to end one.
 func (s *sessions) ResolveSessionIdManager(r *http.Request) server.SessionIdManager {
 	if r == nil {
 		return callersSessions{s, principal{}}

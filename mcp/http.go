@@ -24,7 +24,8 @@ type HTTPOptions struct {
 	// HostChecked means that a handler in front has checked Host. Otherwise a request over loopback
 	// must name a loopback host.
 	HostChecked bool
-	// IdleTTL ends sessions of the protocols before 2026-07-28 that were not used for so long; 0 = 30 minutes.
+	// IdleTTL ends sessions of the protocols before 2026-07-28 that were not used for so long and have no open stream;
+	// 0 = 30 minutes.
 	IdleTTL time.Duration
 	// Sessions that one caller may have at once, and open streams; 0 = 64. The least recently used session makes
 	// room for a new one, a stream too many is refused.
@@ -37,7 +38,6 @@ func (s *Server) HTTP(opts HTTPOptions) http.Handler {
 	e := s.edge(opts)
 	inner := server.NewStreamableHTTPServer(s.core,
 		server.WithSessionIdManagerResolver(e.sessions),
-		server.WithSessionIdleTTL(e.sessions.ttl),
 		server.WithDisableLocalhostProtection(opts.HostChecked),
 		server.WithStreamableHTTPLogger(slog.New(slog.DiscardHandler)), // it logs session ids and panics
 	)
@@ -71,6 +71,7 @@ func (s *Server) HTTP(opts HTTPOptions) http.Handler {
 				return
 			}
 			defer leave()
+			defer e.sessions.hold(r.Header.Get(server.HeaderKeySessionID))()
 		}
 		inner.ServeHTTP(w, r)
 		if starts {

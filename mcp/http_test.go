@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mark3labs/mcp-go/server"
@@ -253,6 +254,65 @@ func TestSessionsAreBounded(t *testing.T) {
 	if len(all.known) != 1 {
 		t.Errorf("%d sessions kept, want the new one only", len(all.known))
 	}
+}
+
+// A host that listens is there: its session outlives any silence, and then has its time like others. Many hosts do not
+// start another when theirs is gone.
+func TestListeningKeepsTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(&fake{}, Options{})
+		defer s.Close(context.Background())
+		web := s.HTTP(HTTPOptions{Identify: Bearer((&users{}).verify), IdleTTL: time.Minute, Sessions: 2})
+		ask := func(ctx context.Context, method, session, body string) *httptest.ResponseRecorder {
+			r := httptest.NewRequestWithContext(ctx, method, "http://127.0.0.1/mcp", strings.NewReader(body))
+			r.Header.Set("Authorization", "Bearer T1")
+			r.Header.Set("Content-Type", "application/json")
+			r.Header.Set("Mcp-Session-Id", session)
+			rec := httptest.NewRecorder()
+			web.ServeHTTP(rec, r)
+			return rec
+		}
+		start := func() string {
+			return ask(t.Context(), "POST", "", fmt.Sprintf(hello, "{}")).Header().Get("Mcp-Session-Id")
+		}
+		lives := func(session string) bool {
+			return ask(t.Context(), "POST", session, legacyCall("list_connections", "{}")).Code == 200
+		}
+		id, silent := start(), start()
+		listening, leave := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			ask(listening, "GET", id, "")
+		}()
+		time.Sleep(time.Hour)
+		if !lives(id) || lives(silent) {
+			t.Fatal("after an hour the session with an open stream must live, and the other one be over")
+		}
+		time.Sleep(50 * time.Second)
+		start()
+		time.Sleep(5 * time.Second)
+		start() // the third of two: that before has to go
+		if !lives(id) {
+			t.Error("a session that listens made room for a new one")
+		}
+		select {
+		case <-ended:
+			t.Error("the stream has ended")
+		default:
+		}
+		time.Sleep(time.Hour)
+		leave()
+		<-ended
+		time.Sleep(50 * time.Second)
+		if !lives(id) {
+			t.Error("without its stream the session has no time left")
+		}
+		time.Sleep(time.Hour)
+		if lives(id) {
+			t.Error("without its stream the session is never over")
+		}
+	})
 }
 
 // DS-008: a session that made room for another takes along what mcp-go keeps of it.
