@@ -35,11 +35,13 @@ func (f *inFlight) admit(m *message) *rejection {
 	return nil
 }
 
-// answered counts a request out when p is its answer. The caller holds mu.
+// answered counts a request out when p is its answer.
 func (f *inFlight) answered(p []byte) {
 	if !isAnswer(p) {
 		return
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.due = max(0, f.due-1)
 	if f.due == 0 && f.zero != nil {
 		close(f.zero)

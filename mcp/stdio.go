@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"log"
+	"sync"
+	"time"
 
 	protocol "github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
@@ -14,8 +16,8 @@ import (
 
 // Stdio serves one client: a message per line on in, answers on out, and nothing else on out.
 // It returns nil at the end of in, once every call that was read has its answer (or
-// drainTime is over), and ctx.Err() when ctx ends first. mcp-go keeps the session of
-// stdio in a global, so a process can do this once at a time.
+// drainTime is over), and ctx.Err() when ctx ends first, also when nobody reads out. mcp-go keeps
+// the session of stdio in a global, so a process can do this once at a time.
 //
 // A line over 4 MiB or with doubled keys is refused and the next line read.
 func (s *Server) Stdio(ctx context.Context, in io.Reader, out io.Writer) error {
@@ -23,25 +25,51 @@ func (s *Server) Stdio(ctx context.Context, in io.Reader, out io.Writer) error {
 	defer stop()
 	checked, feed := io.Pipe()
 	defer checked.Close()
-	l := &line{out: out, feed: feed, idle: make(chan struct{}, 1)}
-	go func() { feed.CloseWithError(l.read(ctx, in)) }() // ends with in or with the pipe
+	l := &line{out: out, feed: feed}
+	over := make(chan struct{})
+	go func() { // ends with in or with the pipe
+		defer close(over)
+		feed.CloseWithError(l.read(ctx, in))
+	}()
 
 	inner := server.NewStdioServer(s.core)
 	inner.SetErrorLogger(log.New(io.Discard, "", 0)) // it prints panic values
 	d09(inner)
-	err := inner.Listen(ctx, checked, l)
+	ended := make(chan error, 1)
+	go func() { ended <- inner.Listen(ctx, checked, l) }()
+	var err error
+	select {
+	case err = <-ended:
+	case <-over:
+		err = last(ctx, ended)
+	case <-ctx.Done():
+		err = last(ctx, ended)
+	}
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	return err
 }
 
+// endTime is how long the last answers may take to be written.
+const endTime = time.Second
+
+// last waits for mcp-go to end, which it does not as long as a client leaves an answer unread.
+func last(ctx context.Context, ended <-chan error) error {
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(endTime):
+		return ctx.Err()
+	}
+}
+
 // line stands between a client and mcp-go's stdio server.
 type line struct {
 	feed *io.PipeWriter // to mcp-go
 	inFlight
-	out  io.Writer
-	idle chan struct{}
+	writing sync.Mutex // around out, where a write takes as long as the client likes
+	out     io.Writer
 }
 
 // read forwards what is in order to mcp-go, answers what is not, and at the end of in
@@ -76,15 +104,15 @@ func (l *line) read(ctx context.Context, in io.Reader) error {
 }
 
 func (l *line) refuse(r *rejection) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	_, _ = l.out.Write(append(r.answer(), '\n'))
 }
 
 // Write takes one whole message from mcp-go, which does not lock around all of its writes.
 func (l *line) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	n, err := l.out.Write(p)
 	l.answered(p)
 	return n, err

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -362,6 +363,50 @@ func TestStdioDrains(t *testing.T) {
 	}
 	if err := <-h.done; err != nil {
 		t.Errorf("Stdio: %v", err)
+	}
+}
+
+// unread is a pipe that nobody reads: a write lasts until it is closed.
+type unread struct {
+	begun chan struct{}
+	until chan struct{}
+}
+
+func (u *unread) Write(p []byte) (int, error) {
+	u.begun <- struct{}{}
+	<-u.until
+	return 0, io.ErrClosedPipe
+}
+
+// A host that stops reading, and tells the process to end or closes its side, does not keep it.
+func TestStdioEndsThoughNobodyReads(t *testing.T) {
+	for name, end := range map[string]func(cancel func(), in *io.PipeWriter){
+		"context": func(cancel func(), _ *io.PipeWriter) { cancel() },
+		"input":   func(_ func(), in *io.PipeWriter) { in.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			in, host := io.Pipe()
+			defer host.Close()
+			out := &unread{make(chan struct{}, 10), make(chan struct{})}
+			defer close(out.until)
+			done := make(chan error, 1)
+			go func() { done <- New(&fake{}, Options{}).Stdio(ctx, in, out) }()
+			if _, err := io.WriteString(host, legacyCall("list_connections", "{}")+"\n"); err != nil {
+				t.Fatal(err)
+			}
+			<-out.begun
+			end(cancel, host)
+			select {
+			case err := <-done:
+				if !errors.Is(err, ctx.Err()) {
+					t.Error(err)
+				}
+			case <-time.After(drainTime + endTime + 20*time.Second):
+				t.Error("it goes on")
+			}
+		})
 	}
 }
 
