@@ -256,15 +256,30 @@ func tomlEntry(e entry) (string, error) {
 // tomlHead is the line that begins a table, which may have spaces, quotes and a comment.
 var tomlHead = regexp.MustCompile(`^\s*\[\[?([^\[\]#]+)\]\]?\s*(#.*)?$`)
 
+// bareKey makes a dotted key out of however it is spelled.
+var bareKey = strings.NewReplacer(" ", "", "\t", "", `"`, "", "'", "")
+
+func isOurs(key string) bool {
+	return key == "mcp_servers.latchpost" || strings.HasPrefix(key, "mcp_servers.latchpost.")
+}
+
 // editTOML replaces our table, which ends where the next one begins, or what is said about that.
 func editTOML(old []byte, e entry, undo bool) ([]byte, error) {
 	var kept, said []string
-	ours := false
+	ours, table := false, ""
 	for line := range strings.Lines(string(old)) {
 		if head := tomlHead.FindStringSubmatch(strings.TrimRight(line, "\r\n")); head != nil {
 			kept, said = append(kept, said...), nil
-			name := strings.NewReplacer(" ", "", "\t", "", `"`, "", "'", "").Replace(head[1])
-			ours = name == "mcp_servers.latchpost" || strings.HasPrefix(name, "mcp_servers.latchpost.")
+			table = bareKey.Replace(head[1])
+			ours = isOurs(table)
+		} else if key, value, _ := strings.Cut(line, "="); !ours {
+			key = strings.TrimPrefix(table+"."+bareKey.Replace(key), ".")
+			switch {
+			case isOurs(key):
+				return nil, errors.New("it says " + key + " outside of a table " + tomlTable + "; take that out, and try again")
+			case key == "mcp_servers" && (!undo || strings.Contains(value, "latchpost")):
+				return nil, errors.New("mcp_servers is all on one line; write tables [mcp_servers.NAME] instead, and try again")
+			}
 		}
 		trimmed := strings.TrimSpace(line)
 		switch {
