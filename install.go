@@ -130,6 +130,7 @@ func (s *settings) entry(h host) (entry, error) {
 	if h.typed {
 		e.Type = "stdio"
 	}
+	data := s.data != "" && s.data != homeData()
 	for _, f := range s.given {
 		switch f.Name {
 		case "print", "undo":
@@ -143,7 +144,15 @@ func (s *settings) entry(h host) (entry, error) {
 				return entry{}, err
 			}
 			e.Args = append(e.Args, "--"+f.Name+"="+value)
+			data = data && f.Name != "data"
 		}
+	}
+	if data { // from the environment, which hosts keep to themselves: there would be two stores
+		dir, err := filepath.Abs(s.data)
+		if err != nil {
+			return entry{}, err
+		}
+		e.Args = append(e.Args, "--data="+dir)
 	}
 	return e, nil
 }

@@ -213,6 +213,11 @@ func defaultData() string {
 	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "latchpost")
 	}
+	return homeData()
+}
+
+// homeData is the default where the environment says nothing.
+func homeData() string {
 	home, err := os.UserHomeDir()
 	if err != nil {
 		return ""
