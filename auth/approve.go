@@ -62,12 +62,12 @@ func opened(p *providers.Provider, header http.Header) string {
 	return strings.Join(lines, "") + "\n"
 }
 
-// preview is what a person reads of a body. It says when there is more.
+// preview is what a person reads of a body. It hides nothing, and says when there is more.
 func preview(body []byte) string {
 	if len(body) <= previewBytes {
-		return egress.Sanitize(string(body))
+		return egress.Visible(string(body))
 	}
-	return egress.Sanitize(string(wholeRunes(body[:previewBytes]))) + fmt.Sprintf("\n… and %d bytes more", len(body)-previewBytes)
+	return egress.Visible(string(wholeRunes(body[:previewBytes]))) + fmt.Sprintf("\n… and %d bytes more", len(body)-previewBytes)
 }
 
 // hideValues keeps a query as it is sent, whatever that is, and shortens long values, which may be secret.

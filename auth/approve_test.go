@@ -164,6 +164,17 @@ func TestApprovalShows(t *testing.T) {
 	if a, err = v.Desk(auth.Local).Approval(t.Context(), ask.RequestID); err != nil || !strings.HasSuffix(a.URL, "/echo?x=%zz;&to=eve") || a.Preview != string(dressed.Body) {
 		t.Errorf("%+v, %v", a, err)
 	}
+	// What a terminal or a reader would swallow is sent, so it is shown: this JSON has an amount.
+	for body, shown := range map[string]string{
+		"{\"note\":\"a\u009d\",\"amount\":1000,\"end\":\"\u009cb\"}": `{"note":"a‹U+009D›","amount":1000,"end":"‹U+009C›b"}`,
+		"pay 1\x1b]0;and 1000\x07 now\r\n\tbye":                      "pay 1‹U+001B›]0;and 1000‹U+0007› now\n\tbye",
+		"\u200b\u202e":                                               "‹U+200B›‹U+202E›",
+	} {
+		ask = askOwner(t, v, agent, post("/echo", body), auth.RuleReadOnly)
+		if a, err = v.Desk(auth.Local).Approval(t.Context(), ask.RequestID); err != nil || a.Preview != shown {
+			t.Errorf("%q is shown as %q, %v", body, a.Preview, err)
+		}
+	}
 	binary := post("/echo", "\x00\xff")
 	ask = askOwner(t, v, agent, binary, auth.RuleReadOnly)
 	if a, err = v.Desk(auth.Local).Approval(t.Context(), ask.RequestID); err != nil || a.Preview != "2 bytes that are not text" {

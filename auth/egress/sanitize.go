@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"unicode"
@@ -32,14 +33,33 @@ func Sanitize(text string) string {
 	text = escapes.ReplaceAllString(text, "")
 	text = strings.NewReplacer("\r\n", "\n", "\u2028", "\n", "\u2029", "\n").Replace(text)
 	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return r
-		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), unicode.Is(invisible, r):
+		if hides(r) {
 			return -1
 		}
 		return r
 	}, text)
+}
+
+// Visible is text for a person who decides whether it may be sent: what Sanitize would take out of it, and words with it,
+// stands there as its code point, such as ‹U+202E›.
+func Visible(text string) string {
+	if isPlainText(text) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range strings.ReplaceAll(text, "\r\n", "\n") {
+		if hides(r) {
+			fmt.Fprintf(&b, "‹%U›", r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// hides reports a character that shows nothing, or changes how others are shown.
+func hides(r rune) bool {
+	return r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.Is(invisible, r))
 }
 
 func isPlainText(s string) bool {
