@@ -59,7 +59,21 @@ func (k APIKey) Finish(ctx context.Context, f *Flow, in Input) (*Outcome, error)
 	if err != nil {
 		return nil, err
 	}
-	return &Outcome{Credential: cred, Vars: known.Vars, Account: account}, nil
+	return &Outcome{Credential: cred, Vars: known.Vars, Account: account, AccountID: keyHolder(form, known.Vars, account)}, nil
+}
+
+// keyHolder is whose key it is, as far as one is told: by the fields that are no secret and the name that the provider gives.
+func keyHolder(form []providers.Field, vars map[string]string, account string) string {
+	var names []string
+	for _, field := range form {
+		if field.Public {
+			names = append(names, vars[field.Name])
+		}
+	}
+	if account != "" {
+		names = append(names, account)
+	}
+	return strings.Join(names, " ")
 }
 
 // Probe asks the provider whether the key still works. Without a call that tells, it does.

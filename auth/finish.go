@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/latchpost/latchpost/auth/seal"
+	"github.com/latchpost/latchpost/providers"
 )
 
 // redeem lets the connector finish a claimed request and stores what comes of it.
@@ -123,22 +124,41 @@ func (v *Vault) target(ctx context.Context, r *Request, out *Outcome) (*Connecti
 	if err != nil {
 		return nil, err
 	}
+	p, err := v.provider(r.Provider)
+	if err != nil {
+		return nil, err
+	}
+	there := inSamePlace(p, r, out)
 	if r.Renews != "" {
 		i := slices.IndexFunc(held, func(c Connection) bool { return c.ID == r.Renews })
-		if i >= 0 && held[i].AccountID != out.AccountID && held[i].AccountID != "" {
+		if i >= 0 && (held[i].AccountID != out.AccountID && held[i].AccountID != "" || !there(held[i])) {
 			return nil, errOtherAccount
 		}
 		if i >= 0 {
 			return &held[i], nil
 		}
 	}
-	if out.AccountID != "" { // a re-login of an account that is here already renews it
-		if i := slices.IndexFunc(held, func(c Connection) bool { return c.AccountID == out.AccountID && c.Method == r.Method }); i >= 0 {
+	if out.AccountID != "" && r.Method != MethodAPIKey { // a re-login of an account that is here already renews it; of keys one may have several
+		if i := slices.IndexFunc(held, func(c Connection) bool { return c.AccountID == out.AccountID && c.Method == r.Method && there(c) }); i >= 0 {
 			return &held[i], nil
 		}
 	}
 	label := freeLabel(held, orDefault(r.Account, out.Account))
 	return &Connection{ID: rand.Text(), Owner: r.Owner, Provider: r.Provider, Account: label, CreatedAt: v.now()}, nil
+}
+
+// inSamePlace reports whether a connection has the answers to the definition's questions that r has. An id is
+// a provider's own: at another instance, tenant or site it is somebody else's.
+func inSamePlace(p *providers.Provider, r *Request, out *Outcome) func(Connection) bool {
+	return func(c Connection) bool {
+		for name, x := range p.Vars {
+			now := orDefault(out.Vars[name], orDefault(r.Vars[name], x.Default))
+			if orDefault(c.Vars[name], x.Default) != now {
+				return false
+			}
+		}
+		return true
+	}
 }
 
 // freeLabel is the label, made plain, or with a number when another connection has it.

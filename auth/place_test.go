@@ -1,0 +1,94 @@
+package auth_test
+
+import (
+	"testing"
+
+	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/auth/authtest"
+	"github.com/latchpost/latchpost/providers"
+)
+
+// CB-020: an account's id is the provider's own, so alice at another instance is another account.
+func TestOtherInstance(t *testing.T) {
+	v, _ := connected(t, authtest.Options{})
+	first := get(t, v)
+	elsewhere := authtest.NewServer(authtest.Options{Now: v.Now})
+	t.Cleanup(elsewhere.Close)
+	there := map[string]string{"port": portOf(elsewhere.URL), "api_port": portOf(v.API.URL)}
+	if err := v.Desk(auth.Local).SetApp(t.Context(), "practice", "public", auth.Secret{}, there); err != nil {
+		t.Fatal(err)
+	}
+	v.Server = elsewhere
+	connectAt := func(w auth.Wish) string {
+		t.Helper()
+		link := ask(t, v, agent, w)
+		q := signIn(t, v, link.RequestID, alices, "alice", auth.Choice{Access: auth.Write, Vars: there})
+		if _, err := v.Visit(alices).Callback(t.Context(), "practice", q); err != nil {
+			t.Fatal(err)
+		}
+		return link.RequestID
+	}
+
+	renewed := connectAt(auth.Wish{Provider: "practice", Scopes: []string{"repo"}})
+	if s := status(t, v, agent, renewed); s.Status != auth.StatusPending || s.Cause != "other_account" {
+		t.Errorf("renewed at another instance: %+v", s)
+	}
+	if err := v.Visit(alices).Settle(t.Context(), renewed, auth.SettleDiscard); err != nil {
+		t.Fatal(err)
+	}
+	connectAt(auth.Wish{Provider: "practice", Account: "work"})
+	infos, err := v.List(t.Context(), agent, "")
+	if err != nil || len(infos) != 2 {
+		t.Fatalf("%+v, %v", infos, err)
+	}
+	h, err := v.Get(t.Context(), agent, auth.Need{Provider: "practice", Account: "alice@example.com"})
+	if err != nil || h.Released.Value.Reveal() != first {
+		t.Errorf("the first connection changed: %v", err)
+	}
+	connectAt(auth.Wish{Provider: "practice", Account: "again"}) // an account that is here already is renewed
+	if infos, err = v.List(t.Context(), agent, ""); err != nil || len(infos) != 2 {
+		t.Errorf("%+v, %v", infos, err)
+	}
+}
+
+// CB-020: the key of another account takes nobody's place unasked; two keys of one account are two connections.
+func TestOtherKey(t *testing.T) {
+	v, c := newClockedVault(t, authtest.Options{})
+	redefine(t, v, c, func(p *providers.Provider) {
+		p.APIKey.Verify = &providers.Verify{URL: v.Server.URL + "/me", Label: []string{"login"}}
+	})
+	paste := func(w auth.Wish, login string) string {
+		t.Helper()
+		w.Provider, w.Method = "practice", auth.MethodAPIKey
+		link := ask(t, v, agent, w)
+		if _, err := v.Visit(alices).Confirm(t.Context(), link.RequestID, auth.Choice{}); err != nil {
+			t.Fatal(err)
+		}
+		v.Server.Fault("GET /me", authtest.Answer(200, "application/json", `{"login":"`+login+`"}`))
+		err := v.Visit(alices).Submit(t.Context(), link.RequestID, auth.Input{Fields: map[string]auth.Secret{"key": auth.NewSecret("key-of-" + login)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return link.RequestID
+	}
+	die := func() {
+		t.Helper()
+		row := only(t, v)
+		if err := v.Connections.SetState(t.Context(), row.Owner, row.ID, row.Version, auth.NeedsReauth, "refused_by_api"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	paste(auth.Wish{}, "alice")
+	die()
+	if s := status(t, v, agent, paste(auth.Wish{}, "alice")); s.Status != auth.StatusConnected || s.Connection.Account != "alice" {
+		t.Errorf("%+v", s)
+	}
+	die()
+	if s := status(t, v, agent, paste(auth.Wish{}, "bob")); s.Status != auth.StatusPending || s.Cause != "other_account" {
+		t.Errorf("bob's key for alice's: %+v", s)
+	}
+	paste(auth.Wish{Account: "read only"}, "alice")
+	if infos, err := v.List(t.Context(), agent, ""); err != nil || len(infos) != 2 {
+		t.Errorf("%+v, %v", infos, err)
+	}
+}
