@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -83,12 +84,15 @@ func hideValues(raw string) string {
 
 // digest binds an approval to exactly one call: caller, connection, method, URL, headers and body.
 func (v *Vault) digest(c Caller, conn *Connection, out egress.Request) []byte {
-	facts := []string{Use, c.Org, c.User, c.Client, conn.ID, conn.Account, out.Method, out.Target.String(), string(out.Body)}
+	facts := []string{Use, c.Org, c.User, c.Client, conn.ID, conn.Account, began(conn), out.Method, out.Target.String(), string(out.Body)}
 	for _, name := range slices.Sorted(maps.Keys(out.Header)) {
 		facts = append(append(facts, name), out.Header[name]...)
 	}
 	return v.bound(facts...)
 }
+
+// began tells two accounts that had a connection one after the other apart, whatever they are called.
+func began(conn *Connection) string { return strconv.FormatInt(conn.CreatedAt.UnixMilli(), 10) }
 
 // bound is a keyed digest of facts, each with its length, so that no two lists are alike.
 func (v *Vault) bound(facts ...string) []byte {
@@ -106,7 +110,7 @@ func (v *Vault) askApproval(ctx context.Context, c Caller, p *providers.Provider
 	a.Connection, a.Provider, a.Account = conn.ID, conn.Provider, conn.Account
 	a.State, a.CreatedAt, a.ExpiresAt = Waiting, now, now.Add(approvalTTL)
 	if a.Digest == nil {
-		a.Digest = v.bound(a.Kind, c.Org, c.User, c.Client, conn.ID, conn.Account)
+		a.Digest = v.bound(a.Kind, c.Org, c.User, c.Client, conn.ID, conn.Account, began(conn))
 	}
 	existing, err := v.Approvals.AddApproval(ctx, &a, openApprovals)
 	if errors.Is(err, ErrLimit) {
@@ -184,7 +188,7 @@ func (v *Vault) decideApproval(ctx context.Context, o Owner, id string, d Decisi
 	if err != nil {
 		return err
 	}
-	if conn.Account != a.Account {
+	if conn.Account != a.Account || a.CreatedAt.Before(conn.CreatedAt) {
 		return ErrConflict.Say("%s was replaced by another account meanwhile; the agent has to ask again", a.Account)
 	}
 	g, err := grantOf(a, d, now)

@@ -49,7 +49,7 @@ type Connection struct {
 	ExpiresAt        time.Time // of the access token or session; zero = unknown or never
 	RefreshExpiresAt time.Time // when the user has to sign in again; zero = unknown or never
 	IssuedAt         time.Time // when this generation was obtained
-	CreatedAt        time.Time
+	CreatedAt        time.Time // under this account: another one that takes its place begins anew
 	UpdatedAt        time.Time
 	LastUsedAt       time.Time // to the minute
 

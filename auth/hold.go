@@ -101,7 +101,8 @@ func (s Visit) Settle(ctx context.Context, id, how string) error {
 	return v.complete(ctx, r, &held.Outcome)
 }
 
-// replaced is the connection that a request renews, under its new account.
+// replaced is the connection that a request renews, under its new account. It begins anew, which ends what
+// was allowed before: the label may be the same, or the provider may not have told the new one.
 func (v *Vault) replaced(ctx context.Context, r *Request, out *Outcome) (*Connection, error) {
 	c, err := v.Connections.Connection(ctx, r.Owner, r.Renews)
 	if err != nil {
@@ -115,7 +116,7 @@ func (v *Vault) replaced(ctx context.Context, r *Request, out *Outcome) (*Connec
 		return nil, err
 	}
 	others = slices.DeleteFunc(others, func(o Connection) bool { return o.ID == c.ID })
-	c.Account, c.AccountID = freeLabel(others, orDefault(out.Account, c.Account)), out.AccountID
+	c.Account, c.AccountID, c.CreatedAt = freeLabel(others, orDefault(out.Account, c.Account)), out.AccountID, v.now()
 	return c, nil
 }
 

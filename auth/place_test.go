@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/latchpost/latchpost/auth"
@@ -90,5 +91,37 @@ func TestOtherKey(t *testing.T) {
 	paste(auth.Wish{Account: "read only"}, "alice")
 	if infos, err := v.List(t.Context(), agent, ""); err != nil || len(infos) != 2 {
 		t.Errorf("%+v, %v", infos, err)
+	}
+}
+
+// BF-046, ID-021: what was allowed to be done with one account is not allowed with another of the same name.
+func TestReplacedByNamesake(t *testing.T) {
+	users := authtest.DefaultUsers()
+	for i := range users {
+		users[i].Email = "team@example.com"
+	}
+	v, _ := connected(t, authtest.Options{Users: users})
+	other, third := agent, agent
+	other.Client, third.Client = "another-agent", "a-third"
+	decide(t, v, askOwner(t, v, third, post("/echo", "x"), auth.RuleNoGrant).RequestID, auth.Decision{Allow: true, Always: true})
+	if _, err := v.Call(t.Context(), third, post("/echo", "x")); err != nil {
+		t.Fatal(err)
+	}
+	decide(t, v, askOwner(t, v, other, post("/echo", "x"), auth.RuleNoGrant).RequestID, auth.Decision{Allow: true, Once: true})
+	late := askOwner(t, v, other, post("/echo", "y"), auth.RuleNoGrant)
+	link := reconnect(t, v)
+	if err := finish(t, v, link, alices, "bob"); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Visit(alices).Settle(t.Context(), link.RequestID, auth.SettleReplace); err != nil {
+		t.Fatal(err)
+	}
+	if row := only(t, v); row.Account != "team@example.com" || row.AccountID != "bob" {
+		t.Fatalf("%+v", row)
+	}
+	askOwner(t, v, third, post("/echo", "x"), auth.RuleNoGrant)
+	askOwner(t, v, other, post("/echo", "x"), auth.RuleNoGrant)
+	if err := v.Desk(auth.Local).Decide(t.Context(), late.RequestID, auth.Decision{Allow: true, Always: true}); !errors.Is(err, auth.ErrConflict) {
+		t.Errorf("an approval for alice is good for bob: %v", err)
 	}
 }

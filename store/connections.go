@@ -127,12 +127,12 @@ func insertConnection(ctx context.Context, q querier, c *auth.Connection) error 
 func replaceConnection(ctx context.Context, q querier, c *auth.Connection) error {
 	err := change(ctx, q, auth.ErrConflict, `UPDATE connections SET account = $4, account_id = $5, method = $6, state = $7, cause = $8,
 		scopes = $9, hosts = $10, vars = $11, bind = $12, salt = $13, sealed = $14, version = $15,
-		expires_at = $16, refresh_expires_at = $17, issued_at = $18, updated_at = $19,
+		expires_at = $16, refresh_expires_at = $17, issued_at = $18, updated_at = $19, created_at = $20,
 		lease_holder = '', lease_until = 0, attempted_at = 0, attempts = 0, answer = NULL, failures = 0, next_try_at = 0
 		WHERE org = $1 AND user_id = $2 AND id = $3 AND version = $15 - 1 AND state <> 'revoked'`,
 		c.Owner.Org, c.Owner.User, c.ID, c.Account, c.AccountID, c.Method, c.State, c.Cause,
 		list(c.Scopes), list(c.Hosts), dict(c.Vars), c.Bind, c.Salt, c.Sealed, c.Version,
-		ms(c.ExpiresAt), ms(c.RefreshExpiresAt), ms(c.IssuedAt), ms(c.UpdatedAt))
+		ms(c.ExpiresAt), ms(c.RefreshExpiresAt), ms(c.IssuedAt), ms(c.UpdatedAt), ms(c.CreatedAt))
 	if isTaken(err) {
 		return auth.ErrConflict
 	}

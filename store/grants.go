@@ -106,8 +106,8 @@ func (db *DB) AddGrant(ctx context.Context, g auth.Grant) error {
 // endGrantsOfAnother takes back what was said of the account that c had before.
 func endGrantsOfAnother(ctx context.Context, q querier, c *auth.Connection) error {
 	_, err := q.exec(ctx, `DELETE FROM grants WHERE org = $1 AND user_id = $2 AND connection = $3
-		AND EXISTS (SELECT 1 FROM connections WHERE org = $1 AND user_id = $2 AND id = $3 AND account <> $4)`,
-		c.Owner.Org, c.Owner.User, c.ID, c.Account)
+		AND EXISTS (SELECT 1 FROM connections WHERE org = $1 AND user_id = $2 AND id = $3 AND (account <> $4 OR created_at <> $5))`,
+		c.Owner.Org, c.Owner.User, c.ID, c.Account, ms(c.CreatedAt))
 	return err
 }
 

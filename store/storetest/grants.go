@@ -85,6 +85,11 @@ func testGrants(t *testing.T, db *store.DB) {
 	theirs := whole("a", auth.Read)
 	renew("somebody else", theirs)
 	list("", d.ID, theirs)
+	namesake := whole("b", auth.Read)
+	d.CreatedAt = d.CreatedAt.Add(time.Hour)
+	renew("somebody else", namesake)
+	list("", d.ID, namesake)
+	theirs = namesake
 	must(t, db.EndGrant(ctx, o, theirs.ID))
 	third = add("a", d.ID, time.Time{}, 5)
 
