@@ -98,6 +98,8 @@ func (o *OAuth) name(ctx context.Context, f *Flow, out *Outcome, claims document
 	out.Account = orDefault(label(doc.text(id.Label...), secrets), out.Account)
 	if id.ID != "" {
 		out.AccountID = orDefault(accountID(doc.text(id.ID), secrets), out.AccountID)
+	} else if out.AccountID == "" {
+		out.AccountID = named(out.Account)
 	}
 }
 
@@ -240,6 +242,17 @@ func label(s string, secrets []Secret) string {
 		s = s[:len(s)-size]
 	}
 	return strings.TrimSpace(s)
+}
+
+const namedOnly = "named " // no id of a provider has a space
+
+// named stands for the id of an account whose provider gives a name only. Two may be called the same, so it
+// tells that an account is another one, and never that two are one.
+func named(label string) string {
+	if label == "" {
+		return ""
+	}
+	return namedOnly + label
 }
 
 // accountID keeps a stable id as it is, or drops it: a changed one would be another account.

@@ -73,7 +73,7 @@ func keyHolder(form []providers.Field, vars map[string]string, account string) s
 	if account != "" {
 		names = append(names, account)
 	}
-	return strings.Join(names, " ")
+	return named(strings.Join(names, " "))
 }
 
 // Probe asks the provider whether the key still works. Without a call that tells, it does.

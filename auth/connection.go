@@ -33,7 +33,7 @@ type Connection struct {
 	Owner     Owner
 	Provider  string
 	Account   string
-	AccountID string // the provider's own stable id of the account; "" when it has none
+	AccountID string // the provider's own stable id of the account, or what named makes of its name; "" when it tells neither
 	Method    string
 	State     State
 	Cause     string // why State is not Active: a word such as invalid_grant, interrupted_rotation

@@ -138,7 +138,7 @@ func (v *Vault) target(ctx context.Context, r *Request, out *Outcome) (*Connecti
 			return &held[i], nil
 		}
 	}
-	if out.AccountID != "" && r.Method != MethodAPIKey { // a re-login of an account that is here already renews it; of keys one may have several
+	if out.AccountID != "" && !strings.HasPrefix(out.AccountID, namedOnly) { // a re-login of an account that is here already renews it
 		if i := slices.IndexFunc(held, func(c Connection) bool { return c.AccountID == out.AccountID && c.Method == r.Method && there(c) }); i >= 0 {
 			return &held[i], nil
 		}

@@ -52,6 +52,27 @@ func TestOtherInstance(t *testing.T) {
 	}
 }
 
+// CB-020: most providers give an account a name and no id. Another name is another account, and the same name may be.
+func TestOtherName(t *testing.T) {
+	v, c := newClockedVault(t, authtest.Options{})
+	redefine(t, v, c, func(p *providers.Provider) { p.Identity.ID = "" })
+	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{Access: auth.Write})
+	old, link := get(t, v), reconnect(t, v)
+	if err := finish(t, v, link, alices, "bob"); err != nil {
+		t.Fatal(err)
+	}
+	if s := status(t, v, agent, link.RequestID); s.Status != auth.StatusPending || s.Cause != "other_account" || get(t, v) != old {
+		t.Errorf("signed in as bob for alice: %+v", s)
+	}
+	if err := v.Visit(alices).Settle(t.Context(), link.RequestID, auth.SettleDiscard); err != nil {
+		t.Fatal(err)
+	}
+	connect(t, v, agent, auth.Wish{Provider: "practice", Account: "namesake"}, "alice", auth.Choice{})
+	if infos, err := v.List(t.Context(), agent, ""); err != nil || len(infos) != 2 {
+		t.Errorf("%+v, %v", infos, err)
+	}
+}
+
 // CB-020: the key of another account takes nobody's place unasked; two keys of one account are two connections.
 func TestOtherKey(t *testing.T) {
 	v, c := newClockedVault(t, authtest.Options{})
