@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/latchpost/latchpost/providers"
 )
@@ -85,12 +86,12 @@ func checkScopes(scopes []string) error {
 }
 
 // plainLabel takes out of a label, whoever gave it, what Markdown or a reader would take for a
-// link or an image: mcp does not show it, and an agent could not name such an account.
+// link or an image, and what nobody sees: mcp does not show it, and an agent could not name such an account.
 func plainLabel(s string) string { return strings.TrimSpace(clip(unmarked(s), maxAccount)) }
 
 func unmarked(s string) string {
 	s = strings.Map(func(r rune) rune {
-		if strings.ContainsRune("[]()<>`\\|", r) {
+		if strings.ContainsRune("[]()<>`\\|", r) || !unicode.IsPrint(r) {
 			return -1
 		}
 		return r
