@@ -70,10 +70,14 @@ func (db *DB) Approvals(ctx context.Context, o auth.Owner, s auth.ApprovalState,
 }
 
 func approvals(ctx context.Context, q querier, o auth.Owner, s auth.ApprovalState, now time.Time) ([]auth.Approval, error) {
+	after := int64(-1)
+	if s == auth.Waiting {
+		after = ms(now)
+	}
 	return collect(ctx, q, scanApproval, `SELECT org, user_id, id, client, verified, connection, provider, account, kind, digest, method, url,
 		preview, body_digest, why, state, once, created_at, expires_at, decided_at
-		FROM approvals WHERE org = $1 AND user_id = $2 AND state = $3 AND (state <> 'waiting' OR expires_at > $4)
-		ORDER BY created_at DESC, id`, o.Org, o.User, s, ms(now))
+		FROM approvals WHERE org = $1 AND user_id = $2 AND state = $3 AND expires_at > $4
+		ORDER BY created_at DESC, id`, o.Org, o.User, s, after)
 }
 
 func scanApproval(s scanner) (a auth.Approval, err error) {

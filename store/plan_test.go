@@ -56,7 +56,7 @@ func TestNoStatementReadsAWholeTable(t *testing.T) {
 			t.Errorf("%s: %v\n%s", q.function, err, q.text)
 			continue
 		}
-		if !strings.Contains(strings.Join(plan, "\n"), "SCAN") {
+		if !wide.MatchString(strings.Join(plan, "\n")) {
 			continue
 		}
 		if scans[q.function] == "" {
@@ -68,6 +68,10 @@ func TestNoStatementReadsAWholeTable(t *testing.T) {
 		t.Errorf("of %d statements, those of these functions read no whole table: %v", len(all), unused)
 	}
 }
+
+// wide is a step of a plan that reads a whole table, or every row that ever came to stand in a state or that an owner
+// ever had.
+var wide = regexp.MustCompile(`SCAN|\((state|method)=\?\)| (requests|approvals) USING INDEX sqlite_autoindex_\w+ \(org=\? AND user_id=\?\)`)
 
 var (
 	statement = regexp.MustCompile(`^(SELECT|INSERT|UPDATE|DELETE)\s`)

@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"crypto/rand"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -76,6 +78,47 @@ func testPending(t *testing.T, db *store.DB) {
 		}
 		slices.Sort(ids)
 		equal(t, ids, slices.Sorted(slices.Values([]string{busy.ID, open.ID})))
+	})
+	t.Run("approvals and grants that are over go too, a few at a time", func(t *testing.T) {
+		o, old := NewOwner(), Now.Add(-24*time.Hour)
+		c := NewConnection(o, "github", "me")
+		Connect(t, db, c)
+		const many = 250 // more than go at once
+		for i := range many {
+			r := NewRequest(o, fmt.Sprint("over ", i))
+			r.State, r.UpdatedAt = auth.Declined, old.Add(-time.Minute)
+			_, err := db.CreateRequest(ctx, r, many+1)
+			must(t, err)
+		}
+		ask := func(digest string, expires time.Time) *auth.Approval {
+			a := &auth.Approval{ID: rand.Text(), Owner: o, Client: "agent", Connection: c.ID, Kind: auth.Use, Digest: []byte(digest), State: auth.Waiting, CreatedAt: old, ExpiresAt: expires}
+			_, err := db.AddApproval(ctx, a, 100)
+			must(t, err)
+			return a
+		}
+		over, recent := ask("over", old.Add(-time.Minute)), ask("recent", old.Add(time.Minute))
+		grants := map[string]time.Time{"over": old.Add(-time.Minute), "recent": old.Add(time.Minute), "always": {}}
+		for id, until := range grants {
+			must(t, db.AddGrant(ctx, auth.Grant{ID: id, Owner: o, Client: "agent", Connection: c.ID, Kind: auth.Use, Until: until, CreatedAt: old.Add(-time.Hour)}))
+		}
+		long := old.Add(-30 * time.Minute) // none had ended then
+		left, err := db.Grants(ctx, o, "agent", c.ID, long)
+		must(t, err)
+		equal(t, len(left), 3)
+		for range 3 {
+			_, err := db.ExpireRequests(ctx, Now, old, old)
+			must(t, err)
+		}
+		left, err = db.Grants(ctx, o, "agent", c.ID, long)
+		must(t, err)
+		equal(t, len(left), 2)
+		_, err = db.Approval(ctx, o, over.ID)
+		want(t, err, auth.ErrNotFound)
+		_, err = db.Approval(ctx, o, recent.ID)
+		must(t, err)
+		census, err := db.Census(ctx)
+		must(t, err)
+		equal(t, census.Requests[store.Step{Method: NewRequest(o, "").Method, State: auth.Declined}], 0)
 	})
 	t.Run("open ones, newest first", func(t *testing.T) {
 		o := NewOwner()
