@@ -232,47 +232,91 @@ func (p plainLines) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
+const trimEvents = 1000 // removed in one transaction
+
 // Trim removes the events from before a time, from the beginning of each chain up to the
-// first that is younger, and gives their number. What is left still verifies.
+// first that is younger, and gives their number. It lets others write in between, and what is
+// left verifies at any time, also when it comes to its end early.
 func (l *Log) Trim(ctx context.Context, before time.Time) (removed int64, err error) {
-	err = l.db.write(ctx, func(ctx context.Context, q querier) error {
-		removed = 0
-		if _, err := spread(ctx, q, `ORDER BY writer, seq`); err != nil { // of processes that are gone, too
+	for moved := spreadBatches; moved == spreadBatches; { // of processes that are gone, too
+		err := l.db.write(ctx, func(ctx context.Context, q querier) (err error) {
+			moved, err = spread(ctx, q, fmt.Sprintf(`ORDER BY writer, seq LIMIT %d`, spreadBatches))
 			return err
-		}
-		all, err := heads(ctx, q, `ORDER BY writer`)
+		})
 		if err != nil {
-			return err
+			return 0, err
 		}
-		for _, h := range all {
-			if !l.genuine(h) {
-				return fmt.Errorf("the head of %s was changed; run latchpost audit verify before removing anything", h.writer)
-			}
-			n, err := l.trimChain(ctx, q, h, before)
-			if err != nil {
+	}
+	var all []head
+	err = l.db.read(ctx, func(ctx context.Context, q querier) (err error) {
+		all, err = heads(ctx, q, `ORDER BY writer`)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, h := range all { // all of them before anything is removed
+		if err := l.trimmable(h); err != nil {
+			return 0, err
+		}
+	}
+	for _, h := range all {
+		for n := int64(trimEvents); n == trimEvents; {
+			began := time.Now()
+			err := l.db.write(ctx, func(ctx context.Context, q querier) (err error) {
+				n, err = l.trimChain(ctx, q, h.writer, before)
 				return err
+			})
+			if err != nil {
+				return removed, err
 			}
 			removed += n
+			select { // other processes look now and then whether the file is free
+			case <-time.After(time.Since(began)):
+			case <-ctx.Done():
+				return removed, ctx.Err()
+			}
 		}
-		return nil
-	})
-	return removed, err
+	}
+	return removed, nil
 }
 
-func (l *Log) trimChain(ctx context.Context, q querier, h head, before time.Time) (int64, error) {
-	last, err := first(ctx, q, func(s scanner) (c chain, err error) { return c, s.Scan(&c.seq, &c.mac) },
-		`SELECT seq, mac FROM audit_events WHERE writer = $1 AND seq < (SELECT COALESCE(MIN(seq), $3) FROM audit_events WHERE writer = $1 AND at >= $2)
-			ORDER BY seq DESC LIMIT 1`, h.writer, ms(before), h.seq+1)
-	if err == auth.ErrNotFound {
+func (l *Log) trimmable(h head) error {
+	if !l.genuine(h) {
+		return fmt.Errorf("the head of %s was changed; run latchpost audit verify before removing anything", h.writer)
+	}
+	return nil
+}
+
+// trimChain removes the oldest of a chain, trimEvents at most.
+func (l *Log) trimChain(ctx context.Context, q querier, writer string, before time.Time) (int64, error) {
+	found, err := heads(ctx, q, `WHERE writer = $1`, writer)
+	if err != nil || len(found) == 0 {
+		return 0, err
+	}
+	if err := l.trimmable(found[0]); err != nil {
+		return 0, err
+	}
+	type placed struct {
+		chain
+		at int64
+	}
+	oldest, err := collect(ctx, q, func(s scanner) (p placed, err error) { return p, s.Scan(&p.seq, &p.mac, &p.at) },
+		`SELECT seq, mac, at FROM audit_events WHERE writer = $1 ORDER BY seq LIMIT $2`, writer, trimEvents)
+	if err != nil {
+		return 0, err
+	}
+	if young := slices.IndexFunc(oldest, func(p placed) bool { return p.at >= ms(before) }); young >= 0 {
+		oldest = oldest[:young]
+	}
+	if len(oldest) == 0 {
 		return 0, nil
 	}
-	if err != nil {
-		return 0, err
-	}
+	last := oldest[len(oldest)-1]
 	_, err = q.exec(ctx, `UPDATE audit_heads SET base_seq = $2, base_mac = $3, base_proof = $4 WHERE writer = $1`,
-		h.writer, last.seq, last.mac, l.proof("base", h.writer, last.seq, last.mac))
+		writer, last.seq, last.mac, l.proof("base", writer, last.seq, last.mac))
 	if err != nil {
 		return 0, err
 	}
-	return q.exec(ctx, `DELETE FROM audit_events WHERE writer = $1 AND seq <= $2`, h.writer, last.seq)
+	return q.exec(ctx, `DELETE FROM audit_events WHERE writer = $1 AND seq <= $2`, writer, last.seq)
 }
