@@ -219,7 +219,7 @@ func TestDeadHolderGivesWay(t *testing.T) {
 func TestPowerCut(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	db := openAt(t, dir)
-	if err := db.checkpoint(t.Context(), "TRUNCATE"); err != nil {
+	if _, err := db.checkpoint(t.Context(), "TRUNCATE"); err != nil {
 		t.Fatal(err)
 	}
 	db.stop() // no checkpoint from here on
@@ -410,7 +410,7 @@ func TestStoppedWithinCheckpoint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := db.checkpoint(t.Context(), "TRUNCATE"); err != nil {
+	if _, err := db.checkpoint(t.Context(), "TRUNCATE"); err != nil {
 		t.Fatal(err)
 	}
 	whole, err := os.ReadFile(path)

@@ -112,22 +112,37 @@ func (db *DB) FailedAt(ctx context.Context) (time.Time, error) {
 func (k *keeper) checkpoint(ctx context.Context, db *DB) error {
 	if now := db.group.commits.Load(); now != k.commits {
 		k.commits, k.idle = now, 0
-		return db.checkpoint(ctx, "PASSIVE")
+		_, err := db.checkpoint(ctx, "PASSIVE")
+		return err
 	}
 	if k.idle++; k.idle != idleSeconds {
 		return nil
 	}
-	return db.checkpoint(ctx, "TRUNCATE")
+	done, err := db.checkpoint(ctx, "TRUNCATE")
+	if err == nil && !done {
+		k.idle-- // again in a second
+	}
+	return err
 }
 
-// checkpoint moves the WAL into the file: PASSIVE waits for nobody and leaves what
-// readers still need, TRUNCATE leaves nothing.
-func (db *DB) checkpoint(ctx context.Context, how string) error {
+// checkpoint moves the WAL into the file: PASSIVE leaves what readers still need, TRUNCATE leaves
+// nothing, or is not done. Neither waits for anybody: TRUNCATE would wait for readers as their writer, and keep
+// every process from writing meanwhile.
+func (db *DB) checkpoint(ctx context.Context, how string) (done bool, err error) {
 	if db.group.failed() != nil {
-		return nil // what is in the WAL stays there for the next process
+		return true, nil // what is in the WAL stays there for the next process
 	}
-	return db.group.judge(db.file.keeper.use(ctx, func(c *sqliteConn) error {
-		_, err := c.exec(ctx, `PRAGMA wal_checkpoint(`+how+`)`)
+	err = db.file.keeper.use(ctx, func(c *sqliteConn) error {
+		c.SetBusyTimeout(0)
+		defer c.SetBusyTimeout(busyTimeout)
+		busy, err := first(ctx, c, func(s scanner) (busy int, err error) {
+			var skip int
+			return busy, s.Scan(&busy, &skip, &skip)
+		}, `PRAGMA wal_checkpoint(`+how+`)`)
+		if err == nil {
+			done = *busy == 0
+		}
 		return err
-	}))
+	})
+	return done, db.group.judge(err)
 }

@@ -243,7 +243,7 @@ func TestFailedSync(t *testing.T) {
 		"release": l.Append(t.Context(), auth.Event{ID: "x", Owner: auth.Local}),
 		"failed":  db.Failed(),
 		"checkpoint": func() error {
-			if err := db.checkpoint(t.Context(), "TRUNCATE"); err != nil || disk.after.Load() != 0 {
+			if _, err := db.checkpoint(t.Context(), "TRUNCATE"); err != nil || disk.after.Load() != 0 {
 				t.Errorf("checkpoint: %v, %d syncs", err, disk.after.Load())
 			}
 			return ErrBroken
@@ -416,13 +416,14 @@ func TestFailedSyncOfCheckpoint(t *testing.T) {
 					return err
 				}
 				write(t, l, 20)
-				return db.checkpoint(t.Context(), "PASSIVE")
+				_, err := db.checkpoint(t.Context(), "PASSIVE")
+				return err
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
 			disk.breaks("latchpost.db", failures)
-			if err := db.checkpoint(t.Context(), "PASSIVE"); !isIOError(err) {
+			if _, err := db.checkpoint(t.Context(), "PASSIVE"); !isIOError(err) {
 				t.Fatal(err)
 			}
 			if err := l.Append(t.Context(), auth.Event{ID: "x", Owner: auth.Local}); !errors.Is(err, ErrBroken) || disk.after.Load() != 0 {
@@ -445,7 +446,7 @@ func TestFailedSyncOfCheckpoint(t *testing.T) {
 				db.Close()
 				db = openAt(t, dir)
 			}
-			if err := db.checkpoint(t.Context(), "TRUNCATE"); err != nil {
+			if _, err := db.checkpoint(t.Context(), "TRUNCATE"); err != nil {
 				t.Fatal(err)
 			}
 			cut := disk.afterPowerCut(t)
