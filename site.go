@@ -177,7 +177,7 @@ func (h *house) ready(w http.ResponseWriter, r *http.Request) {
 	_, err := h.db.Keys(r.Context())
 	says := "the store does not answer; see the log"
 	if err == nil {
-		err, says = h.db.Failed(), "the disk fails what is written to the store; see the log"
+		err, says = h.db.Failed(), "the store takes nothing that is written to it; see the log"
 	}
 	if err != nil {
 		if r.Context().Err() == nil { // not just somebody who has left

@@ -16,6 +16,8 @@ var (
 	ErrReadOnly = errors.New("the store is read-only: nothing can be released, granted or connected until its directory can be written")
 	// ErrForeign says that the file is another program's.
 	ErrForeign = errors.New("this is another program's database: name another file with --store")
+	// ErrGone says that the file is not where it was opened: what is written to it is lost when the process ends.
+	ErrGone = errors.New("the store's file was deleted, moved or replaced while it was in use, so nothing can be released, granted or connected: put it back, or end all latchpost processes and start them again")
 	// ErrBroken says that a write failed on the way to the disk, or was not tried because one before it had.
 	ErrBroken = errors.New("the disk failed during a write, so nothing can be released, granted or connected until one succeeds: look at the disk (dmesg); latchpost goes on by itself")
 )

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -398,4 +399,66 @@ func hits(t *testing.T, dir string, what []byte) (n int) {
 		}
 	}
 	return n
+}
+
+// Whoever deletes, moves or replaces the file under a running process is told: what would be written to it is lost.
+func TestFileIsGone(t *testing.T) {
+	for name, away := range map[string]func(dir string) error{
+		"directory deleted": os.RemoveAll,
+		"directory moved":   func(dir string) error { return os.Rename(dir, dir+".away") },
+		"replaced": func(dir string) error {
+			path := filepath.Join(dir, "latchpost.db")
+			whole, err := os.ReadFile(path)
+			return errors.Join(err, os.Rename(path, path+".away"), os.WriteFile(path, whole, 0o600))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			dir := filepath.Join(t.TempDir(), "data")
+			db, err := Open(t.Context(), Options{URL: "sqlite:" + filepath.Join(dir, "latchpost.db"), Dir: dir, Ballast: -1, Log: slog.New(slog.NewTextHandler(&log, nil))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			db.stop() // the ticks below are the only ones
+			db.tasks.Wait()
+			l := db.AuditLog(testMAC)
+			write(t, l, 3)
+			if err := errors.Join(db.Failed(), away(dir)); err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				if err := l.Append(t.Context(), auth.Event{ID: "x", Owner: auth.Local}); !errors.Is(err, ErrGone) {
+					t.Error("an event was taken:", err)
+				}
+			}
+			if err := db.Failed(); !errors.Is(err, ErrGone) {
+				t.Error(err)
+			}
+			var k keeper
+			for range 3 {
+				k.tick(t.Context(), db)
+			}
+			if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), "level=ERROR") {
+				t.Errorf("%d lines in the log:\n%s", n, log.String())
+			}
+			if name != "directory moved" {
+				if err := db.Close(); err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if err := os.Rename(dir+".away", dir); err != nil {
+				t.Fatal(err)
+			}
+			k.tick(t.Context(), db)
+			write(t, l, 3)
+			if err := errors.Join(db.Failed(), db.Close()); err != nil {
+				t.Error(err)
+			}
+			report, err := openAt(t, dir).AuditLog(testMAC).Verify(t.Context())
+			if err != nil || report.Events != 6 || len(report.Faults) > 0 || !strings.Contains(log.String(), "again") {
+				t.Errorf("%+v, %v\n%s", report, err, log.String())
+			}
+		})
+	}
 }

@@ -19,6 +19,7 @@ type keeper struct {
 	commits int64 // of the group when the WAL was last folded in
 	idle    int   // seconds since
 	seconds int
+	gone    bool
 	outage
 }
 
@@ -33,6 +34,9 @@ type outage struct {
 func (k *keeper) tick(ctx context.Context, db *DB) {
 	k.seconds++
 	if db.file != nil {
+		if k.look(db); k.gone {
+			return
+		}
 		k.mend(ctx, db)
 	}
 	for _, l := range db.audits() {
@@ -55,6 +59,18 @@ func (k *keeper) tick(ctx context.Context, db *DB) {
 		if err := db.layBallast(); err != nil {
 			db.log().Warn("no ballast for a full disk", "error", err)
 		}
+	}
+}
+
+// look tells once that the file is gone, and once that it is back.
+func (k *keeper) look(db *DB) {
+	was := k.gone
+	k.gone = db.file.gone()
+	switch {
+	case k.gone && !was:
+		db.log().Error("the store cannot be written", "path", db.file.path, "error", ErrGone)
+	case was && !k.gone:
+		db.log().Warn("the store's file is where it was again; whatever was refused meanwhile has to be asked for again", "path", db.file.path)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime"
 	"slices"
@@ -24,6 +25,7 @@ const applicationID = 0x4c505354
 // that checkpoints and copies.
 type sqliteFile struct {
 	path    string
+	is      os.FileInfo // of path when it was opened
 	readers *conns
 	writer  *sqliteConn             // the group's alone; nil when read-only
 	keeper  *conns                  // one; nil when read-only
@@ -107,6 +109,9 @@ func (db *DB) openSQLite(ctx context.Context, path string) (err error) {
 
 func (db *DB) openFile(ctx context.Context) (err error) {
 	f := db.file
+	if f.is, err = os.Stat(f.path); err != nil {
+		return err
+	}
 	if f.writer, err = openConn(f.path, toWrite); err != nil {
 		return err
 	}
@@ -196,6 +201,9 @@ func (f *sqliteFile) close(failed bool) error {
 // written into the file anew, and synced. The new connection is there before the old one goes, which would else fold in what
 // it takes for the rest.
 func (f *sqliteFile) reopen() error {
+	if f.gone() {
+		return ErrGone
+	}
 	ctx := context.Background()
 	fresh, err := openConn(f.path, toWrite)
 	if err != nil {
@@ -261,9 +269,18 @@ func (t *sqliteTx) note() {
 	}
 }
 
+// gone reports whether the file at path is another one than was opened, or none.
+func (f *sqliteFile) gone() bool {
+	is, err := os.Stat(f.path)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(is, f.is)
+}
+
 // begin is for the group. Behind another process's large transaction the busy
 // timeout can pass; then it waits on.
 func (f *sqliteFile) begin(ctx context.Context) (transaction, error) {
+	if f.gone() {
+		return nil, ErrGone
+	}
 	for try := 0; ; try++ {
 		_, err := f.writer.exec(ctx, `BEGIN IMMEDIATE`)
 		if err == nil {

@@ -127,11 +127,11 @@ func (db *DB) Close() error {
 	if db.pg != nil {
 		err = db.pg.pool.Close()
 	} else {
-		failed := db.group != nil && db.group.failed() != nil
-		if failed {
+		failed, gone := db.group != nil && db.group.failed() != nil, db.group != nil && db.file.gone()
+		if failed && !gone {
 			_ = db.file.reopen() // for the next process
 		}
-		err = db.file.close(failed)
+		err = db.file.close(failed || gone) // what lies there now is not ours to fold in
 	}
 	if db.lock != nil {
 		err = firstError(err, db.lock.Close())
@@ -221,11 +221,14 @@ func (db *DB) mustPut(ctx context.Context, j *job) error {
 	return err
 }
 
-// Failed gives ErrBroken when the disk has failed a write. Then only what mustWrite writes is tried, and a note
+// Failed gives ErrGone when the file is not there any more, and ErrBroken when the disk has failed a write. Then only what mustWrite writes is tried, and a note
 // now and then, on files opened anew, until one such write is on disk. Rows can still be read.
 func (db *DB) Failed() error {
 	if db.group == nil {
 		return nil
+	}
+	if db.file != nil && db.file.gone() {
+		return ErrGone
 	}
 	if err := db.group.failed(); err != nil {
 		return db.file.explain(err)
