@@ -199,40 +199,37 @@ func (db *DB) DuePolls(ctx context.Context, now time.Time, hold time.Duration, l
 	return due, err
 }
 
-// swept is how many rows of a kind ExpireRequests takes at most: it runs every few seconds, and nobody's
-// write should wait long for it.
-const swept = 200
-
-// ExpireRequests ends what nobody will end any more and forgets what ended long ago, approvals and grants too.
+// ExpireRequests ends what nobody will end any more and forgets what ended long ago, approvals and grants too. It takes
+// 200 rows of a kind at most: it runs every few seconds, and nobody's write should wait long for it.
 func (db *DB) ExpireRequests(ctx context.Context, now, stuck, old time.Time) (ended []auth.Request, err error) {
 	err = db.write(ctx, func(ctx context.Context, q querier) error {
 		late, err := collect(ctx, q, scanRequest, `UPDATE requests SET state = 'expired', private = NULL, next_poll_at = 0, updated_at = $1
-			WHERE id IN (SELECT id FROM requests WHERE expires_at <= $1 AND state IN ('created', 'confirmed', 'redirected', 'held') ORDER BY expires_at LIMIT $2)
+			WHERE id IN (SELECT id FROM requests WHERE expires_at <= $1 AND state IN ('created', 'confirmed', 'redirected', 'held') ORDER BY expires_at LIMIT 200)
 			RETURNING org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
-			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at`, ms(now), swept)
+			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at`, ms(now))
 		if err != nil {
 			return err
 		}
 		lost, err := collect(ctx, q, scanRequest, `UPDATE requests SET state = 'failed', cause = 'unknown_outcome', private = NULL, next_poll_at = 0, updated_at = $1
-			WHERE id IN (SELECT id FROM requests WHERE state = 'claimed' AND updated_at < $2 ORDER BY updated_at LIMIT $3)
+			WHERE id IN (SELECT id FROM requests WHERE state = 'claimed' AND updated_at < $2 ORDER BY updated_at LIMIT 200)
 			RETURNING org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
-			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at`, ms(now), ms(stuck), swept)
+			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at`, ms(now), ms(stuck))
 		if err != nil {
 			return err
 		}
 		ended = append(late, lost...)
 		_, err = q.exec(ctx, `DELETE FROM requests WHERE id IN (SELECT id FROM requests
-			WHERE updated_at < $1 AND state IN ('stored', 'failed', 'declined', 'expired') ORDER BY updated_at LIMIT $2)`, ms(old), swept)
+			WHERE updated_at < $1 AND state IN ('stored', 'failed', 'declined', 'expired') ORDER BY updated_at LIMIT 200)`, ms(old))
 		if err != nil {
 			return err
 		}
 		_, err = q.exec(ctx, `DELETE FROM approvals WHERE (org, user_id, id) IN (SELECT org, user_id, id FROM approvals
-			WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)`, ms(old), swept)
+			WHERE expires_at < $1 ORDER BY expires_at LIMIT 200)`, ms(old))
 		if err != nil {
 			return err
 		}
 		_, err = q.exec(ctx, `DELETE FROM grants WHERE (org, user_id, id) IN (SELECT org, user_id, id FROM grants
-			WHERE until <> 0 AND until < $1 ORDER BY until LIMIT $2)`, ms(old), swept)
+			WHERE until <> 0 AND until < $1 ORDER BY until LIMIT 200)`, ms(old))
 		return err
 	})
 	return ended, err
