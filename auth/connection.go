@@ -69,6 +69,15 @@ type RefreshState struct {
 	NextTryAt   time.Time // not before
 }
 
+// LongestWait is longer than any wait between two tries of a renewal: Retry-After counts up to an hour. What is to wait longer
+// was noted while the clock was wrong.
+const LongestWait = 2 * time.Hour
+
+// Waits reports whether the next try is still to come.
+func (r RefreshState) Waits(now time.Time) bool {
+	return now.Before(r.NextTryAt) && r.NextTryAt.Sub(now) < LongestWait
+}
+
 // ConnectionStore keeps connections. Every method is bound to an owner: a row of
 // another owner reads as ErrNotFound.
 type ConnectionStore interface {

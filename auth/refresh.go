@@ -130,7 +130,7 @@ func (v *Vault) renew(ctx context.Context, o Owner, id string, seen int64, force
 			return c, nil
 		case c.Refresh.DeadVersion == c.Version:
 			return nil, signInAgain(c.Cause)
-		case v.now().Before(c.Refresh.NextTryAt):
+		case c.Refresh.Waits(v.now()):
 			return nil, v.notYet(c)
 		}
 		if wait := v.breakers.wait(c.Bind, v.now()); wait > 0 {

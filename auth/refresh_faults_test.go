@@ -175,6 +175,25 @@ func TestRefreshUnavailable(t *testing.T) {
 	}
 }
 
+// A renewal that failed while the clock was days ahead is tried again once it is set right, and not days later.
+func TestRefreshAfterAWrongClock(t *testing.T) {
+	const day = 24 * time.Hour
+	v, c := connected(t, authtest.Options{})
+	old := get(t, v)
+	c.forward(2 * day)
+	v.Server.FaultAlways("/token", authtest.Busy(503, ""))
+	if _, err := v.Get(t.Context(), agent, practiceNeed); !errors.Is(err, auth.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	wantState(t, v, auth.ProviderDown, "unavailable")
+	v.Server.Heal()
+	c.forward(2*time.Hour - 2*day)
+	if got := get(t, v); got == old {
+		t.Error("the old token came again")
+	}
+	wantState(t, v, auth.Active, "")
+}
+
 // D7: the pauses grow, and are not the same for everybody.
 func TestRefreshBacksOff(t *testing.T) {
 	v, c := connected(t, authtest.Options{})

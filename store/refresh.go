@@ -60,7 +60,7 @@ func (db *DB) AcquireRefresh(ctx context.Context, o auth.Owner, id string, versi
 // mayRefresh reports whether this process may refresh generation version of c now.
 func (db *DB) mayRefresh(c *auth.Connection, version int64, now time.Time) bool {
 	r := c.Refresh
-	if c.State == auth.Revoked || c.Version != version || r.DeadVersion == version || r.NextTryAt.After(now) {
+	if c.State == auth.Revoked || c.Version != version || r.DeadVersion == version || r.Waits(now) {
 		return false
 	}
 	return r.Holder == "" || !r.Until.After(now) || db.gone(r.Holder)

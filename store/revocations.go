@@ -58,10 +58,16 @@ func insertRevocation(ctx context.Context, q querier, r auth.Revocation) error {
 	return err
 }
 
+// wrongClock is longer than a revocation ever waits. One that would was put off while the clock was wrong.
+const wrongClock = 12 * time.Hour
+
 // DueRevocations gives revocations to try now, each to one caller only. Attempts
 // counts this one.
 func (db *DB) DueRevocations(ctx context.Context, now time.Time, hold time.Duration, limit int) (due []auth.Revocation, err error) {
 	err = db.write(ctx, func(ctx context.Context, q querier) error {
+		if _, err := q.exec(ctx, `UPDATE revocations SET next_try_at = $1 WHERE next_try_at > $2`, ms(now), ms(now.Add(wrongClock))); err != nil {
+			return err
+		}
 		due, err = collect(ctx, q, scanRevocation, `UPDATE revocations SET next_try_at = $2, attempts = attempts + 1
 			WHERE next_try_at <= $1 AND id IN (SELECT id FROM revocations WHERE next_try_at <= $1 ORDER BY next_try_at LIMIT $3)
 			RETURNING org, user_id, id, provider, connection, method, vars, bind, attempts, next_try_at, created_at, salt, sealed`,

@@ -77,6 +77,13 @@ func testRefresh(t *testing.T, open func(*testing.T) *store.DB) {
 		equal(t, row.State, auth.ProviderDown)
 		equal(t, row.Refresh, auth.RefreshState{Fence: 1, Attempts: 1, Failures: 1, NextTryAt: again})
 	})
+	t.Run("a failure under a wrong clock does not wait for that time", func(t *testing.T) {
+		c := add(t)
+		mine, _ := acquire(t, db, c.ID, 1, time.Minute)
+		must(t, db.FailRefresh(ctx, o, c.ID, 1, mine.Refresh.Fence, auth.RefreshFailure{State: auth.ProviderDown, NextTryAt: time.Now().Add(24 * time.Hour)}))
+		_, taken := acquire(t, other, c.ID, 1, time.Minute)
+		equal(t, taken, true)
+	})
 	t.Run("a dead generation is tried by nobody", func(t *testing.T) {
 		c := add(t)
 		mine, _ := acquire(t, db, c.ID, 1, time.Minute)

@@ -46,6 +46,8 @@ func testRevocations(t *testing.T, db *store.DB) {
 	must(t, db.EndRevocation(ctx, first.ID, Now.Add(time.Hour)))
 	equal(t, due(Now.Add(time.Minute)), nil)
 	equal(t, due(Now.Add(time.Hour))[0].Attempts, 2)
+	must(t, db.EndRevocation(ctx, first.ID, Now.Add(25*time.Hour))) // by a clock that was a day ahead
+	equal(t, due(Now.Add(time.Hour))[0].Attempts, 3)
 	must(t, db.EndRevocation(ctx, first.ID, time.Time{}))
 	want(t, db.EndRevocation(ctx, first.ID, time.Time{}), auth.ErrNotFound)
 	must(t, db.AddRevocation(ctx, second))
