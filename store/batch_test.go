@@ -3,6 +3,8 @@ package store
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/json"
+	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
 	"path/filepath"
@@ -176,4 +178,59 @@ func FuzzUnpack(f *testing.F) {
 			t.Fatalf("%x became %x", data, again)
 		}
 	})
+}
+
+// slow takes what is exported, and a checkpoint before each part.
+type slow struct {
+	bytes.Buffer
+	before func()
+}
+
+func (s *slow) Write(p []byte) (int, error) {
+	s.before()
+	return s.Buffer.Write(p)
+}
+
+// Whoever reads an export page by page holds nothing up: no reader is there between two parts, and what is
+// spread meanwhile comes once.
+func TestExportHoldsNothingUp(t *testing.T) {
+	ctx := t.Context()
+	db, l := still(t, filepath.Join(t.TempDir(), "data"))
+	const events = exportRows*2 + 10
+	for range events / 10 {
+		write10 := make([]auth.Event, 10)
+		for i := range write10 {
+			write10[i] = auth.Event{ID: rand.Text(), At: time.Now(), Owner: auth.Local, Kind: "call"}
+		}
+		if err := l.Append(ctx, write10...); err != nil {
+			t.Fatal(err)
+		}
+		if l.place().seq == exportRows+500 {
+			if err := l.spread(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	parts := 0
+	out := slow{before: func() {
+		parts++
+		done, err := db.checkpoint(ctx, "TRUNCATE")
+		if err := errors.Join(err, l.spread(ctx)); err != nil || !done {
+			t.Errorf("part %d: something is being read, %v", parts, err)
+		}
+	}}
+	if err := l.Export(ctx, &out); err != nil {
+		t.Fatal(err)
+	}
+	seq := int64(0)
+	for line := range bytes.Lines(out.Bytes()) {
+		var e struct{ Seq int64 }
+		if err := json.Unmarshal(line, &e); err != nil || e.Seq != seq+1 {
+			t.Fatalf("%s after %d, %v", line, seq, err)
+		}
+		seq = e.Seq
+	}
+	if seq != events || parts < 3 {
+		t.Errorf("%d of %d events in %d parts", seq, events, parts)
+	}
 }

@@ -27,7 +27,6 @@ var scans = map[string]string{
 	"SpendTicket":  "tickets live for minutes",
 	"Restored":     "once, after a restore",
 	"Census":       "its documentation says so",
-	"eachEvent":    "verifying and exporting read everything",
 }
 
 // What a server does for each call, and every few seconds beside the calls, has to cost the same with a

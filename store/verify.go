@@ -2,12 +2,14 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"time"
 	"unicode"
@@ -70,7 +72,7 @@ func (l *Log) verify(ctx context.Context, q querier, report *Report, anchor map[
 			report.Faults = append(report.Faults, Fault{Writer: writer, Seq: anchor[writer].seq, What: "all events of this writer are gone; the anchor remembers them"})
 		}
 	}
-	err = eachEvent(ctx, q, func(e auth.Event, detail string) error {
+	_, err = eachEvent(ctx, q, beginning, math.MaxInt64, func(e auth.Event, detail string) error {
 		report.Events++
 		w := open[e.Writer]
 		if w == nil {
@@ -131,12 +133,18 @@ func (w *walk) end() {
 	}
 }
 
-// eachEvent streams the whole log, chain after chain.
-func eachEvent(ctx context.Context, q querier, visit func(e auth.Event, detail string) error) error {
+// beginning is the first place of all.
+var beginning = chain{seq: math.MinInt64}
+
+// eachEvent streams the log from a place on, chain after chain, and stops after limit rows: then there are more.
+func eachEvent(ctx context.Context, q querier, from chain, limit int64, visit func(e auth.Event, detail string) error) (more bool, err error) {
 	late, err := pending(ctx, q)
 	if err != nil {
-		return err
+		return false, err
 	}
+	late = slices.DeleteFunc(late, func(l entry) bool {
+		return cmp.Or(cmp.Compare(l.event.Writer, from.writer), cmp.Compare(l.event.Seq, from.seq)) < 0
+	})
 	// What is in batches comes behind the rows of its chain.
 	lateUntil := func(over func(writer string) bool) error {
 		for len(late) > 0 && over(late[0].event.Writer) {
@@ -148,30 +156,30 @@ func eachEvent(ctx context.Context, q querier, visit func(e auth.Event, detail s
 		return nil
 	}
 	rows, err := q.query(ctx, `SELECT writer, seq, id, of, at, org, user_id, client, kind, provider, connection, request, decision, detail, mac
-		FROM audit_events ORDER BY writer, seq`)
+		FROM audit_events WHERE (writer, seq) >= ($1, $2) ORDER BY writer, seq LIMIT $3`, from.writer, from.seq, limit)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer rows.Close()
-	for rows.Next() {
+	for ; rows.Next(); limit-- {
 		var e auth.Event
 		var when int64
 		var detail string
 		if err := rows.Scan(&e.Writer, &e.Seq, &e.ID, &e.Of, &when, &e.Owner.Org, &e.Owner.User, &e.Client, &e.Kind, &e.Provider, &e.Connection, &e.Request, &e.Decision, &detail, &e.MAC); err != nil {
-			return err
+			return false, err
 		}
 		e.At = at(when)
 		if err := lateUntil(func(writer string) bool { return writer < e.Writer }); err != nil {
-			return err
+			return false, err
 		}
 		if err := visit(e, detail); err != nil {
-			return err
+			return false, err
 		}
 	}
-	if err := rows.Err(); err != nil {
-		return err
+	if err := rows.Err(); err != nil || limit == 0 {
+		return true, err
 	}
-	return lateUntil(func(string) bool { return true })
+	return false, lateUntil(func(string) bool { return true })
 }
 
 // exported is an event as a line of Export.
@@ -193,18 +201,37 @@ type exported struct {
 	MAC        []byte            `json:"mac"` // base64
 }
 
-// Export writes every event of every owner as one line of JSON, chain after chain.
+const exportRows = 1000 // read at once
+
+// Export writes every event of every owner as one line of JSON, chain after chain. While w takes
+// its time nothing is read: the WAL would grow behind a reader.
 func (l *Log) Export(ctx context.Context, w io.Writer) error {
-	enc := json.NewEncoder(plainLines{w})
-	return l.db.snapshot(ctx, func(q querier) error {
-		return eachEvent(ctx, q, func(e auth.Event, detail string) error {
-			words, err := undict(detail)
-			if err != nil {
-				words = map[string]string{"damaged": detail}
-			}
-			return enc.Encode(exported{e.At, e.ID, e.Of, e.Owner.Org, e.Owner.User, e.Client, e.Kind, e.Provider, e.Connection, e.Request, e.Decision, words, e.Writer, e.Seq, e.MAC})
+	from, begun := beginning, false
+	for more := true; more; {
+		var page bytes.Buffer
+		enc := json.NewEncoder(plainLines{&page})
+		err := l.db.snapshot(ctx, func(q querier) (err error) {
+			more, err = eachEvent(ctx, q, from, exportRows, func(e auth.Event, detail string) error {
+				if begun && e.Writer == from.writer && e.Seq == from.seq {
+					return nil // the last one of the part before
+				}
+				from.writer, from.seq, begun = e.Writer, e.Seq, true
+				words, err := undict(detail)
+				if err != nil {
+					words = map[string]string{"damaged": detail}
+				}
+				return enc.Encode(exported{e.At, e.ID, e.Of, e.Owner.Org, e.Owner.User, e.Client, e.Kind, e.Provider, e.Connection, e.Request, e.Decision, words, e.Writer, e.Seq, e.MAC})
+			})
+			return err
 		})
-	})
+		if _, wrong := w.Write(page.Bytes()); err == nil {
+			err = wrong
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // plainLines escapes what encoding/json leaves as it is and what a reader or a terminal
