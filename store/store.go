@@ -221,8 +221,9 @@ func (db *DB) mustPut(ctx context.Context, j *job) error {
 	return err
 }
 
-// Failed gives ErrGone when the file is not there any more, and ErrBroken when the disk has failed a write. Then only what mustWrite writes is tried, and a note
-// now and then, on files opened anew, until one such write is on disk. Rows can still be read.
+// Failed gives ErrGone when the file is not there any more, and ErrBroken when the disk has failed a write. Then only
+// what mustWrite writes is tried, and a note now and then, on files opened anew, until one such write is on disk. Rows
+// can still be read.
 func (db *DB) Failed() error {
 	if db.group == nil {
 		return nil
