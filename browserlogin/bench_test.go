@@ -181,7 +181,7 @@ func benchKeys(b *testing.B) {
 	bench := newBench(b, nil, authtest.SiteOptions{})
 	s, _ := bench.start("alice", nil)
 	o := bench.look(s)
-	if err := s.front.page.p.Focus("[name=user]"); err != nil {
+	if err := s.front.page.p.Locator("[name=user]").Focus(); err != nil {
 		b.Fatal(err)
 	}
 	// The caret blinks: a frame counts when it comes after the key, and differs where the text is.
