@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -203,8 +204,8 @@ type exported struct {
 
 const exportRows = 1000 // read at once
 
-// Export writes every event of every owner as one line of JSON, chain after chain. While w takes
-// its time nothing is read: the WAL would grow behind a reader.
+// Export writes every event of every owner as one line of JSON, each by one Write, chain after chain. While w
+// takes its time nothing is read: the WAL would grow behind a reader.
 func (l *Log) Export(ctx context.Context, w io.Writer) error {
 	from, begun := beginning, false
 	for more := true; more; {
@@ -224,8 +225,10 @@ func (l *Log) Export(ctx context.Context, w io.Writer) error {
 			})
 			return err
 		})
-		if _, wrong := w.Write(page.Bytes()); err == nil {
-			err = wrong
+		for line := range bytes.Lines(page.Bytes()) {
+			if _, wrong := w.Write(line); wrong != nil {
+				return errors.Join(err, wrong)
+			}
 		}
 		if err != nil {
 			return err
