@@ -94,6 +94,9 @@ func (v *Vault) digest(c Caller, conn *Connection, out egress.Request) []byte {
 // began tells two accounts that had a connection one after the other apart, whatever they are called.
 func began(conn *Connection) string { return strconv.FormatInt(conn.CreatedAt.UnixMilli(), 10) }
 
+// sameAccount reports whether a connection still has the account that it had: another one may be called the same.
+func sameAccount(a, b *Connection) bool { return a.Account == b.Account && began(a) == began(b) }
+
 // bound is a keyed digest of facts, each with its length, so that no two lists are alike.
 func (v *Vault) bound(facts ...string) []byte {
 	var b []byte

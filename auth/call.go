@@ -102,7 +102,7 @@ var errMeanwhile = ErrConflict.Say("the connection, or what you may do with it, 
 // stands is nil when the rule that let a call pass still does after a renewal, which takes its time: meanwhile
 // the owner may have taken the grant back, or signed in as somebody else.
 func (v *Vault) stands(ctx context.Context, c Caller, judged, now *Connection, rule string) error {
-	if now.Account != judged.Account {
+	if !sameAccount(judged, now) {
 		return errMeanwhile
 	}
 	id, granted := strings.CutPrefix(rule, RuleGrant+":")
@@ -212,7 +212,7 @@ func (v *Vault) try(ctx context.Context, conn *Connection, out egress.Request) (
 	switch {
 	case a.conn.State == Revoked:
 		return a, errRevoked
-	case a.conn.Account != conn.Account, !out.Target.MatchHost(a.conn.Hosts): // signed in anew since the call was judged
+	case !sameAccount(conn, a.conn), !out.Target.MatchHost(a.conn.Hosts): // signed in anew since the call was judged
 		return a, errMeanwhile
 	}
 	p, err := v.definition(a.conn)

@@ -39,14 +39,14 @@ func (v *Vault) Get(ctx context.Context, c Caller, n Need) (*Handle, error) {
 		_, err := v.record(ctx, e)
 		return h, err
 	}
-	asked, waited := conn.Account, v.due(conn)
+	asked, waited := conn, v.due(conn)
 	if conn, err = v.fresh(ctx, conn, false); err != nil {
 		return nil, v.mustReauth(ctx, c, n, err)
 	}
 	if waited { // the owner may have taken the grant back meanwhile, or signed in as somebody else
 		if info, err := v.info(ctx, c, conn); err != nil {
 			return nil, err
-		} else if !info.Release || conn.Account != asked {
+		} else if !info.Release || !sameAccount(asked, conn) {
 			e.Decision = "deny"
 			v.note(e)
 			return nil, errMeanwhile

@@ -32,21 +32,29 @@ func TestTakenBackDuringRenewal(t *testing.T) {
 		_, err := v.Get(ctx, agent, practiceNeed)
 		return err
 	}
+	namesakes := authtest.DefaultUsers()
+	for i := range namesakes {
+		namesakes[i].Email = "team@example.com"
+	}
 	for name, test := range map[string]struct {
+		users     []authtest.User
 		meanwhile func(context.Context, *authtest.Vault, string) error
 		ahead     time.Duration
 		do        func(context.Context, *authtest.Vault) error
 		requests  int // that the API may see
 	}{
-		"a grant, renewed before the call": {takeBack, 2 * time.Hour, sent, 0},
-		"a grant, renewed after a 401":     {takeBack, 0, sent, 1},
-		"a grant of release":               {takeBack, 2 * time.Hour, released, 0},
-		"the account, before the call":     {replace, 2 * time.Hour, sent, 0},
-		"the account, after a 401":         {replace, 0, sent, 1},
-		"the account of a release":         {replace, 2 * time.Hour, released, 0},
+		"a grant, renewed before the call": {nil, takeBack, 2 * time.Hour, sent, 0},
+		"a grant, renewed after a 401":     {nil, takeBack, 0, sent, 1},
+		"a grant of release":               {nil, takeBack, 2 * time.Hour, released, 0},
+		"the account, before the call":     {nil, replace, 2 * time.Hour, sent, 0},
+		"the account, after a 401":         {nil, replace, 0, sent, 1},
+		"the account of a release":         {nil, replace, 2 * time.Hour, released, 0},
+		"a namesake, before the call":      {namesakes, replace, 2 * time.Hour, sent, 0},
+		"a namesake, after a 401":          {namesakes, replace, 0, sent, 1},
+		"a namesake, of a release":         {namesakes, replace, 2 * time.Hour, released, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v, c := connected(t, authtest.Options{})
+			v, c := connected(t, authtest.Options{Users: test.users})
 			c.forward(test.ahead)
 			link := reconnect(t, v)
 			if err := finish(t, v, link, alices, "bob"); err != nil {
