@@ -221,7 +221,7 @@ func mayAsk(p *providers.Provider, t egress.Target, values map[string]string) bo
 	return false
 }
 
-const maxLabel = 100 // bytes, as in a request for an account
+const maxLabel = maxAccount // an agent can ask for what it was shown
 
 // label makes a name that a provider gave fit to be shown to people and agents: one line, printable, short. One that
 // tells a secret is none.
@@ -237,11 +237,7 @@ func label(s string, secrets []Secret) string {
 	if redactor(secrets).RedactString(s) != s {
 		return ""
 	}
-	for len(s) > maxLabel {
-		_, size := utf8.DecodeLastRuneInString(s)
-		s = s[:len(s)-size]
-	}
-	return strings.TrimSpace(s)
+	return strings.TrimSpace(string(wholeRunes([]byte(s[:min(len(s), maxLabel)]))))
 }
 
 const namedOnly = "named " // no id of a provider has a space

@@ -38,7 +38,7 @@ func (a *sending) clean() *Response {
 	redactor := a.redactor()
 	out := &Response{Status: a.resp.Status, Headers: map[string]string{}, Account: a.conn.Account}
 	for name, values := range egress.ResponseHeaders(a.resp.Header) {
-		if name = strings.ToLower(name); redactor.RedactString(name) != name || a.named(name) {
+		if name = strings.ToLower(name); redactor.RedactString(name) != name || a.inName(name) {
 			out.Redacted = true
 			continue
 		}
@@ -72,8 +72,8 @@ func (a *sending) clean() *Response {
 	return out
 }
 
-// named reports whether a secret stands in the name of a header, which has no case.
-func (a *sending) named(name string) bool {
+// inName reports whether a secret stands in the name of a header, which has no case.
+func (a *sending) inName(name string) bool {
 	return slices.ContainsFunc(a.secrets, func(s Secret) bool {
 		return len(s.Reveal()) >= egress.ShortestSecret && strings.Contains(name, strings.ToLower(s.Reveal()))
 	})

@@ -129,12 +129,11 @@ type lookout struct {
 func (l *lookout) from(now time.Time) time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	from := now.Add(-lapsedFor)
-	if l.until.After(from) {
-		return from
-	}
-	if longest := now.Add(-usedLately); l.until.Before(longest) {
-		return longest
+	switch first, last := now.Add(-usedLately), now.Add(-lapsedFor); {
+	case l.until.Before(first):
+		return first
+	case l.until.After(last):
+		return last
 	}
 	return l.until
 }

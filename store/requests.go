@@ -235,7 +235,7 @@ func (db *DB) ExpireRequests(ctx context.Context, now, stuck, old time.Time) (en
 	return ended, err
 }
 
-// DueRefreshes gives connections to refresh ahead, each perhaps to several callers.
+// DueRefreshes gives connections to refresh ahead, the most urgent first.
 func (db *DB) DueRefreshes(ctx context.Context, now, lapsed, soon, usedAfter time.Time, limit int) (due []auth.Connection, err error) {
 	err = db.read(ctx, func(ctx context.Context, q querier) (err error) {
 		due, err = collect(ctx, q, scanConnection, `SELECT org, user_id, id, provider, account, account_id, method, state, cause, scopes, hosts, vars, bind,
@@ -255,14 +255,15 @@ func (db *DB) DueRefreshes(ctx context.Context, now, lapsed, soon, usedAfter tim
 // DueProbes takes browser sessions and pasted keys that nobody has looked at since before. Most of the time
 // there are none: it looks for them without holding anybody's write up.
 func (db *DB) DueProbes(ctx context.Context, now, before time.Time, limit int) (due []auth.Connection, err error) {
-	var any bool
 	err = db.read(ctx, func(ctx context.Context, q querier) error {
-		found, err := collect(ctx, q, func(s scanner) (id string, err error) { return id, s.Scan(&id) }, `SELECT id FROM connections
+		_, err := first(ctx, q, func(s scanner) (id string, err error) { return id, s.Scan(&id) }, `SELECT id FROM connections
 			WHERE method IN ('browser', 'api_key') AND state IN ('active', 'expiring', 'provider_down') AND updated_at < $1 LIMIT 1`, ms(before))
-		any = len(found) > 0
 		return err
 	})
-	if err != nil || !any {
+	if errors.Is(err, auth.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	err = db.write(ctx, func(ctx context.Context, q querier) error {

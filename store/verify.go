@@ -207,10 +207,10 @@ const exportRows = 1000 // read at once
 // Export writes every event of every owner as one line of JSON, each by one Write, chain after chain. While w
 // takes its time nothing is read: the WAL would grow behind a reader.
 func (l *Log) Export(ctx context.Context, w io.Writer) error {
+	enc := json.NewEncoder(plainLines{w})
 	from, begun := beginning, false
 	for more := true; more; {
-		var page bytes.Buffer
-		enc := json.NewEncoder(plainLines{&page})
+		var part []exported
 		err := l.db.snapshot(ctx, func(q querier) (err error) {
 			more, err = eachEvent(ctx, q, from, exportRows, func(e auth.Event, detail string) error {
 				if begun && e.Writer == from.writer && e.Seq == from.seq {
@@ -221,12 +221,13 @@ func (l *Log) Export(ctx context.Context, w io.Writer) error {
 				if err != nil {
 					words = map[string]string{"damaged": detail}
 				}
-				return enc.Encode(exported{e.At, e.ID, e.Of, e.Owner.Org, e.Owner.User, e.Client, e.Kind, e.Provider, e.Connection, e.Request, e.Decision, words, e.Writer, e.Seq, e.MAC})
+				part = append(part, exported{e.At, e.ID, e.Of, e.Owner.Org, e.Owner.User, e.Client, e.Kind, e.Provider, e.Connection, e.Request, e.Decision, words, e.Writer, e.Seq, e.MAC})
+				return nil
 			})
 			return err
 		})
-		for line := range bytes.Lines(page.Bytes()) {
-			if _, wrong := w.Write(line); wrong != nil {
+		for _, e := range part {
+			if wrong := enc.Encode(e); wrong != nil {
 				return errors.Join(err, wrong)
 			}
 		}
