@@ -40,7 +40,7 @@ type sqliteFile struct {
 var (
 	everyPragma = []string{"foreign_keys = 1", "synchronous = FULL", "secure_delete = 1", "trusted_schema = 0"}
 	toWrite     = settings{
-		flags: sqlite.OpenReadWrite, guarded: true, checked: true,
+		flags: sqlite.OpenReadWrite, checked: true,
 		pragmas: slices.Concat([]string{"page_size = 8192", "journal_mode = WAL"}, everyPragma, []string{"wal_autocheckpoint = 4000", "journal_size_limit = 67108864"}),
 	}
 	toRead = settings{

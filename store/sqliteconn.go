@@ -30,7 +30,6 @@ type settings struct {
 	flags   sqlite.OpenFlags
 	query   string   // of the file's URI
 	pragmas []string // in order: the page size counts only before the file is made
-	guarded bool     // SQL cannot damage the file on purpose (SQLITE_DBCONFIG_DEFENSIVE)
 	checked bool     // the connection is refused if it does not answer what required says
 }
 
@@ -51,9 +50,6 @@ func openConn(path string, how settings) (_ *sqliteConn, err error) {
 		}
 	}()
 	c.SetBusyTimeout(busyTimeout)
-	if err := c.SetDefensive(how.guarded); err != nil {
-		return nil, err
-	}
 	for _, p := range how.pragmas {
 		if _, err := c.exec(context.Background(), "PRAGMA "+p); err != nil {
 			return nil, err
