@@ -18,6 +18,7 @@ const (
 	usedLately   = 24 * time.Hour     // what "lately" is
 	stuckAfter   = 2 * time.Minute    // a claimed request whose process died
 	forgetAfter  = 7 * 24 * time.Hour // ended requests
+	openOfAll    = 10_000             // requests of all owners that may be open; each has its own bound, but owners may be many
 	probeAfter   = 6 * time.Hour      // a session or key that cannot be renewed, and so may have died unnoticed
 )
 
@@ -42,7 +43,7 @@ func (v *Vault) KeepOnce(ctx context.Context) error {
 
 func (v *Vault) sweep(ctx context.Context) error {
 	now := v.now()
-	ended, err := v.Pending.ExpireRequests(ctx, now, now.Add(-stuckAfter), now.Add(-forgetAfter))
+	ended, err := v.Pending.ExpireRequests(ctx, now, now.Add(-stuckAfter), now.Add(-forgetAfter), openOfAll)
 	for i := range ended {
 		v.note(requestEvent(&ended[i], "request."+string(ended[i].State), "failed"))
 	}

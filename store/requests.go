@@ -200,13 +200,14 @@ func (db *DB) DuePolls(ctx context.Context, now time.Time, hold time.Duration, l
 }
 
 // ExpireRequests ends what nobody will end any more and forgets what ended long ago, approvals and grants too. It takes
-// 200 rows of a kind at most: it runs every few seconds, and nobody's write should wait long for it.
-func (db *DB) ExpireRequests(ctx context.Context, now, stuck, old time.Time) (ended []auth.Request, err error) {
+// some hundred rows of a kind at most: it runs every few seconds, and nobody's write should wait long for it.
+func (db *DB) ExpireRequests(ctx context.Context, now, stuck, old time.Time, most int) (ended []auth.Request, err error) {
 	err = db.write(ctx, func(ctx context.Context, q querier) error {
 		late, err := collect(ctx, q, scanRequest, `UPDATE requests SET state = 'expired', private = NULL, next_poll_at = 0, updated_at = $1
 			WHERE id IN (SELECT id FROM requests WHERE expires_at <= $1 AND state IN ('created', 'confirmed', 'redirected', 'held') ORDER BY expires_at LIMIT 200)
+			OR id IN (SELECT id FROM requests WHERE expires_at > $1 AND state IN ('created', 'confirmed', 'redirected', 'held') ORDER BY expires_at DESC LIMIT 1000 OFFSET $2)
 			RETURNING org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
-			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at`, ms(now))
+			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at`, ms(now), most)
 		if err != nil {
 			return err
 		}

@@ -53,7 +53,7 @@ func testPending(t *testing.T, db *store.DB) {
 		late, held := add(auth.Redirected, past, Now), add(auth.Held, past, Now)
 		stuck, busy := add(auth.Claimed, future, Now.Add(-time.Hour)), add(auth.Claimed, past, Now)
 		open, old, recent := add(auth.Created, future, Now), add(auth.Declined, past, Now.Add(-48*time.Hour)), add(auth.Stored, past, Now)
-		ended, err := db.ExpireRequests(ctx, Now, Now.Add(-30*time.Minute), Now.Add(-24*time.Hour))
+		ended, err := db.ExpireRequests(ctx, Now, Now.Add(-30*time.Minute), Now.Add(-24*time.Hour), 1000)
 		must(t, err)
 		got := map[string]auth.RequestState{}
 		for _, r := range ended {
@@ -78,6 +78,23 @@ func testPending(t *testing.T, db *store.DB) {
 		}
 		slices.Sort(ids)
 		equal(t, ids, slices.Sorted(slices.Values([]string{busy.ID, open.ID})))
+	})
+	t.Run("of too many that are open, those go that have the least time left", func(t *testing.T) {
+		o := NewOwner()
+		var ids []string
+		for i := range 5 {
+			r := NewRequest(o, fmt.Sprint("many ", i))
+			r.ExpiresAt = Now.Add(1000*time.Hour + time.Duration(i)*time.Second) // after everybody else's here
+			_, err := db.CreateRequest(ctx, r, 10)
+			must(t, err)
+			ids = append(ids, r.ID)
+		}
+		ended, err := db.ExpireRequests(ctx, Now, Now, Now.Add(-24*time.Hour), 3)
+		must(t, err)
+		for i, id := range ids {
+			gone := slices.ContainsFunc(ended, func(r auth.Request) bool { return r.ID == id && r.State == auth.Expired })
+			equal(t, gone, i < 2)
+		}
 	})
 	t.Run("approvals and grants that are over go too, a few at a time", func(t *testing.T) {
 		o, old := NewOwner(), Now.Add(-24*time.Hour)
@@ -106,7 +123,7 @@ func testPending(t *testing.T, db *store.DB) {
 		must(t, err)
 		equal(t, len(left), 3)
 		for range 3 {
-			_, err := db.ExpireRequests(ctx, Now, old, old)
+			_, err := db.ExpireRequests(ctx, Now, old, old, 1000)
 			must(t, err)
 		}
 		left, err = db.Grants(ctx, o, "agent", c.ID, long)
