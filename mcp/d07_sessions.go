@@ -35,7 +35,9 @@ const codeNoSession = -32001
 type session struct {
 	owner   principal
 	used    time.Time
-	streams int // that are open: the client is there, though it asks nothing
+	streams int             // that are open: the client is there, though it asks nothing
+	lives   context.Context // streams end with it
+	end     context.CancelFunc
 }
 
 // idle is how long nobody has used the session.
@@ -69,7 +71,7 @@ func (s *sessions) add(owner principal) (id string, gone []string) {
 	for id, one := range s.known {
 		switch {
 		case one.idle(now) > s.ttl:
-			delete(s.known, id)
+			s.remove(id)
 			gone = append(gone, id)
 		case one.owner == owner:
 			count++
@@ -79,12 +81,22 @@ func (s *sessions) add(owner principal) (id string, gone []string) {
 		}
 	}
 	if count >= s.most {
-		delete(s.known, oldest)
+		s.remove(oldest)
 		gone = append(gone, oldest)
 	}
 	id = rand.Text()
-	s.known[id] = &session{owner: owner, used: now}
+	one := &session{owner: owner, used: now}
+	one.lives, one.end = context.WithCancel(context.Background())
+	s.known[id] = one
 	return id, gone
+}
+
+// remove is for who has the lock.
+func (s *sessions) remove(id string) {
+	if one := s.known[id]; one != nil {
+		one.end()
+		delete(s.known, id)
+	}
 }
 
 // begun follows the answer to initialize. mcp-go files a session only then, and by that time it may have
@@ -110,16 +122,20 @@ func (s *sessions) use(id string, owner principal) bool {
 	return true
 }
 
-// hold keeps a session alive until somebody leaves its stream.
-func (s *sessions) hold(id string) (leave func()) {
+// hold keeps a session alive until somebody leaves its stream, whose request is r; inside ends with the session.
+func (s *sessions) hold(r *http.Request) (inside *http.Request, leave func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	one := s.known[id]
-	if one == nil { // ended meanwhile
-		return func() {}
+	one := s.known[r.Header.Get(server.HeaderKeySessionID)]
+	if one == nil { // ended meanwhile, or a client of 2026-07-28, which has none
+		return r, func() {}
 	}
 	one.streams++
-	return func() {
+	ctx, cancel := context.WithCancel(r.Context())
+	stop := context.AfterFunc(one.lives, cancel)
+	return r.WithContext(ctx), func() {
+		stop()
+		cancel()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		one.streams--
@@ -148,7 +164,7 @@ func (nowhere) CanStream() bool             { return false }
 func (s *sessions) end(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.known, id)
+	s.remove(id)
 }
 
 // admit checks the session of a request before mcp-go sees it: 400 without one, 404 when it is

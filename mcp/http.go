@@ -71,7 +71,9 @@ func (s *Server) HTTP(opts HTTPOptions) http.Handler {
 				return
 			}
 			defer leave()
-			defer e.sessions.hold(r.Header.Get(server.HeaderKeySessionID))()
+			inside, done := e.sessions.hold(r)
+			defer done()
+			r = inside
 		}
 		inner.ServeHTTP(w, r)
 		if starts {

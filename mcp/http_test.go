@@ -315,6 +315,26 @@ func TestListeningKeepsTheSession(t *testing.T) {
 	})
 }
 
+// A session that is ended, or makes room for another, takes its streams along.
+func TestStreamsEndWithTheirSession(t *testing.T) {
+	w := serve(t, New(&fake{}, Options{}))
+	w.Config.Handler = w.s.HTTP(HTTPOptions{Identify: Bearer(w.users.verify), Sessions: 1})
+	for what, end := range map[string]func(id string){
+		"ended":   func(id string) { w.do("DELETE", "/mcp", "T1", "", "Mcp-Session-Id", id) },
+		"crowded": func(string) { w.session("T1", "{}") },
+	} {
+		id := w.session("T1", "{}")
+		stream := w.do("GET", "/mcp", "T1", "", "Mcp-Session-Id", id)
+		if stream.StatusCode != 200 {
+			t.Fatalf("%s: the stream: %d", what, stream.StatusCode)
+		}
+		end(id)
+		if text := w.text(stream); strings.Contains(text, "jsonrpc") {
+			t.Errorf("%s: %s", what, text)
+		}
+	}
+}
+
 // DS-008: a session that made room for another takes along what mcp-go keeps of it.
 func TestSessionsLeaveNothingBehind(t *testing.T) {
 	var kept atomic.Int64
