@@ -47,24 +47,24 @@ func addScopes(p *providers.Provider, params url.Values, scopes []string) error 
 	return nil
 }
 
-// scopes are those the answer names; nil when it names none.
-func (t *tokens) scopes() []string {
+// scopes are those the answer names, without one that tells a secret; nil when it names none.
+func (t *tokens) scopes() (all []string) {
 	if t.def.Scopes.Granted == "callback" || t.def.Scopes.Granted == "none" {
 		return nil
 	}
 	switch v := t.doc.first(orPaths(t.def.Response.Scope, "scope")).(type) {
 	case string:
-		return splitScopes(v, t.def.Response.ScopeSep)
+		all = splitScopes(v, t.def.Response.ScopeSep)
 	case []any:
-		var out []string
 		for _, element := range v {
 			if s, ok := element.(string); ok {
-				out = append(out, s)
+				all = append(all, s)
 			}
 		}
-		return cleanScopes(out)
+		all = cleanScopes(all)
 	}
-	return nil
+	told := redactor(t.secrets)
+	return slices.DeleteFunc(all, func(s string) bool { return told.RedactString(s) != s })
 }
 
 // splitScopes cuts at sep, or at spaces, or at commas where there is no space.

@@ -41,6 +41,7 @@ type tokens struct {
 	doc     document // within response.wrap
 	access  string
 	refresh string
+	secrets []Secret // these two and those that were sent
 }
 
 // readTokens reads a token answer by the definition. secrets are kept out of the
@@ -68,6 +69,7 @@ func readTokens(f *Flow, a *answer, secrets []Secret) (*tokens, error) {
 	if err != nil {
 		return nil, ErrUnavailable.Say("%s sent a token answer that cannot be used; try again later", f.Provider.Name).Because(err)
 	}
+	t.secrets = append(slices.Clip(secrets), NewSecret(t.access), NewSecret(t.refresh))
 	return t, nil
 }
 

@@ -154,6 +154,14 @@ func TestGrantedScopes(t *testing.T) {
 			t.Errorf("%s: %q", body, got)
 		}
 	}
+	// SH-001: a server that repeats its tokens among the scopes shows them to nobody.
+	tok, err := readBody(answerFlow(nil), `{"access_token":"access-token-1","refresh_token":"refresh-token-1","scope":"read access-token-1 x:cmVmcmVzaC10b2tlbi0x"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := tok.scopes(); !slices.Equal(got, []string{"read"}) {
+		t.Errorf("beside its tokens: %q", got)
+	}
 	def := &providers.OAuth2{Scopes: providers.Scopes{Offline: []string{"offline.access"}, Extra: map[string]string{"user": "user_scope"}}}
 	if got := missingScopes(def, []string{"read", "write", "openid", "offline.access", "user:x"}, []string{"read", "more"}); !slices.Equal(got, []string{"write"}) {
 		t.Errorf("missing %v", got)
