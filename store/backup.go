@@ -26,7 +26,7 @@ func (db *DB) Backup(ctx context.Context, path string) error {
 	unfinished := path + ".unfinished"
 	f, err := openUnfinished(unfinished)
 	if err != nil {
-		return fmt.Errorf("backup: %w", err)
+		return fmt.Errorf("backup: %w; name a file in a directory that is there and can be written", err)
 	}
 	err = firstError(db.copyTo(ctx, unfinished), f.Close())
 	if err == nil {
