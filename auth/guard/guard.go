@@ -32,7 +32,8 @@ type Options struct {
 	// Rate and Burst bound the requests of one address to paths whose Class is Limited. 0 means 5 a second and 20.
 	Rate  rate.Limit
 	Burst int
-	// MaxConns and MaxConnsPerIP bound open connections (Listen); trusted proxies are exempt from the latter. 0 means 4096 and 1024.
+	// MaxConns and MaxConnsPerIP bound open connections (Listen); trusted proxies are exempt from the latter. 0 means 4096, or
+	// half of the descriptors that the process may have, and 1024, or a quarter of MaxConns.
 	MaxConns, MaxConnsPerIP int
 	// BodyTimeout is how long a client may take to send its body; 0 means 30 s.
 	BodyTimeout time.Duration

@@ -16,10 +16,10 @@ func Listen(ctx context.Context, addr string, opt Options) (net.Listener, error)
 		return nil, err
 	}
 	if opt.MaxConns == 0 {
-		opt.MaxConns = 4096
+		opt.MaxConns = max(64, min(4096, descriptors()/2)) // the other half is for files, and for connections that we open
 	}
 	if opt.MaxConnsPerIP == 0 {
-		opt.MaxConnsPerIP = 1024
+		opt.MaxConnsPerIP = min(1024, opt.MaxConns/4)
 	}
 	return &listener{Listener: l, trusted: opt.TrustedProxies, perIP: opt.MaxConnsPerIP,
 		slots: make(chan struct{}, opt.MaxConns), closed: make(chan struct{}), open: make(map[netip.Prefix]int)}, nil
