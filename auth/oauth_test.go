@@ -30,7 +30,7 @@ func newBench(t *testing.T, options authtest.Options) *bench {
 	t.Helper()
 	s := authtest.NewServer(options)
 	t.Cleanup(s.Close)
-	out := egress.New(egress.Options{Loopback: true, HeaderTimeout: 2 * time.Second, IdleTimeout: 200 * time.Millisecond})
+	out := egress.New(egress.Options{Loopback: true, HeaderTimeout: 6 * time.Second, IdleTimeout: time.Second})
 	t.Cleanup(out.CloseIdle)
 	oauth := &auth.OAuth{Out: out, Loopback: true}
 	p := practice(s.URL)
