@@ -204,6 +204,9 @@ func (c *canary) sweep() {
 			c.t.Errorf("a file: %s", f)
 		}
 	}
+	for _, f := range authtest.ScanProcesses(c.secrets()...) {
+		c.t.Errorf("a process: %s", f)
+	}
 }
 
 // SH-001, SH-012, SH-013: the whole story with unique secrets: sign-in, pasted key, calls that give the credential back in every

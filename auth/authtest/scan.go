@@ -62,3 +62,18 @@ func ScanFiles(dir string, secrets ...string) (found []string, err error) {
 	})
 	return found, err
 }
+
+// ScanProcesses is Scan for the command line and the environment of every process on this machine that may be looked at,
+// this one and its children among them. Only Linux shows them; elsewhere nothing is found.
+func ScanProcesses(secrets ...string) (found []string) {
+	for _, file := range []string{"cmdline", "environ"} {
+		paths, _ := filepath.Glob("/proc/[0-9]*/" + file)
+		for _, path := range paths {
+			data, _ := os.ReadFile(path) // it may have ended meanwhile, or belong to somebody else
+			for _, f := range Scan(data, secrets...) {
+				found = append(found, path+": "+f)
+			}
+		}
+	}
+	return found
+}

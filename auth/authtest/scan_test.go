@@ -1,12 +1,15 @@
 package authtest
 
 import (
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
 )
 
@@ -34,5 +37,31 @@ func TestScan(t *testing.T) {
 	}
 	if found, err := ScanFiles(dir, secret); err != nil || len(found) == 0 {
 		t.Errorf("in a file: %v, %v", found, err)
+	}
+}
+
+// A child that was told a secret is found by what it was told, and by nothing else.
+func TestScanProcesses(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux shows the command lines and environments of processes")
+	}
+	argument, variable, untold := rand.Text(), rand.Text(), rand.Text()
+	child := exec.Command("cat", "-", argument)
+	child.Env = []string{"LP_TOKEN=" + variable}
+	in, err := child.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = in.Close(); _ = child.Wait() }() // it complains that there is no such file
+	for name, secret := range map[string]string{"argument": argument, "variable": variable} {
+		if len(ScanProcesses(secret)) == 0 {
+			t.Errorf("%s: not seen", name)
+		}
+	}
+	if found := ScanProcesses(untold); found != nil {
+		t.Errorf("nothing there: %v", found)
 	}
 }
