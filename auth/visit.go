@@ -119,17 +119,15 @@ func (s Visit) enter(ctx context.Context, id string) (*Request, error) {
 
 // check is design section 6. What it refuses is on record.
 func (s Visit) check(ctx context.Context, r *Request) error {
-	if s.vault.Identified {
-		if s.who.Owner == nil {
-			return ErrNotYours.Say("sign in first, then open the link again")
-		}
-		if *s.who.Owner != r.Owner {
-			e := requestEvent(r, "identity_mismatch", "deny")
-			e.Detail = map[string]string{"visitor": s.who.Owner.String()}
-			s.vault.note(e)
-			s.mark(ctx, r)
-			return ErrNotYours.Say("this request belongs to another account; if you did not ask for it, close this page")
-		}
+	if s.who.Owner == nil && s.vault.Identified {
+		return ErrNotYours.Say("sign in first, then open the link again")
+	}
+	if s.who.Owner != nil && *s.who.Owner != r.Owner { // also where nobody has to sign in
+		e := requestEvent(r, "identity_mismatch", "deny")
+		e.Detail = map[string]string{"visitor": s.who.Owner.String()}
+		s.vault.note(e)
+		s.mark(ctx, r)
+		return ErrNotYours.Say("this request belongs to another account; if you did not ask for it, close this page")
 	}
 	if r.Browser != nil && subtle.ConstantTimeCompare(r.Browser, s.who.Browser) != 1 {
 		s.vault.note(requestEvent(r, "second_browser", "deny"))

@@ -233,6 +233,36 @@ func TestForeignVisitor(t *testing.T) {
 	}
 }
 
+// ID-001, ID-002, ID-010: where nobody has to sign in, a person who has, as another owner, is refused all the same,
+// and the request goes on for whoever it was made for.
+func TestSignedInAsAnother(t *testing.T) {
+	v, _ := newClockedVault(t, authtest.Options{})
+	if err := v.Desk(auth.Owner{}).SetApp(t.Context(), "practice", "public", auth.Secret{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	link := ask(t, v, ann, auth.Wish{Provider: "practice"})
+	visit := v.Visit(benHere)
+	_, err := visit.Open(t.Context(), link.RequestID)
+	wantErr(t, "ben opens", err, auth.ErrNotYours)
+	_, err = visit.Confirm(t.Context(), link.RequestID, auth.Choice{})
+	wantErr(t, "ben confirms", err, auth.ErrNotYours)
+	wantErr(t, "ben posts", visit.Submit(t.Context(), link.RequestID, auth.Input{}), auth.ErrNotYours)
+	if s := status(t, v, ann, link.RequestID); s.Status != auth.StatusPending || s.Cause != "opened_elsewhere" {
+		t.Errorf("the request reads %+v", s)
+	}
+	nobody := auth.Visitor{Browser: annHere.Browser}
+	q := signIn(t, v, link.RequestID, nobody, "alice", auth.Choice{})
+	_, err = v.Visit(auth.Visitor{Browser: annHere.Browser, Owner: &benOwner}).Callback(t.Context(), "practice", q)
+	wantErr(t, "ben comes back with the cookie", err, auth.ErrNotYours)
+	if asked(v) != 0 {
+		t.Error("the code was sent")
+	}
+	wantEvent(t, v, annOwner, "identity_mismatch")
+	if _, err := v.Visit(nobody).Callback(t.Context(), "practice", q); err != nil {
+		t.Errorf("the browser that confirmed: %v", err)
+	}
+}
+
 // ID-008: what is another owner's reads as what is not there, whatever is tried.
 func TestForeignHandles(t *testing.T) {
 	v, _ := manyUsers(t)

@@ -74,7 +74,7 @@ func (s *Site) showConnect(w http.ResponseWriter, r *http.Request, id, cookie st
 			page.Open = append(page.Open, ask)
 		}
 	}
-	if s.vault.Identified {
+	if s.vault.Identified || q.Owner != auth.Local {
 		page.Owner = q.Owner.String()
 	}
 	for _, scope := range q.Scopes {

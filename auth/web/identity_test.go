@@ -242,6 +242,11 @@ func TestSpoofedName(t *testing.T) {
 	if connect, decline := strings.Index(p.last.body, `value="connect"`), strings.Index(p.last.body, `value="decline"`); connect < 0 || decline < connect || decline-connect > 200 {
 		t.Error("the two buttons do not stand side by side")
 	}
+	if err := h.Desk(ann).SetApp(t.Context(), "practice", "public", auth.Secret{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	p.get("/c/" + h.ask(auth.Caller{Owner: ann, Client: "bot", Verified: true}, auth.Wish{}).RequestID)
+	p.want(200, "acme/ann") // for whom, also where nobody signs in
 }
 
 // ID-019
