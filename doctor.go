@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/providers"
 	"github.com/latchpost/latchpost/store"
 )
@@ -55,7 +56,7 @@ func doctor(ctx context.Context, s *settings, args []string) error {
 		findings = append(findings, finding{"key and store", false, err.Error(), "nothing works until this is mended"})
 	} else {
 		defer h.Close()
-		findings = append(findings, h.checkKey(), h.checkStore(ctx), h.checkAudit(ctx), h.checkPort(ctx))
+		findings = append(findings, h.checkKey(), h.checkStore(ctx), h.checkAudit(ctx), h.checkConnections(ctx), h.checkPort(ctx))
 	}
 	findings = append(findings, clock, s.checkChromium(ctx), s.checkFlags())
 	if s.support {
@@ -124,6 +125,20 @@ func (h *house) checkAudit(ctx context.Context) finding {
 		return finding{"audit", false, fmt.Sprintf("%d places were changed", len(report.Faults)), "latchpost audit verify names them; keep a copy of the store and look into it"}
 	}
 	return finding{"audit", true, fmt.Sprintf("%d events, the chain is whole", report.Events), ""}
+}
+
+// checkConnections tells of providers that do not answer. It counts, and names nobody: the report is for strangers, too.
+func (h *house) checkConnections(ctx context.Context) finding {
+	census, err := h.db.Census(ctx)
+	if err != nil {
+		return finding{"connections", false, err.Error(), "they cannot be read"}
+	}
+	n := census.Connections
+	if down := n[auth.ProviderDown]; down > 0 {
+		return finding{"connections", false, fmt.Sprintf("%d cannot be renewed, because the provider does not answer properly", down),
+			"calls with them fail until it does; they are tried again by themselves, and latchpost list and /connections say which they are"}
+	}
+	return finding{"connections", true, fmt.Sprintf("%d work, %d wait for a new sign-in", n[auth.Active]+n[auth.Expiring], n[auth.NeedsReauth]), ""}
 }
 
 // checkPort tells a neighbour of ours from a stranger.

@@ -3,9 +3,12 @@ package main
 import (
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"flag"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +21,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/auth/authtest"
 	"github.com/latchpost/latchpost/store"
 )
 
@@ -292,8 +296,49 @@ func TestDoctorNamesAStoreInTrouble(t *testing.T) {
 			t.Errorf("%v after a failure: %+v", age, f)
 		}
 	}
+	probe := func() int {
+		rec := httptest.NewRecorder()
+		h.ready(rec, httptest.NewRequest("GET", "/readyz", nil))
+		return rec.Code
+	}
+	if code := probe(); code != http.StatusOK {
+		t.Errorf("/readyz: %d", code)
+	}
 	h.cannotWrite = store.ErrReadOnly
 	if f := h.checkStore(t.Context()); f.OK || f.Says != store.ErrReadOnly.Error() || f.Effect == "" {
+		t.Errorf("%+v", f)
+	}
+	if code := probe(); code != http.StatusServiceUnavailable {
+		t.Errorf("/readyz of a store that can only be read: %d", code)
+	}
+}
+
+// OP-001: a provider that is gone when a token has to be renewed is told of as long as it is gone, without its name.
+func TestDoctorNamesAProviderThatIsDown(t *testing.T) {
+	provider := authtest.NewServer(authtest.Options{})
+	t.Cleanup(provider.Close)
+	s := &settings{
+		in: strings.NewReader(""), out: io.Discard, err: t.Output(), logLevel: "error", data: filepath.Join(t.TempDir(), "data"), listen: "127.0.0.1:0", unsafeLoopback: true,
+		vars:    vars{"practice.port": port(provider.URL), "practice.api_port": "1", "practice.site_port": "1"},
+		browser: browserSettings{kind: "local", dir: t.TempDir()},
+	}
+	h, err := open(t.Context(), s)
+	must(t, err)
+	defer h.Close()
+	must(t, h.vault.Desk(auth.Local).SetApp(t.Context(), "practice", "public", auth.Secret{}, nil))
+	agent := auth.Caller{Owner: auth.Local, Client: "agent"}
+	id, err := requested(h.vault.Request(t.Context(), agent, auth.Wish{Provider: "practice"}))
+	must(t, err)
+	must(t, finish(t.Context(), h.vault, provider, id, browserHash))
+	if f := h.checkConnections(t.Context()); !f.OK || !strings.HasPrefix(f.Says, "1 work, 0 wait") {
+		t.Errorf("%+v", f)
+	}
+	provider.Close()
+	h.vault.Now = func() time.Time { return time.Now().Add(2 * time.Hour) }
+	if _, err := h.vault.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"}); !errors.Is(err, auth.ErrUnavailable) {
+		t.Errorf("a call: %v", err)
+	}
+	if f := h.checkConnections(t.Context()); f.OK || !strings.HasPrefix(f.Says, "1 cannot be renewed") || f.Effect == "" || strings.Contains(f.Says, "ractice") {
 		t.Errorf("%+v", f)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -177,7 +178,7 @@ func (h *house) ready(w http.ResponseWriter, r *http.Request) {
 	_, err := h.db.Keys(r.Context())
 	says := "the store does not answer; see the log"
 	if err == nil {
-		err, says = h.db.Failed(), "the store takes nothing that is written to it; see the log"
+		err, says = cmp.Or(h.cannotWrite, h.db.Failed()), "the store takes nothing that is written to it; see the log"
 	}
 	if err != nil {
 		if r.Context().Err() == nil { // not just somebody who has left
