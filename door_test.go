@@ -272,6 +272,23 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+// MC-011: a request without a token is told where to read what is wanted, also when the tokens are issued here and no
+// authorization server can be named.
+func TestResourceMetadataWithoutIssuer(t *testing.T) {
+	_, listen := openDoor(t)
+	const path = "/.well-known/oauth-protected-resource/mcp"
+	for _, agents := range forAgents {
+		got, text := knock(t, listen, "POST", agents, "Content-Type", "application/json")
+		if got != http.StatusUnauthorized && agents != "/sse" || got == http.StatusUnauthorized && !strings.Contains(text, `resource_metadata="http://`+listen+path+`"`) {
+			t.Errorf("POST %s: %d %s", agents, got, text)
+		}
+	}
+	got, text := knock(t, listen, "GET", path)
+	if got != http.StatusOK || !strings.Contains(text, `"resource":"http://`+listen+`/mcp"`) || !strings.Contains(text, `"bearer_methods_supported":["header"]`) || strings.Contains(text, "authorization_servers") {
+		t.Errorf("GET %s: %d %s", path, got, text)
+	}
+}
+
 // ID-023: that there is some Authorization changes nothing anywhere: where a token counts a bad one is refused, and
 // nowhere else does it open, or close, anything.
 func TestSomeAuthorizationIsNone(t *testing.T) {

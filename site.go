@@ -134,11 +134,13 @@ func (h *house) mountMCP(mux *http.ServeMux) {
 	if h.metrics != nil {
 		opts.Identify = h.metrics.identify(opts.Identify)
 	}
+	var issuers []string // none where the tokens are issued here: there is nobody to send a client to
 	if h.identity.Issuer != nil {
-		path := mcp.MetadataPath(h.resource())
-		opts.Metadata = h.door.URL() + path
-		mux.Handle(path, mcp.Metadata(h.resource(), h.identity.Issuer.URL))
+		issuers = []string{h.identity.Issuer.URL}
 	}
+	path := mcp.MetadataPath(h.resource())
+	opts.Metadata = h.door.URL() + path
+	mux.Handle("GET "+path, mcp.Metadata(h.resource(), issuers...))
 	mux.Handle("/mcp", server.HTTP(opts))
 	if h.settings.serve.sse {
 		stream, post := server.SSE(opts)
