@@ -280,12 +280,23 @@ func TestPermissions(t *testing.T) {
 	}
 	db.Close()
 
-	if err := os.Chmod(filepath.Join(dir, "latchpost.db"), 0o644); err != nil {
-		t.Fatal(err)
+	modes := map[string]fs.FileMode{}
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && path != dir && d.Name() != "backup.db" { // which may lie anywhere
+			info, _ := d.Info()
+			modes[path] = info.Mode().Perm()
+			return os.Chmod(path, modes[path]|0o055)
+		}
+		return err
+	})
+	if err != nil || len(modes) < 6 {
+		t.Fatal(modes, err)
 	}
 	openAt(t, dir).Close()
-	if info, err := os.Stat(filepath.Join(dir, "latchpost.db")); err != nil || info.Mode().Perm() != 0o600 {
-		t.Fatal("a looser mode was not corrected", err)
+	for path, want := range modes {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("a looser mode of %s was not corrected: %v, %v", path, info.Mode(), err)
+		}
 	}
 	if err := os.Chmod(dir, 0o750); err != nil {
 		t.Fatal(err)

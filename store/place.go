@@ -23,6 +23,11 @@ func (db *DB) preparePlace(ctx context.Context, path string) error {
 	if err := privateDir(filepath.Dir(path), db.opt.ReadOnly); err != nil {
 		return err
 	}
+	if !db.opt.ReadOnly {
+		if err := tighten(db.dir); err != nil {
+			return err
+		}
+	}
 	if err := privateFiles(path, db.opt.ReadOnly); !errors.Is(err, fs.ErrNotExist) || db.opt.ReadOnly {
 		return err
 	}
@@ -59,6 +64,20 @@ func privateDir(dir string, readOnly bool) error {
 		return os.Chmod(dir, 0o700)
 	}
 	return fmt.Errorf("others may enter %s (mode %04o); if it holds nothing else, run: chmod 700 %s", dir, info.Mode().Perm(), dir)
+}
+
+// tighten corrects looser modes of what else is ours in dir, where nobody else could have come.
+func tighten(dir string) error {
+	for name, mode := range map[string]fs.FileMode{"audit.anchor": 0o600, "audit.anchor.lock": 0o600, "create.lock": 0o600, "ballast": 0o600, "holders": 0o700} {
+		path := filepath.Join(dir, name)
+		if info, err := os.Lstat(path); err != nil || info.Mode()&fs.ModeSymlink != 0 || !looser(info, mode) {
+			continue // not there, or not ours: whoever opens it says so
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // privateFiles checks the database and the files beside it; fs.ErrNotExist when
