@@ -176,6 +176,9 @@ func (s Visit) Callback(ctx context.Context, provider string, q url.Values) (id 
 		return "", err
 	}
 	if err := s.check(ctx, r); err != nil {
+		if r.State != Redirected || s.vault.now().After(r.ExpiresAt) {
+			return "", errUnasked // to a stranger, too, a spent state reads like one that never was
+		}
 		return "", err
 	}
 	if r.Provider != provider { // RFC 9700 section 4.4.2: one redirect URI per authorization server

@@ -77,6 +77,13 @@ func TestCallbackGuess(t *testing.T) {
 			t.Fatalf("a guess and a used state differ:\n%s\n%s", guess.body, first.body)
 		}
 	}
+	stranger := h.person() // without the cookies, as curl comes, or who is later than they live
+	for _, spent := range []string{used, expired} {
+		stranger.get(spent)
+		if got := stranger.want(400); got.body != first.body {
+			t.Errorf("a guess and a spent state without its cookie differ:\n%s\n%s", got.body, first.body)
+		}
+	}
 }
 
 // CB-003
