@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -35,14 +36,23 @@ type door struct {
 	own     bool           // agents come here too: pages of a neighbour, or another port, will not do
 	prove   func([]byte) []byte
 	log     *slog.Logger
+	client  *http.Client // that asks the neighbour who it is
 	url     atomic.Pointer[string]
 }
 
-const watchInterval = 300 * time.Millisecond
+const (
+	watchInterval = 300 * time.Millisecond
+
+	portTaken = "the port belongs to another program; links use a free one. Providers that insist on an exact redirect URI will refuse it: end that program, or choose a port with --listen"
+)
 
 func newDoor(s *settings, prove func([]byte) []byte, log *slog.Logger) *door {
 	d := &door{listen: cmp.Or(s.listen, defaultListen), fixed: s.baseURL, cert: s.serve.tlsCert, key: s.serve.tlsKey, prove: prove, log: log}
 	d.proxies, _ = prefixes(s.serve.proxies) // checked at the start
+	d.client = &http.Client{
+		Transport:     &http.Transport{IdleConnTimeout: 2 * watchInterval},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	d.moveTo(d.listen)
 	return d
 }
@@ -66,7 +76,7 @@ func (d *door) Share(ctx context.Context, pages func(authority string) *http.Ser
 		return nil, fmt.Errorf("%s is taken, by another program or a latchpost stdio, and agents would not find us there: end it, or choose a port with --listen", d.listen)
 	}
 	if errors.Is(err, syscall.EADDRINUSE) && !d.neighbour(ctx) {
-		d.log.Warn("the port belongs to another program; links use a free one. Providers that insist on an exact redirect URI will refuse it: end that program, or choose a port with --listen", "port", d.listen)
+		d.log.Warn(portTaken, "port", d.listen)
 		l, err = guard.Listen(ctx, "127.0.0.1:0", guard.Options{})
 	}
 	if err != nil && !errors.Is(err, syscall.EADDRINUSE) {
@@ -88,12 +98,27 @@ func (d *door) serveOrWatch(ctx context.Context, l net.Listener, pages func(stri
 			return nil
 		case <-time.After(watchInterval):
 		}
-		if got, err := guard.Listen(ctx, d.listen, guard.Options{TrustedProxies: d.proxies}); err == nil {
-			l = got
-			d.log.Info("took over the port", "address", d.listen)
+		if l = d.take(ctx); l != nil {
+			d.log.Info("serving pages from now on", "address", l.Addr().String())
+			d.moveTo(l.Addr().String())
 		}
 	}
 	return d.serve(ctx, l, pages(l.Addr().String()))
+}
+
+// take gives a listener once the neighbour has left the port: the port, or a free one when a stranger was faster,
+// who would else be handed our links.
+func (d *door) take(ctx context.Context) net.Listener {
+	opt := guard.Options{TrustedProxies: d.proxies}
+	l, err := guard.Listen(ctx, d.listen, opt)
+	if !errors.Is(err, syscall.EADDRINUSE) || d.neighbour(ctx) || ctx.Err() != nil {
+		return l
+	}
+	if l, err = guard.Listen(ctx, d.listen, opt); errors.Is(err, syscall.EADDRINUSE) { // the neighbour may have left meanwhile
+		d.log.Warn(portTaken, "port", d.listen)
+		l, _ = guard.Listen(ctx, "127.0.0.1:0", guard.Options{})
+	}
+	return l
 }
 
 // serve answers until ctx ends, and lets requests that run finish.
@@ -154,14 +179,14 @@ func (d *door) neighbour(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	resp, err := client.Do(req)
+	resp, err := d.client.Do(req)
 	if err != nil {
 		return false
 	}
 	defer resp.Body.Close()
 	var h health
-	if err := json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 4<<10)).Decode(&h); err != nil {
+	body, err := io.ReadAll(http.MaxBytesReader(nil, resp.Body, 4<<10)) // to its end, so that the connection is used again
+	if err != nil || json.Unmarshal(body, &h) != nil {
 		return false
 	}
 	proof, err := hex.DecodeString(h.Proof)

@@ -156,6 +156,38 @@ func TestTheDoorIsNotSharedWithARelay(t *testing.T) {
 	}
 }
 
+// CB-022: nor when a stranger was faster than we are, after the neighbour had left.
+func TestTheDoorIsNotLeftToAStranger(t *testing.T) {
+	dir, listen := filepath.Join(t.TempDir(), "data"), freePort(t)
+	var onPort atomic.Pointer[http.Handler]
+	put := func(h http.Handler) { onPort.Store(&h) }
+	put(newHouse(t, dir, listen).pages(listen).Handler)
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*onPort.Load()).ServeHTTP(w, r) })}
+	go func() { _ = there.Serve(l) }()
+	t.Cleanup(func() { _ = there.Close() })
+
+	h := newHouse(t, dir, listen)
+	share(t, h)
+	if h.door.URL() != "http://"+listen {
+		t.Fatalf("beside a neighbour links lead to %s", h.door.URL())
+	}
+	put(http.NotFoundHandler())
+	for gone := time.Now(); h.door.URL() == "http://"+listen; time.Sleep(10 * time.Millisecond) {
+		if time.Since(gone) > 5*time.Second {
+			t.Fatal("links lead to the stranger")
+		}
+	}
+	for moved := time.Now(); !alive(strings.TrimPrefix(h.door.URL(), "http://")); time.Sleep(10 * time.Millisecond) {
+		if time.Since(moved) > 5*time.Second {
+			t.Fatalf("nobody serves at %s, where the links lead", h.door.URL())
+		}
+	}
+}
+
 // CB-022: agents know one address, so serve does not start where a neighbour of this
 // store, or anybody else, answers there.
 func TestTheDoorOfAgentsIsTheirs(t *testing.T) {
