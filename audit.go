@@ -87,19 +87,26 @@ func (h *house) tailAudit(ctx context.Context) error {
 		Decision string            `json:"decision"`
 		Client   string            `json:"client,omitempty"`
 		Provider string            `json:"provider,omitempty"`
+		Outcome  string            `json:"outcome,omitempty"` // "unknown" for a call without one
 		Detail   map[string]string `json:"detail,omitempty"`
 	}
 	lines := make([]event, len(events))
 	for i, e := range events {
-		lines[i] = event{stamp(e.At), e.Kind, e.Decision, e.Client, e.Provider, e.Detail}
+		lines[i] = event{stamp(e.At), e.Kind, e.Decision, e.Client, e.Provider, "", e.Detail}
+		if e.Unknown {
+			lines[i].Outcome = "unknown"
+		}
 	}
 	return show(h.settings, lines, "Nothing is on record yet.", "AT\tKIND\tDECISION\tCLIENT\tPROVIDER\tDETAILS", func(e event) []string {
-		return []string{e.At, e.Kind, e.Decision, orDash(e.Client), orDash(e.Provider), details(e.Detail)}
+		return []string{e.At, e.Kind, e.Decision, orDash(e.Client), orDash(e.Provider), details(e.Detail, e.Outcome)}
 	})
 }
 
-func details(d map[string]string) string {
+func details(d map[string]string, outcome string) string {
 	var text []string
+	if outcome != "" {
+		text = append(text, "outcome="+outcome)
+	}
 	for _, name := range []string{"method", "host", "path", "rule", "status", "cause", "account", "at_provider"} {
 		if d[name] != "" {
 			text = append(text, name+"="+d[name])

@@ -67,3 +67,38 @@ func TestLogInjection(t *testing.T) {
 		}
 	})
 }
+
+// dying is a log whose process ends before the outcome of a call is written.
+type dying struct{ auth.AuditLog }
+
+func (dying) Later(...auth.Event) {}
+
+// AU-002: a call whose outcome is missing reads as unknown, for people and for programs; one that has ended does not.
+func TestMissingOutcome(t *testing.T) {
+	keepCanary(t, func(c *canary) {
+		c.connect(map[string]any{"provider": "practice"}, &authtest.Browser{})
+		c.do("call_api", map[string]any{"provider": "practice", "path": "/me"})
+		c.looks("/activity?kind=call", "/api/v1/events?kind=call")
+		if got := c.pages.String() + c.says(exitDone, "audit", "tail"); strings.Contains(got, "unknown") {
+			t.Errorf("a call that has ended reads as unknown: %s", got)
+		}
+		inner := c.vault.Audit
+		c.vault.Audit = dying{inner}
+		c.do("call_api", map[string]any{"provider": "practice", "path": "/repos"})
+		c.vault.Audit = inner
+		c.do("call_api", map[string]any{"provider": "practice", "path": "/me"})
+		c.looks("/activity?kind=call", "/api/v1/events?kind=call")
+		for where, text := range map[string]string{
+			"/activity": `<span class="tag">unknown</span>`, "/api/v1/events": `"outcome":"unknown"`,
+		} {
+			if n := strings.Count(c.pages.String(), text); n != 1 {
+				t.Errorf("%s: %d calls read as unknown", where, n)
+			}
+		}
+		for flag, text := range map[string]string{"--json": `"outcome":"unknown"`, "--json=false": "outcome=unknown"} {
+			if got := c.says(exitDone, "audit", "tail", flag); strings.Count(got, text) != 1 {
+				t.Errorf("audit tail %s: %s", flag, got)
+			}
+		}
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"strings"
+	"time"
 
 	"github.com/latchpost/latchpost/auth/seal"
 )
@@ -59,9 +60,28 @@ func (d Desk) EndGrant(ctx context.Context, id string) error {
 	return d.vault.Grants.EndGrant(ctx, d.owner, id)
 }
 
-// Events of the audit log, newest first.
+// outcomeTime is how long after a call its outcome can be on record: two tries and a renewal between them.
+const outcomeTime = 5 * time.Minute
+
+// Events of the audit log, newest first. Calls without an outcome are marked.
 func (d Desk) Events(ctx context.Context, f EventFilter) ([]Event, error) {
-	return d.vault.Audit.Events(ctx, d.owner, f)
+	all, err := d.vault.Audit.Events(ctx, d.owner, f)
+	if err != nil {
+		return nil, err
+	}
+	ended := map[string]bool{}
+	for i, e := range all { // an outcome is newer than its call
+		ended[e.Of] = true
+		if e.Kind != "call" || e.Decision != "allow" || ended[e.ID] {
+			continue
+		}
+		outcomes, err := d.vault.Audit.Events(ctx, d.owner, EventFilter{Of: e.ID, Since: e.At, Before: e.At.Add(outcomeTime), Limit: 1})
+		if err != nil {
+			return nil, err
+		}
+		all[i].Unknown = len(outcomes) == 0
+	}
+	return all, nil
 }
 
 // Apps that serve the owner.

@@ -20,6 +20,8 @@ type Event struct {
 	Decision   string // allow, deny, or the outcome: ok, failed, unknown
 	Detail     map[string]string
 
+	Unknown bool // set by Desk.Events: a call whose outcome is not on record, because it is under way or a crash came between
+
 	// Set by the log: place in the writer's chain and keyed MAC over it (HMAC-SHA-256 over the
 	// previous MAC and every field).
 	Writer string
@@ -32,6 +34,7 @@ type EventFilter struct {
 	Connection string
 	Client     string
 	Kind       string
+	Of         string // the outcome of that event
 	Since      time.Time
 	Before     time.Time
 	Limit      int // newest first; 0 = 100

@@ -111,5 +111,18 @@ func compare(t *testing.T, v *authtest.Vault) {
 	if open := len(paths) - answered; len(reached) < 50 || open < 0 || open > 7*4 {
 		t.Errorf("%d requests, %d records, %d outcomes", len(reached), len(paths), answered)
 	}
+	all, err := v.Desk(auth.Local).Events(t.Context(), auth.EventFilter{Kind: "call", Limit: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	unknown := 0
+	for _, e := range all {
+		if e.Unknown {
+			unknown++
+		}
+	}
+	if open := len(paths) - answered; unknown != open {
+		t.Errorf("%d calls read as unknown, and %d have no outcome", unknown, open)
+	}
 	t.Logf("%d requests reached the API, %d are on record, %d of them without an outcome", len(reached), len(paths), len(paths)-answered)
 }

@@ -198,6 +198,7 @@ type apiEvent struct {
 	Connection string            `json:"connection,omitempty"`
 	Request    string            `json:"request,omitempty"`
 	Decision   string            `json:"decision"`
+	Outcome    string            `json:"outcome,omitempty"` // "unknown" for a call without one
 	Detail     map[string]string `json:"detail,omitempty"`
 }
 
@@ -205,7 +206,10 @@ func (s *Site) apiEvents(r *http.Request, desk auth.Desk) (any, error) {
 	found, err := desk.Events(r.Context(), eventFilter(r.URL.Query()))
 	out := make([]apiEvent, len(found))
 	for i, e := range found {
-		out[i] = apiEvent{e.ID, e.Of, e.At, e.Client, e.Kind, e.Provider, e.Connection, e.Request, e.Decision, e.Detail}
+		out[i] = apiEvent{e.ID, e.Of, e.At, e.Client, e.Kind, e.Provider, e.Connection, e.Request, e.Decision, "", e.Detail}
+		if e.Unknown {
+			out[i].Outcome = "unknown"
+		}
 	}
 	return map[string]any{"events": out}, err
 }
