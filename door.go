@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -36,12 +35,13 @@ type door struct {
 	own     bool           // agents come here too: pages of a neighbour, or another port, will not do
 	prove   func([]byte) []byte
 	log     *slog.Logger
-	client  *http.Client // that asks the neighbour who it is
 	url     atomic.Pointer[string]
 }
 
 const (
-	watchInterval = 300 * time.Millisecond
+	watchInterval = 300 * time.Millisecond // at which the port is tried
+	askInterval   = 7                      // at which tries who is there is asked
+	patience      = 3                      // such questions without our answer: a neighbour may be busy, or wake from sleep
 
 	portTaken = "the port belongs to another program; links use a free one. Providers that insist on an exact redirect URI will refuse it: end that program, or choose a port with --listen"
 )
@@ -49,10 +49,6 @@ const (
 func newDoor(s *settings, prove func([]byte) []byte, log *slog.Logger) *door {
 	d := &door{listen: cmp.Or(s.listen, defaultListen), fixed: s.baseURL, cert: s.serve.tlsCert, key: s.serve.tlsKey, prove: prove, log: log}
 	d.proxies, _ = prefixes(s.serve.proxies) // checked at the start
-	d.client = &http.Client{
-		Transport:     &http.Transport{IdleConnTimeout: 2 * watchInterval},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
 	d.moveTo(d.listen)
 	return d
 }
@@ -92,33 +88,32 @@ func (d *door) Share(ctx context.Context, pages func(authority string) *http.Ser
 
 // serveOrWatch ends with ctx.
 func (d *door) serveOrWatch(ctx context.Context, l net.Listener, pages func(string) *http.Server) error {
-	for l == nil {
+	for try, strange := 1, 0; l == nil; try++ {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(watchInterval):
 		}
-		if l = d.take(ctx); l != nil {
-			d.log.Info("serving pages from now on", "address", l.Addr().String())
-			d.moveTo(l.Addr().String())
+		got, err := guard.Listen(ctx, d.listen, guard.Options{TrustedProxies: d.proxies})
+		switch {
+		case err == nil:
+			d.log.Info("took over the port", "address", d.listen)
+			l = got
+		case !errors.Is(err, syscall.EADDRINUSE) || try%askInterval != 0:
+		case d.neighbour(ctx):
+			strange = 0
+		default:
+			strange++
+		}
+		if strange == patience { // a stranger was faster than we are, and would be handed our links
+			strange = 0
+			d.log.Warn(portTaken, "port", d.listen)
+			if l, err = guard.Listen(ctx, "127.0.0.1:0", guard.Options{}); err == nil {
+				d.moveTo(l.Addr().String())
+			}
 		}
 	}
 	return d.serve(ctx, l, pages(l.Addr().String()))
-}
-
-// take gives a listener once the neighbour has left the port: the port, or a free one when a stranger was faster,
-// who would else be handed our links.
-func (d *door) take(ctx context.Context) net.Listener {
-	opt := guard.Options{TrustedProxies: d.proxies}
-	l, err := guard.Listen(ctx, d.listen, opt)
-	if !errors.Is(err, syscall.EADDRINUSE) || d.neighbour(ctx) || ctx.Err() != nil {
-		return l
-	}
-	if l, err = guard.Listen(ctx, d.listen, opt); errors.Is(err, syscall.EADDRINUSE) { // the neighbour may have left meanwhile
-		d.log.Warn(portTaken, "port", d.listen)
-		l, _ = guard.Listen(ctx, "127.0.0.1:0", guard.Options{})
-	}
-	return l
 }
 
 // serve answers until ctx ends, and lets requests that run finish.
@@ -179,14 +174,14 @@ func (d *door) neighbour(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	resp, err := d.client.Do(req)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Do(req)
 	if err != nil {
 		return false
 	}
 	defer resp.Body.Close()
 	var h health
-	body, err := io.ReadAll(http.MaxBytesReader(nil, resp.Body, 4<<10)) // to its end, so that the connection is used again
-	if err != nil || json.Unmarshal(body, &h) != nil {
+	if err := json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 4<<10)).Decode(&h); err != nil {
 		return false
 	}
 	proof, err := hex.DecodeString(h.Proof)

@@ -60,26 +60,38 @@ func (d Desk) EndGrant(ctx context.Context, id string) error {
 	return d.vault.Grants.EndGrant(ctx, d.owner, id)
 }
 
-// outcomeTime is how long after a call its outcome can be on record: two tries and a renewal between them.
-const outcomeTime = 5 * time.Minute
+const (
+	outcomeTime = 5 * time.Minute // how long after a call its outcome can be on record: two tries and a renewal between them
+	outcomes    = 10_000          // that are read beside a page of events
+)
 
-// Events of the audit log, newest first. Calls without an outcome are marked.
+// Events of the audit log, newest first. Calls whose outcome is missing are marked.
 func (d Desk) Events(ctx context.Context, f EventFilter) ([]Event, error) {
 	all, err := d.vault.Audit.Events(ctx, d.owner, f)
 	if err != nil {
 		return nil, err
 	}
-	ended := map[string]bool{}
-	for i, e := range all { // an outcome is newer than its call
+	var calls []*Event
+	for i := range all {
+		if e := &all[i]; e.Kind == "call" && e.Decision == "allow" {
+			calls = append(calls, e)
+		}
+	}
+	if len(calls) == 0 {
+		return all, nil
+	}
+	newest, oldest := calls[0].At, calls[len(calls)-1].At
+	most := len(calls) + outcomes
+	ends, err := d.vault.Audit.Events(ctx, d.owner, EventFilter{Kind: "call.done", Since: oldest, Before: newest.Add(outcomeTime), Limit: most})
+	if err != nil || len(ends) == most { // so much goes on that they are not all known
+		return all, err
+	}
+	ended := make(map[string]bool, len(ends))
+	for _, e := range ends {
 		ended[e.Of] = true
-		if e.Kind != "call" || e.Decision != "allow" || ended[e.ID] {
-			continue
-		}
-		outcomes, err := d.vault.Audit.Events(ctx, d.owner, EventFilter{Of: e.ID, Since: e.At, Before: e.At.Add(outcomeTime), Limit: 1})
-		if err != nil {
-			return nil, err
-		}
-		all[i].Unknown = len(outcomes) == 0
+	}
+	for _, e := range calls {
+		e.Unknown = !ended[e.ID]
 	}
 	return all, nil
 }

@@ -34,7 +34,6 @@ type EventFilter struct {
 	Connection string
 	Client     string
 	Kind       string
-	Of         string // the outcome of that event
 	Since      time.Time
 	Before     time.Time
 	Limit      int // newest first; 0 = 100

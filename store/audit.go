@@ -339,8 +339,8 @@ func (l *Log) Events(ctx context.Context, o auth.Owner, f auth.EventFilter) (all
 		settled, err := collect(ctx, q, scanEvent, `SELECT writer, seq, id, of, at, org, user_id, client, kind, provider, connection, request, decision, detail, mac
 			FROM audit_events WHERE org = $1 AND user_id = $2
 			AND ($3 = '' OR connection = $3) AND ($4 = '' OR client = $4) AND ($5 = '' OR kind = $5)
-			AND ($8 = '' OR of = $8) AND at >= $6 AND (at < $7 OR $7 = 0)
-			ORDER BY at DESC, writer DESC, seq DESC LIMIT $9`, o.Org, o.User, f.Connection, f.Client, f.Kind, ms(f.Since), ms(f.Before), f.Of, limit)
+			AND at >= $6 AND (at < $7 OR $7 = 0)
+			ORDER BY at DESC, writer DESC, seq DESC LIMIT $8`, o.Org, o.User, f.Connection, f.Client, f.Kind, ms(f.Since), ms(f.Before), limit)
 		all = append(all, settled...)
 		slices.SortFunc(all, newestFirst)
 		all = all[:min(len(all), limit)]

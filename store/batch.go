@@ -163,7 +163,7 @@ func matching(all []entry, o auth.Owner, f auth.EventFilter) (found []auth.Event
 	for _, e := range all {
 		v := e.event
 		if v.Owner != o || f.Connection != "" && v.Connection != f.Connection || f.Client != "" && v.Client != f.Client || f.Kind != "" && v.Kind != f.Kind ||
-			f.Of != "" && v.Of != f.Of || ms(v.At) < ms(f.Since) || !f.Before.IsZero() && ms(v.At) >= ms(f.Before) { // as the columns compare
+			ms(v.At) < ms(f.Since) || !f.Before.IsZero() && ms(v.At) >= ms(f.Before) { // as the columns compare
 			continue
 		}
 		if v.Detail, err = undict(e.detail); err != nil {
