@@ -14,6 +14,7 @@ import (
 const (
 	maxCallback      = 16 << 10 // bytes of the whole query
 	maxCallbackNames = 50
+	maxState         = 512 // bytes; ours are shorter
 )
 
 // callback takes the answer of a provider and goes on to a clean address, so that
@@ -35,7 +36,11 @@ func (s *Site) callback(w http.ResponseWriter, r *http.Request) error {
 	if base := s.vault.BaseURL(); strayed(r.Host, base) {
 		return see(w, r, base+"/callback/"+url.PathEscape(provider)+"?"+q.Encode())
 	}
-	id, err := s.flowOf(r, q.Get("state"))
+	state := q.Get("state")
+	if state == "" || len(state) > maxState {
+		return errBad
+	}
+	id, err := s.flowOf(r, state)
 	if err != nil {
 		return err
 	}

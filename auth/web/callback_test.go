@@ -234,22 +234,26 @@ func TestCallbackPollution(t *testing.T) {
 	p.want(303)
 }
 
-// CB-014
+// CB-014: what is too large is refused before the store is asked.
 func TestCallbackOversized(t *testing.T) {
 	h := open(t, nil)
 	p := h.person()
 	_, back := h.start(p, claude)
 	u, _ := url.Parse(back)
 	state := u.Query().Get("state")
+	store := h.Requests
+	h.Requests = nil // any use of it would panic
 	for name, query := range map[string]string{
 		"code":       "state=" + state + "&code=" + strings.Repeat("c", 64<<10),
 		"state":      "code=c&state=" + strings.Repeat("s", 8<<10),
+		"no state":   "code=c",
 		"parameters": "state=" + state + "&code=c" + strings.Repeat("&a=", 2000),
 	} {
 		if got := p.get("/callback/practice?" + query); got.status != 400 && got.status != 414 && got.status != 431 {
 			t.Errorf("%s: status %d", name, got.status)
 		}
 	}
+	h.Requests = store
 	p.get(back)
 	p.want(303)
 }
