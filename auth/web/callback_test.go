@@ -187,12 +187,15 @@ func TestCallbackLeavesACleanAddress(t *testing.T) {
 
 // CB-012: whoever looks ahead of the person consumes nothing.
 func TestPrefetch(t *testing.T) {
-	h := open(t, nil)
+	opened := 0
+	h := open(t, func(_ *authtest.Vault, o *web.Options) {
+		o.Live = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { opened++ })
+	})
 	p := h.person()
 	id, back := h.start(p, claude)
 	keyed := h.ask(claude, auth.Wish{Method: auth.MethodAPIKey}).RequestID
 	p.confirm(keyed, nil)
-	for _, address := range []string{"/c/" + id, "/c/" + keyed, back, "/secret/" + keyed, "/done/" + id} {
+	for _, address := range []string{"/c/" + id, "/c/" + keyed, back, "/secret/" + keyed, "/done/" + id, "/live/" + id} {
 		for _, header := range []string{"Sec-Purpose", "Purpose", "X-Moz"} {
 			if got := p.get(address, header, "prefetch;prerender"); got.status != 204 || got.body != "" {
 				t.Errorf("%s: prefetch of %s answers %d", header, address, got.status)
@@ -205,13 +208,14 @@ func TestPrefetch(t *testing.T) {
 			t.Errorf("HEAD %s answers %d", address, got.status)
 		}
 	}
-	if n := h.tokenRequests(); n != 0 {
-		t.Errorf("%d token requests", n)
+	if n := h.tokenRequests(); n != 0 || opened != 0 {
+		t.Errorf("%d token requests, the live view was opened %d times", n, opened)
 	}
+	p.get("/live/" + id)
 	p.get(back)
 	p.want(303)
-	if s := h.status(claude, id); s.Status != auth.StatusConnected {
-		t.Errorf("the flow is %s", s.Status)
+	if s := h.status(claude, id); s.Status != auth.StatusConnected || opened != 1 {
+		t.Errorf("the flow is %s, the live view was opened %d times", s.Status, opened)
 	}
 }
 

@@ -87,7 +87,7 @@ func (s *Site) page(serve func(http.ResponseWriter, *http.Request) error) http.H
 		h.Set("Content-Security-Policy", policy)
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")
-		if r.Method == http.MethodHead || prefetch(r) {
+		if prefetch(r) {
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
@@ -108,6 +108,15 @@ func (s *Site) page(serve func(http.ResponseWriter, *http.Request) error) http.H
 	})
 }
 
+// watched is the live view for people. Whoever looks ahead of them gets an inert answer here too.
+func (s *Site) watched(w http.ResponseWriter, r *http.Request) {
+	if prefetch(r) {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	s.Live.ServeHTTP(w, r)
+}
+
 // maxForm bounds a posted form, in bytes. The largest thing that people paste is a private key.
 const maxForm = 64 << 10
 
@@ -126,6 +135,9 @@ func readForm(r *http.Request) error {
 
 // prefetch reports a browser or scanner that looks ahead of the person.
 func prefetch(r *http.Request) bool {
+	if r.Method == http.MethodHead {
+		return true
+	}
 	for _, name := range []string{"Sec-Purpose", "Purpose", "X-Moz", "X-Purpose"} {
 		if v := strings.ToLower(r.Header.Get(name)); strings.Contains(v, "prefetch") || strings.Contains(v, "prerender") || strings.Contains(v, "preview") {
 			return true

@@ -84,8 +84,8 @@ func (s *Site) Handler() http.Handler {
 	mux.Handle("GET /embed/latchpost.js", http.HandlerFunc(embedded))
 	s.api(mux)
 	if s.Live != nil {
-		mux.Handle("GET /live/", s.Live)
-		mux.Handle("POST /live/", s.Live)
+		mux.HandleFunc("GET /live/", s.watched)
+		mux.HandleFunc("POST /live/", s.watched)
 	}
 	page("GET /", s.lost)
 	return mux
