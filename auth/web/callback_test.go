@@ -37,14 +37,18 @@ func TestCallbackWithoutState(t *testing.T) {
 		v.Log = o.Log
 	})
 	p := h.person()
-	id, _ := h.start(p, claude)
+	id, back := h.start(p, claude)
 	for _, query := range []string{"code=CANARY-CODE", "code=CANARY-CODE&state=", "state=&code=CANARY-CODE&error=CANARY-CODE", "code=CANARY-CODE&state=%00"} {
-		p.get("/callback/practice?" + query)
-		p.want(400)
-		if strings.Contains(p.last.body+fmt.Sprint(p.last.header), "CANARY") {
-			t.Errorf("%s: the code is in the answer", query)
+		for _, path := range []string{"/callback/practice?", "/callback?"} {
+			p.get(path + query)
+			p.want(400)
+			if strings.Contains(p.last.body+fmt.Sprint(p.last.header), "CANARY") {
+				t.Errorf("%s: the code is in the answer", query)
+			}
 		}
 	}
+	p.get("/callback?" + mustURL(back).RawQuery) // a good answer, at the address of nobody
+	p.want(400)
 	if strings.Contains(log.String(), "CANARY") {
 		t.Errorf("the log: %s", log.String())
 	}

@@ -62,6 +62,7 @@ func (s *Site) Handler() http.Handler {
 	page("POST /c/{id}", s.confirm)
 	page("POST /c/{id}/app", s.enterApp)
 	page("GET /callback/{provider}", s.callback)
+	page("GET /callback", s.callback) // of no provider, so never of a request
 	page("GET /done/{id}", s.done)
 	page("POST /done/{id}", s.settle)
 	page("GET /secret/{id}", s.secret)
