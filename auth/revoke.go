@@ -43,10 +43,14 @@ func ofAccount(account string) string {
 
 func (v *Vault) cancel(ctx context.Context, c Caller, id string) (*Ended, error) {
 	r, err := v.Requests.Request(ctx, id)
-	if err != nil || r.Owner != c.Owner {
-		if err == nil || errors.Is(err, ErrNotFound) {
-			err = errNoRequest
-		}
+	if err == nil && r.Owner != c.Owner {
+		v.noteForeign(c)
+		err = ErrNotFound
+	}
+	if errors.Is(err, ErrNotFound) {
+		err = errNoRequest
+	}
+	if err != nil {
 		return nil, err
 	}
 	if r.State.Over() {

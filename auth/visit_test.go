@@ -322,6 +322,9 @@ func TestForeignHandles(t *testing.T) {
 		t.Error("a call was sent")
 	}
 	wantEvent(t, v, benOwner, "foreign_request")
+	if tries, err := v.Desk(benOwner).Events(t.Context(), auth.EventFilter{Kind: "foreign_request"}); err != nil || len(tries) != 2 {
+		t.Errorf("on record: %+v, %v", tries, err) // the waiting and the cancelling
+	}
 	if infos, err := v.List(t.Context(), ann, ""); err != nil || len(infos) != 1 || infos[0].State != auth.Active {
 		t.Errorf("ann has %+v, %v", infos, err)
 	}

@@ -55,7 +55,7 @@ func (v *Vault) status(ctx context.Context, c Caller, id string) (*Status, error
 		return nil, err
 	}
 	if r.Owner != c.Owner || r.Client != c.Client {
-		v.note(Event{Owner: c.Owner, Client: c.Client, Kind: "foreign_request", Decision: "deny"})
+		v.noteForeign(c)
 		return nil, errNoRequest
 	}
 	s := &Status{RequestID: r.ID, Status: StatusPending, ExpiresAt: r.ExpiresAt, PollAfter: pollAfter}
@@ -85,6 +85,11 @@ func (v *Vault) status(ctx context.Context, c Caller, id string) (*Status, error
 }
 
 var errNoRequest = ErrNotFound.Say("there is no such request; ask for a new one with request_auth")
+
+// noteForeign records that somebody named a request that is not theirs. They are told that there is none.
+func (v *Vault) noteForeign(c Caller) {
+	v.note(Event{Owner: c.Owner, Client: c.Client, Kind: "foreign_request", Decision: "deny"})
+}
 
 func (v *Vault) approvalStatus(ctx context.Context, c Caller, id string) (*Status, error) {
 	a, err := v.Approvals.Approval(ctx, c.Owner, id)
