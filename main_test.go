@@ -133,10 +133,12 @@ func TestCommandsAreDocumented(t *testing.T) {
 }
 
 // OP-005: a flag that weakens something says so in its name and its help. Each of them, and a raw release, is logged at the
-// start, is in doctor's report, and stands on the page with the connections (which auth/web tests).
+// start, is in doctor's report, and stands on the page with the connections (which auth/web tests); so is a browser that is
+// reached in the clear.
 func TestUnsafeFlagsAreNamedAndReported(t *testing.T) {
 	weaken := map[string]string{ // and what the report has to say of each
 		"unsafe-loopback": "http", "unsafe-no-sandbox": "sandbox", "unsafe-device-flow": "phishing", "unsafe-metrics": "other machines", "release": "raw access token",
+		"browser": "in the clear",
 	}
 	for _, c := range commands() {
 		newFlags(c, &settings{}).VisitAll(func(f *flag.Flag) {
@@ -147,8 +149,11 @@ func TestUnsafeFlagsAreNamedAndReported(t *testing.T) {
 	}
 	for name, says := range weaken {
 		value := "--" + name
-		if name == "release" {
+		switch name {
+		case "release":
 			value += "=github"
+		case "browser":
+			value += "=cdp:ws://browser.example:3000?token=CANARY"
 		}
 		for _, c := range commands() {
 			s := &settings{in: strings.NewReader(""), out: io.Discard}
@@ -159,7 +164,7 @@ func TestUnsafeFlagsAreNamedAndReported(t *testing.T) {
 			if _, err := s.parse(fs, []string{value, "--data", filepath.Join(t.TempDir(), "data"), "--log-level", "warn"}); err != nil {
 				t.Fatal(err)
 			}
-			if got := s.unsafe(); len(got) != 1 || !strings.HasPrefix(got[0], "--"+name) || !strings.Contains(got[0], says) {
+			if got := s.unsafe(); len(got) != 1 || !strings.HasPrefix(got[0], "--"+name) || !strings.Contains(got[0], says) || strings.Contains(got[0], "CANARY") {
 				t.Errorf("latchpost %s %s is reported as %q", c.name, value, got)
 			}
 			if f := s.checkFlags(); !strings.Contains(f.Says, "--"+name) || f.Effect == "" {
@@ -176,6 +181,11 @@ func TestUnsafeFlagsAreNamedAndReported(t *testing.T) {
 				t.Errorf("logged at the start: %s", log.String())
 			}
 			break
+		}
+	}
+	for _, kind := range []string{"local", "headed", "cdp:ws://127.0.0.1:9222", "cdp:http://localhost:9222", "cdp:http://[::1]:9222", "cdp:wss://browser.example/", "cdp:https://browser.example/"} {
+		if got := (&settings{browser: browserSettings{kind: kind}}).unsafe(); got != nil {
+			t.Errorf("--browser %s is reported: %q", kind, got)
 		}
 	}
 	if got := (&settings{}).unsafe(); got != nil {

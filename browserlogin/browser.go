@@ -2,6 +2,7 @@ package browserlogin
 
 import (
 	"fmt"
+	"net/netip"
 	"net/url"
 	"strings"
 )
@@ -36,6 +37,20 @@ type kind struct {
 func CheckKind(s string) error {
 	_, err := parseKind(s)
 	return err
+}
+
+// InTheClear reports whether the way to the browser of an Options.Kind leads over a network without encryption.
+func InTheClear(s string) bool {
+	k, err := parseKind(s)
+	if err != nil {
+		return false
+	}
+	u, err := url.Parse(k.cdp)
+	if err != nil || u.Scheme != "ws" && u.Scheme != "http" || u.Hostname() == "localhost" {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return err != nil || !ip.IsLoopback()
 }
 
 // parseKind reads the value of --browser: "local" (or empty), "headed" or "cdp:URL".
