@@ -1,6 +1,7 @@
 package browserlogin
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -33,11 +34,11 @@ const sessionStorageScript = `JSON.stringify([location.origin, (() => { try { re
 
 // capture takes cookies, localStorage, sessionStorage and IndexedDB, and leaves
 // everything behind that does not belong to the definition's domains.
-func capture(r *rules, c *Context, pages []*Page, before []Cookie, bound bool, w, h int) (*Captured, error) {
-	raw, err := c.StorageState(true)
+func capture(ctx context.Context, r *rules, c *Context, pages []*Page, before []Cookie, bound bool, w, h int) (*Captured, error) {
+	raw, err := c.StorageState(ctx, true)
 	if err != nil {
 		// One store that cannot be read must not cost the whole session.
-		if raw, err = c.StorageState(false); err != nil {
+		if raw, err = c.StorageState(ctx, false); err != nil {
 			return nil, err
 		}
 	}
@@ -65,11 +66,11 @@ func capture(r *rules, c *Context, pages []*Page, before []Cookie, bound bool, w
 	}
 	for _, p := range pages {
 		if in.UserAgent == "" {
-			if ua := p.Eval("navigator.userAgent"); len(ua) > 0 {
+			if ua := p.Eval(ctx, "navigator.userAgent"); len(ua) > 0 {
 				in.UserAgent = ua[0]
 			}
 		}
-		for _, s := range p.Eval(sessionStorageScript) {
+		for _, s := range p.Eval(ctx, sessionStorageScript) {
 			var pair [2]json.RawMessage
 			var origin string
 			var values map[string]string

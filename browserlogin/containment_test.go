@@ -237,10 +237,10 @@ func TestPageReachesNothingInside(t *testing.T) {
 	if err := page.Goto(b.site.URL + "/attack/fetch?" + query.Encode()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "every attempt to end", func() bool { n, _ := page.Count("#result[data-done]"); return n > 0 })
+	eventually(t, "every attempt to end", func() bool { n, _ := page.Count(t.Context(), "#result[data-done]"); return n > 0 })
 	// An image, a WebSocket or a fetch that worked says so. A frame loads an error page, and a fetch of plain http
 	// without CORS also gets the proxy's own refusal: the listener's count decides there.
-	for line := range strings.Lines(page.Text("#result")) {
+	for line := range strings.Lines(page.Text(t.Context(), "#result")) {
 		if strings.HasPrefix(line, "socket") && strings.Contains(line, ": open") || strings.HasPrefix(line, "image") && strings.Contains(line, ": loaded") {
 			t.Error(strings.TrimSpace(line))
 		}
@@ -339,7 +339,7 @@ func TestNothingGoesAroundTheProxy(t *testing.T) {
 		await new Promise((r) => setTimeout(r, 2500));
 		return JSON.stringify(out);
 	})()`, udp.LocalAddr(), tcp)
-	for _, candidates := range page.Eval(script) {
+	for _, candidates := range page.Eval(t.Context(), script) {
 		if strings.Contains(candidates, "127.0.0.1") || strings.Contains(candidates, "typ srflx") || strings.Contains(candidates, "typ relay") {
 			t.Errorf("candidates: %s", candidates)
 		}
@@ -412,7 +412,7 @@ func TestPageAttacks(t *testing.T) {
 	for _, name := range []string{"clipboard", "fullscreen"} {
 		attack(name)
 		p.seen("#result[data-done]")
-		result := s.front.page.Text("#result")
+		result := s.front.page.Text(t.Context(), "#result")
 		if !strings.Contains(result, "NotAllowed") {
 			t.Errorf("%s: %s", name, result)
 		}
@@ -427,7 +427,7 @@ func TestPageAttacks(t *testing.T) {
 	for _, call := range []string{"get({publicKey: {challenge: new Uint8Array(32), timeout: 60000}})",
 		`create({publicKey: {challenge: new Uint8Array(32), rp: {name: "x"}, user: {id: new Uint8Array(8), name: "x", displayName: "x"}, pubKeyCredParams: [{type: "public-key", alg: -7}],
 			authenticatorSelection: {authenticatorAttachment: "platform", userVerification: "required"}, timeout: 60000}})`} {
-		if got := s.front.page.Eval("navigator.credentials." + call + `.then(() => "done", (e) => e.name)`); len(got) != 1 || got[0] != "NotAllowedError" {
+		if got := s.front.page.Eval(t.Context(), "navigator.credentials."+call+`.then(() => "done", (e) => e.name)`); len(got) != 1 || got[0] != "NotAllowedError" {
 			t.Errorf("passkey %.6s: %v", call, got)
 		}
 	}
@@ -476,7 +476,7 @@ func TestLedAway(t *testing.T) {
 		text, _ := p.page.Locator("#away").InnerText()
 		return strings.Contains(text, "does not belong to")
 	})
-	got, err := capture(s.rules, s.context, []*Page{s.front.page}, nil, false, 1280, 720)
+	got, err := capture(t.Context(), s.rules, s.context, []*Page{s.front.page}, nil, false, 1280, 720)
 	if err != nil {
 		t.Fatal(err)
 	}

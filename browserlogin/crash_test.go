@@ -287,8 +287,8 @@ func TestOwnersAreApart(t *testing.T) {
 	if len(profiles) != 2 {
 		t.Errorf("profiles: %v", profiles)
 	}
-	one.front.page.Eval(`document.cookie = "mine=alice; path=/"; localStorage.setItem("mine", "alice"); ""`)
-	if got := two.front.page.Eval(`document.cookie + localStorage.getItem("mine")`); strings.Contains(strings.Join(got, ""), "alice") {
+	one.front.page.Eval(t.Context(), `document.cookie = "mine=alice; path=/"; localStorage.setItem("mine", "alice"); ""`)
+	if got := two.front.page.Eval(t.Context(), `document.cookie + localStorage.getItem("mine")`); strings.Contains(strings.Join(got, ""), "alice") {
 		t.Errorf("the other owner sees %v", got)
 	}
 }

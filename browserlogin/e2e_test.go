@@ -120,8 +120,8 @@ func (b *bench) opensElsewhere(bundle Bundle) {
 		b.t.Fatal(err)
 	}
 	for _, id := range []string{"local", "tab", "base"} {
-		eventually(b.t, id+" storage to be read", func() bool { return page.Text("#"+id) != "" })
-		if got := page.Text("#" + id); got != "kept" {
+		eventually(b.t, id+" storage to be read", func() bool { return page.Text(b.t.Context(), "#"+id) != "" })
+		if got := page.Text(b.t.Context(), "#"+id); got != "kept" {
 			b.t.Errorf("%s storage is %q in the restored session", id, got)
 		}
 	}

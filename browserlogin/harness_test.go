@@ -283,7 +283,7 @@ func (p *person) seen(selector string) {
 		if t == nil {
 			return false
 		}
-		n, err := t.page.Count(selector)
+		n, err := t.page.Count(p.t.Context(), selector)
 		return err == nil && n > 0
 	})
 }

@@ -76,7 +76,9 @@ func (j *jar) adopt(c *Context) *Bundle {
 
 // adopt is b with the cookies that the context has now.
 func (b Bundle) adopt(c *Context) (next Bundle, changed bool) {
-	raw, err := c.StorageState(false)
+	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout) // whoever asked may be gone; a cookie that was renewed is kept
+	defer cancel()
+	raw, err := c.StorageState(ctx, false)
 	if err != nil {
 		return b, false
 	}

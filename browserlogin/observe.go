@@ -111,7 +111,7 @@ func (s *session) look(c *Context, w *watch) verdictOf {
 	w.stand(urls)
 	v := verdictOf{scene: scene{urls: urls, cookies: cookies, watch: w, count: func(selector string) bool {
 		for _, p := range pages {
-			if n, err := p.Count(selector); err == nil && n > 0 {
+			if n, err := p.Count(s.ctx, selector); err == nil && n > 0 {
 				return true
 			}
 		}
@@ -145,7 +145,7 @@ func (s *session) take(ctx context.Context, b Browser, c *Context, w *watch, bef
 	w.mu.Lock()
 	bound := w.bound
 	w.mu.Unlock()
-	got, err := capture(s.rules, c, pages, before, bound, width, height)
+	got, err := capture(ctx, s.rules, c, pages, before, bound, width, height)
 	if err != nil {
 		return nil, err
 	}

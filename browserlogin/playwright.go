@@ -1,6 +1,7 @@
 package browserlogin
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -292,26 +293,29 @@ func (c *Context) Close() error { return c.c.Close() }
 // StorageState is the driver's JSON of cookies, localStorage and IndexedDB.
 // The library writes only to a path; it gets the end of a pipe, so nothing
 // secret reaches a disk.
-func (c *Context) StorageState(indexedDB bool) (json.RawMessage, error) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	var raw []byte
-	read := make(chan error, 1)
-	go func() {
-		var err error
-		raw, err = io.ReadAll(r)
-		read <- err
-	}()
-	_, err = c.c.StorageState(playwright.BrowserContextStorageStateOptions{
-		Path: playwright.String(fmt.Sprintf("/dev/fd/%d", w.Fd())), IndexedDB: &indexedDB,
+func (c *Context) StorageState(ctx context.Context, indexedDB bool) (json.RawMessage, error) {
+	raw, err := ask(ctx, func() (json.RawMessage, error) {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return nil, err
+		}
+		defer r.Close()
+		var raw []byte
+		read := make(chan error, 1)
+		go func() {
+			var err error
+			raw, err = io.ReadAll(r)
+			read <- err
+		}()
+		_, err = c.c.StorageState(playwright.BrowserContextStorageStateOptions{
+			Path: playwright.String(fmt.Sprintf("/dev/fd/%d", w.Fd())), IndexedDB: &indexedDB,
+		})
+		w.Close()
+		if e := <-read; err == nil {
+			err = e
+		}
+		return raw, err
 	})
-	w.Close()
-	if e := <-read; err == nil {
-		err = e
-	}
 	if err != nil {
 		return nil, fmt.Errorf("the browser's storage cannot be read (%s)", brief(err))
 	}
@@ -383,28 +387,59 @@ func (p *Page) Size() (w, h int) {
 }
 
 // Count of elements that match a CSS selector in the main frame.
-func (p *Page) Count(selector string) (int, error) { return p.p.Locator("css=" + selector).Count() }
+func (p *Page) Count(ctx context.Context, selector string) (int, error) {
+	return ask(ctx, p.p.Locator("css="+selector).Count)
+}
 
-// Text of the first element that matches, trimmed; "" when there is none.
-func (p *Page) Text(selector string) string {
-	all, err := p.p.Locator("css=" + selector).AllInnerTexts()
-	if err != nil || len(all) == 0 {
-		return ""
-	}
-	return strings.TrimSpace(all[0])
+// Text of the first element that matches, trimmed; "" when there is none, or one that is not of HTML.
+func (p *Page) Text(ctx context.Context, selector string) string {
+	// Asked outside the page's own world, which could answer with anything.
+	text, _ := ask(ctx, func() (string, error) {
+		return p.p.Locator("css=" + selector).First().InnerText(playwright.LocatorInnerTextOptions{Timeout: playwright.Float(5000)})
+	})
+	return strings.TrimSpace(text)
 }
 
 // Eval runs an expression in each frame and gives the strings that come back.
-func (p *Page) Eval(js string) []string {
+func (p *Page) Eval(ctx context.Context, js string) []string {
 	var out []string
 	for _, f := range append(p.children(), Frame{p.p.MainFrame()}) {
-		if v, err := f.f.Evaluate(js); err == nil {
-			if s, ok := v.(string); ok {
-				out = append(out, s)
-			}
+		soon, cancel := context.WithTimeout(ctx, patience)
+		v, err := ask(soon, func() (any, error) { return f.f.Evaluate(js) })
+		cancel()
+		if s, ok := v.(string); ok && err == nil {
+			out = append(out, s)
 		}
 	}
 	return out
+}
+
+// patience is how long one frame among others may take to answer.
+const patience = 3 * time.Second
+
+// ask puts a question to a page. One whose script never rests does not answer, and the library waits for it until
+// the page or its context is closed; we wait until ctx ends. What the library panics over is an error.
+func ask[T any](ctx context.Context, question func() (T, error)) (T, error) {
+	type answer struct {
+		is  T
+		err error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		a := answer{err: errors.New("the library panics over what the page answers")}
+		defer func() {
+			_ = recover()
+			got <- a
+		}()
+		a.is, a.err = question()
+	}()
+	select {
+	case a := <-got:
+		return a.is, a.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
 }
 
 // children are the frames in the page.

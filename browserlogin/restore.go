@@ -132,15 +132,14 @@ func lands(ctx context.Context, r *rules, c *Context, last string) error {
 
 // appears waits for a selector.
 func appears(ctx context.Context, p *Page, selector string) bool {
-	end := time.After(probeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
 	for {
-		if n, err := p.Count(selector); err == nil && n > 0 {
+		if n, err := p.Count(ctx, selector); err == nil && n > 0 {
 			return true
 		}
 		select {
 		case <-time.After(100 * time.Millisecond):
-		case <-end:
-			return false
 		case <-ctx.Done():
 			return false
 		}
@@ -165,7 +164,7 @@ func identify(ctx context.Context, r *rules, c *Context, last string) string {
 		if page.Goto(last) != nil || !appears(ctx, page, id.Selector) {
 			return ""
 		}
-		return label(page.Text(id.Selector))
+		return label(page.Text(ctx, id.Selector))
 	default:
 		a, err := c.Fetch(http.MethodGet, id.URL, nil, nil, probeTimeout)
 		if err != nil || a.Status != http.StatusOK || len(a.Body) > 1<<20 {

@@ -57,7 +57,7 @@ func TestNativePopups(t *testing.T) {
 	b := newBench(t, nil, authtest.SiteOptions{})
 	s, p := b.at(t, srv.URL+"/page")
 	p.await("waiting")
-	out := func() string { return s.front.page.Text("#out") }
+	out := func() string { return s.front.page.Text(t.Context(), "#out") }
 
 	p.click("#day")
 	p.must(p.page.Locator("#ask[open] input[type=date]").Fill("1999-12-31"))
@@ -132,7 +132,7 @@ func TestCopy(t *testing.T) {
 		got, _ := p.page.Evaluate("navigator.clipboard.readText()")
 		return got == "copy me"
 	})
-	s.front.page.Eval(`document.getElementById("text").type = "password"; ""`)
+	s.front.page.Eval(t.Context(), `document.getElementById("text").type = "password"; ""`)
 	p.must(p.page.Locator("#toast").WaitFor())
 	_, _ = p.page.Evaluate(`navigator.clipboard.writeText("before")`)
 	p.press("Control+a")

@@ -1,0 +1,93 @@
+package browserlogin
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchpost/latchpost/auth/authtest"
+	"github.com/latchpost/latchpost/providers"
+)
+
+// The library panics over a text that is none, and a page can have such: nobody's process ends of it.
+func TestTextThatIsNone(t *testing.T) {
+	b := newBench(t, nil, authtest.SiteOptions{})
+	br, release, err := b.pool.browser(t.Context(), "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	c, err := br.NewContext(ContextOptions{Width: 640, Height: 480})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	page, err := c.NewPage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for body, want := range map[string]string{
+		`<p class=who> alice </p><p class=who>bob</p>`: "alice",
+		`<svg><text class=who y=20>alice</text></svg>`: "",
+		`<p class=who>alice</p><script>Object.defineProperty(HTMLElement.prototype, "innerText", {get: () => ({})}); Array.prototype.map = () => 1</script>`: "alice",
+	} {
+		if err := page.Goto("data:text/html," + body); err != nil {
+			t.Fatal(err)
+		}
+		if got := page.Text(t.Context(), ".who"); got != want {
+			t.Errorf("%s says %q, not %q", body, got, want)
+		}
+	}
+}
+
+// A page whose script never rests answers nothing. The person can still cancel, and a check of a
+// session that was kept does not wait for it.
+func TestPageThatNeverRests(t *testing.T) {
+	busy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		if r.URL.Path == "/account" {
+			fmt.Fprint(w, `<script>for (;;);</script>`)
+			return
+		}
+		fmt.Fprint(w, `<script>Object.defineProperty(Navigator.prototype, "userAgent", {get() { for (;;); }})</script>`)
+	}))
+	defer busy.Close()
+	b := newBench(t, nil, authtest.SiteOptions{})
+	var site *providers.Browser
+	s, done := b.start("alice", func(d *providers.Browser) {
+		d.LoginURL, d.Domains = busy.URL, []string{strings.TrimPrefix(busy.URL, "http://")}
+		d.Success = providers.Match{All: []providers.Condition{{URL: "^" + busy.URL}}}
+		d.Probe, d.Identity = &providers.Probe{URL: busy.URL + "/account", Selector: "#account"}, nil
+		site = d
+	})
+	<-s.ready
+	eventually(t, "the check", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.phase == checking
+	})
+	time.Sleep(time.Second) // into the question that is not answered
+	s.cancel(ErrCancelled)
+	if r := over(t, done); Reason(r.err) != "cancelled" {
+		t.Errorf("%+v", r)
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- b.pool.Probe(ctx, site, hide(&contents{Version: 1, ID: newID(), Domains: site.Domains}))
+	}()
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("a session that nobody could ask about is alive")
+		}
+	case <-time.After(40 * time.Second):
+		t.Fatal("the check of a session never ended")
+	}
+}
