@@ -1,9 +1,11 @@
 package browserlogin
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"slices"
 	"time"
@@ -17,7 +19,7 @@ import (
 // that is told goodbye.
 type viewer struct {
 	cookie  string
-	conn    *websocket.Conn
+	conn    *socket
 	out     chan []byte
 	acks    chan struct{}
 	frames  *mailbox
@@ -41,7 +43,7 @@ const (
 )
 
 // watch serves one WebSocket until it ends. The handshake and the ticket have been checked.
-func (s *session) watch(conn *websocket.Conn, cookie string, first *hello) {
+func (s *session) watch(conn *socket, cookie string, first *hello) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	v := &viewer{cookie: cookie, conn: conn, out: make(chan []byte, 64), acks: make(chan struct{}, 64), frames: newMailbox(), ctx: ctx, cancel: cancel, written: make(chan struct{})}
 	s.mu.Lock()
@@ -360,11 +362,41 @@ func (v *viewer) last() {
 	v.conn.Close(bye.code, bye.text)
 }
 
-func say(conn *websocket.Conn, m map[string]any) {
+func say(conn *socket, m map[string]any) {
 	data, _ := json.Marshal(m)
 	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
 	defer cancel()
 	_ = conn.Write(ctx, websocket.MessageText, data)
+}
+
+// socket is a WebSocket that ends even when its peer holds on to it.
+type socket struct {
+	*websocket.Conn
+	under net.Conn
+}
+
+func openSocket(w http.ResponseWriter, r *http.Request, o *websocket.AcceptOptions) (*socket, error) {
+	over := &takeover{ResponseWriter: w}
+	conn, err := websocket.Accept(over, r, o)
+	return &socket{conn, over.conn}, err
+}
+
+// takeover notes the connection that becomes a WebSocket.
+type takeover struct {
+	http.ResponseWriter
+	conn net.Conn
+}
+
+func (t *takeover) Hijack() (_ net.Conn, rw *bufio.ReadWriter, err error) {
+	t.conn, rw, err = http.NewResponseController(t.ResponseWriter).Hijack()
+	return t.conn, rw, err
+}
+
+// Close waits for the peer's word. The library's own limit does not hold while it passes over a message
+// that the peer has begun, and CloseNow does nothing then.
+func (s *socket) Close(code websocket.StatusCode, text string) error {
+	_ = s.under.SetDeadline(time.Now().Add(writeTimeout))
+	return s.Conn.Close(code, text)
 }
 
 // serveSocket checks, in this order: Origin and Host exactly, the visitor, the
@@ -389,7 +421,7 @@ func (p *Pool) serveSocket(w http.ResponseWriter, r *http.Request) {
 		p.notFound(w, r)
 		return
 	}
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled}) // Origin was compared above, exactly
+	conn, err := openSocket(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled}) // Origin was compared above, exactly
 	if err != nil {
 		return
 	}
