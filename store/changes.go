@@ -3,6 +3,7 @@ package store
 import (
 	"hash/fnv"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -74,7 +75,7 @@ func (db *DB) countChanges() {
 // stand reports whether the counts are still those of the database at path.
 func (c *changes) stand(path string) bool {
 	info, err := os.Stat(path + "-changes")
-	return err == nil && os.SameFile(info, c.file)
+	return err == nil && os.SameFile(info, c.file) && info.Size() == changesSize
 }
 
 // slotOf is where an owner's changes are counted, the same in every process.
@@ -92,45 +93,56 @@ type moment struct {
 	all, own uint64
 }
 
-// now is ok when nobody is changing the rows of the slot.
-func (c *changes) now(slot int) (m moment, ok bool) {
+// look runs fn on the tallies, unless they were closed. A page that is not there, because somebody cut the file
+// short or its disk does not give it, is a fault that would end the process; then ok is false.
+func (c *changes) look(fn func()) (ok bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if c.tallies == nil {
-		return m, false
+		return false
 	}
-	all, quiet := c.tallies[everyone].settled()
-	own, still := c.tallies[slot].settled()
-	return moment{c, all, own}, quiet && still
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		e := recover()
+		if _, fault := e.(interface{ Addr() uintptr }); e != nil && !fault {
+			panic(e)
+		}
+		ok = e == nil
+	}()
+	fn()
+	return true
+}
+
+// now is ok when nobody is changing the rows of the slot.
+func (c *changes) now(slot int) (m moment, ok bool) {
+	seen := c.look(func() {
+		all, quiet := c.tallies[everyone].settled()
+		own, still := c.tallies[slot].settled()
+		m, ok = moment{c, all, own}, quiet && still
+	})
+	return m, seen && ok
 }
 
 // begin counts changes that are about to be committed, by who has the write lock; end with what
 // it gave counts them again when they were. When the next writer has come to its end before, this
 // one changes nothing.
-func (c *changes) begin(slots []int) []uint64 {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	if c.tallies == nil {
-		return nil
-	}
-	begun := make([]uint64, len(slots))
-	for i, slot := range slots {
-		begun[i] = c.tallies[slot].begun.Add(1)
-	}
+func (c *changes) begin(slots []int) (begun []uint64) {
+	c.look(func() {
+		for _, slot := range slots {
+			begun = append(begun, c.tallies[slot].begun.Add(1))
+		}
+	})
 	return begun
 }
 
 func (c *changes) end(slots []int, begun []uint64) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	if c.tallies == nil {
-		return
-	}
-	for i, n := range begun {
-		done := &c.tallies[slots[i]].done
-		for was := done.Load(); was < n && !done.CompareAndSwap(was, n); was = done.Load() {
+	c.look(func() {
+		for i, n := range begun {
+			done := &c.tallies[slots[i]].done
+			for was := done.Load(); was < n && !done.CompareAndSwap(was, n); was = done.Load() {
+			}
 		}
-	}
+	})
 }
 
 // close gives the file back. Whoever still asks remembers nothing.

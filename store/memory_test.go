@@ -240,6 +240,24 @@ func TestCountsAreDeleted(t *testing.T) {
 	}
 }
 
+// Whoever cuts the counts short takes their pages away from the processes that look at them. That ends
+// none of them; they remember nothing.
+func TestCountsAreCutShort(t *testing.T) {
+	dir, here, there := connected(t)
+	must(t, os.Truncate(filepath.Join(dir, "latchpost.db-changes"), 0))
+	want := "active 1, sealed active 1, 1 grant, token"
+	for range 2 { // before the keeper has noticed, and after
+		if got := view(t, here); got != want {
+			t.Errorf("%q, not %q", got, want)
+		}
+		must(t, there.SetState(t.Context(), ada, "c", 1, auth.NeedsReauth, ""))
+		if want = "needs_reauth 1, sealed needs_reauth 1, 1 grant, token"; view(t, here) != want {
+			t.Errorf("%q, not %q", view(t, here), want)
+		}
+		time.Sleep(1500 * time.Millisecond)
+	}
+}
+
 // A grant and a token that end are not remembered past their end.
 func TestMemoryEnds(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
