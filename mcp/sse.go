@@ -13,7 +13,7 @@ import (
 // SSE serves the transport of 2024-11-05 for old clients: stream goes to /sse, post to /message.
 func (s *Server) SSE(opts HTTPOptions) (stream, post http.Handler) {
 	e := s.edge(opts)
-	live := &streams{open: map[string]openStream{}}
+	live := &streams{open: map[string]*openStream{}}
 	inner := server.NewSSEServer(s.core,
 		server.WithSessionIDGenerator(live.start),
 		server.WithSSEContextFunc(d04),
@@ -29,7 +29,7 @@ func (s *Server) SSE(opts HTTPOptions) (stream, post http.Handler) {
 			return
 		}
 		defer leave()
-		r, done := live.enter(r)
+		w, r, done := live.enter(w, r)
 		defer done()
 		inner.SSEHandler().ServeHTTP(w, r)
 	})
@@ -38,9 +38,9 @@ func (s *Server) SSE(opts HTTPOptions) (stream, post http.Handler) {
 		if !ok {
 			return
 		}
-		r, ok = live.post(r, r.URL.Query().Get("sessionId"), principalOf(caller))
-		if !ok {
-			refuse(w, http.StatusNotFound, &rejection{nil, codeNoSession, "no such session; open /sse again"})
+		r, status, bad := live.post(r, r.URL.Query().Get("sessionId"), principalOf(caller), m)
+		if bad != nil {
+			refuse(w, status, bad)
 			return
 		}
 		if m.method == "" { // an answer, though nothing is asked here (D5, D15)

@@ -127,6 +127,34 @@ func TestSSECallEndsWithItsStream(t *testing.T) {
 	}
 }
 
+// mcp-go keeps the answers of a client that does not read its stream, and takes any number of calls meanwhile.
+// Somebody who reads again can go on.
+func TestSSEAnswersAreBounded(t *testing.T) {
+	w := serve(t, New(&fake{}, Options{}))
+	s := w.stream("T1") // takes 100 events, and then the kernel some
+	list := `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`
+	busy, taken := false, 0
+	for ; !busy && taken < 2000; taken++ {
+		res := w.do("POST", s.post, "T1", list)
+		_, _ = io.Copy(io.Discard, res.Body)
+		busy = res.StatusCode == 429
+	}
+	if !busy {
+		t.Errorf("%d answers wait for a client that reads none", taken)
+	}
+	for range taken - 1 {
+		if text := w.next(s); !strings.Contains(text, `"tools"`) {
+			t.Fatal(text)
+		}
+	}
+	for range 2 * mostDue {
+		if res := w.do("POST", s.post, "T1", list); res.StatusCode != 202 {
+			t.Fatal(res.StatusCode)
+		}
+		w.next(s)
+	}
+}
+
 func TestSSEStreamsAreBounded(t *testing.T) {
 	s := New(&fake{}, Options{})
 	u := &users{}

@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"net/http"
@@ -11,24 +12,28 @@ import (
 // to any stream, and goes on with calls whose stream is gone.
 type streams struct {
 	mu   sync.Mutex
-	open map[string]openStream
+	open map[string]*openStream
 }
 
 type openStream struct {
 	owner principal
 	until context.Context // ends with the stream
+	due   int             // answers that its client has not taken
 }
+
+// mostDue is how many calls of one stream may be without their answer. mcp-go keeps whatever its client does not read.
+const mostDue = 256
 
 type (
 	streamIDKey    struct{} // in the request of a stream: where start notes its id
 	streamUntilKey struct{} // in a call: the stream that its answer goes to
 )
 
-// enter wraps the request of a stream; done ends it.
-func (s *streams) enter(r *http.Request) (inside *http.Request, done func()) {
+// enter wraps the request of a stream, and what it is answered by; done ends it.
+func (s *streams) enter(w http.ResponseWriter, r *http.Request) (_ http.ResponseWriter, inside *http.Request, done func()) {
 	id := new(string)
 	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), streamIDKey{}, id))
-	return r.WithContext(ctx), func() {
+	return answers{w, s, id}, r.WithContext(ctx), func() {
 		cancel()
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -36,25 +41,53 @@ func (s *streams) enter(r *http.Request) (inside *http.Request, done func()) {
 	}
 }
 
+// answers counts those that went out on a stream.
+type answers struct {
+	http.ResponseWriter
+	of *streams
+	id *string
+}
+
+// Write takes one whole event from mcp-go.
+func (a answers) Write(event []byte) (int, error) {
+	n, err := a.ResponseWriter.Write(event)
+	if _, data, ok := bytes.Cut(event, []byte("data: ")); ok && isAnswer(data) {
+		a.of.mu.Lock()
+		defer a.of.mu.Unlock()
+		if one := a.of.open[*a.id]; one != nil {
+			one.due--
+		}
+	}
+	return n, err
+}
+
+// Flush is here because mcp-go looks for http.Flusher.
+func (a answers) Flush() { _ = http.NewResponseController(a.ResponseWriter).Flush() }
+
 // start is the server.SessionIDGenFunc: mcp-go calls it with the context of enter.
 func (s *streams) start(ctx context.Context, _ *http.Request) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id := ctx.Value(streamIDKey{}).(*string)
 	*id = rand.Text()
-	s.open[*id] = openStream{principalOf(callerFrom(ctx)), ctx}
+	s.open[*id] = &openStream{owner: principalOf(callerFrom(ctx)), until: ctx}
 	return *id, nil
 }
 
-// post gives the request of a message to owner's stream id; false when there is none.
-func (s *streams) post(r *http.Request, id string, owner principal) (*http.Request, bool) {
+// post gives the request of a message to owner's stream id, or says why not.
+func (s *streams) post(r *http.Request, id string, owner principal, m *message) (inside *http.Request, status int, bad *rejection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	one, ok := s.open[id]
-	if !ok || one.owner != owner {
-		return nil, false
+	one := s.open[id]
+	switch {
+	case one == nil || one.owner != owner:
+		return nil, http.StatusNotFound, &rejection{nil, codeNoSession, "no such session; open /sse again"}
+	case m.asks() && one.due >= mostDue:
+		return nil, http.StatusTooManyRequests, &rejection{m.id, codeBusy, "busy: too many answers wait in the stream; read them, then try again"}
+	case m.asks():
+		one.due++
 	}
-	return r.WithContext(context.WithValue(r.Context(), streamUntilKey{}, one.until)), true
+	return r.WithContext(context.WithValue(r.Context(), streamUntilKey{}, one.until)), 0, nil
 }
 
 // untilStreamEnds is ctx, cancelled also when the SSE stream that the answer goes to is gone.
