@@ -34,6 +34,9 @@ func (p *Pool) through(ctx context.Context, b Bundle, jar *jar, u *url.URL, r eg
 	k := p.kept(b.in().ID)
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if err := ctx.Err(); err != nil { // the call before took all the time
+		return nil, nil, auth.ErrUnavailable.Because(err)
+	}
 	if err := p.wake(ctx, k, b); err != nil {
 		return nil, nil, auth.ErrUnavailable.Say("the browser that holds this session does not start; try again in a moment").Because(err)
 	}

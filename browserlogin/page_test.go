@@ -44,6 +44,36 @@ func TestTextThatIsNone(t *testing.T) {
 	}
 }
 
+// Less than a millisecond is no time at all, and not what the library takes it for: all the time there is.
+func TestFetchWithNoTimeLeft(t *testing.T) {
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer silent.Close()
+	b := newBench(t, nil, authtest.SiteOptions{})
+	br, release, err := b.pool.browser(t.Context(), "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	c, err := br.NewContext(ContextOptions{Width: 640, Height: 480})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := c.Fetch(http.MethodGet, silent.URL, nil, nil, 500*time.Microsecond)
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("a server that is silent has answered")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the request goes on without end")
+	}
+	_ = c.Close()
+}
+
 // A page whose script never rests answers nothing. The person can still cancel, and a check of a
 // session that was kept does not wait for it.
 func TestPageThatNeverRests(t *testing.T) {

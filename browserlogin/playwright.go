@@ -261,6 +261,7 @@ type Answer struct {
 // Fetch sends a request with the context's cookies, by the context's way out, and
 // follows no redirect. Cookies that come back are kept in the context.
 func (c *Context) Fetch(method, url string, header map[string]string, body []byte, timeout time.Duration) (*Answer, error) {
+	timeout = max(timeout, time.Millisecond) // to the library none means for ever
 	o := playwright.APIRequestContextFetchOptions{
 		Method: &method, Headers: header, MaxRedirects: playwright.Int(0), MaxRetries: playwright.Int(0), Timeout: playwright.Float(float64(timeout.Milliseconds())),
 	}
