@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -158,8 +159,11 @@ func definitions(from fs.FS, dir string) (names []string, errs []error) {
 	return names, nil
 }
 
-// read takes one byte more than allowed, so that Parse can refuse the file.
+// read takes one byte more than allowed, so that Parse can refuse the file. A pipe would be waited for.
 func read(from fs.FS, name string) ([]byte, error) {
+	if info, err := fs.Stat(from, name); err != nil || !info.Mode().IsRegular() {
+		return nil, cmp.Or(err, errors.New("is not a file"))
+	}
 	f, err := from.Open(name)
 	if err != nil {
 		return nil, err
