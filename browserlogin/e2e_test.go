@@ -1,6 +1,7 @@
 package browserlogin
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -14,9 +15,11 @@ import (
 	"github.com/latchpost/latchpost/providers"
 )
 
-// passwordOf a user of the practice site.
+// users of the practice site. Carol's password stands nowhere else.
+var users = append(authtest.DefaultUsers(), authtest.User{Name: "carol", Password: "Canary/" + rand.Text(), Email: "carol@example.com"})
+
 func passwordOf(name string) string {
-	for _, u := range authtest.DefaultUsers() {
+	for _, u := range users {
 		if u.Name == name {
 			return u.Password
 		}
