@@ -13,20 +13,25 @@ import (
 	"github.com/latchpost/latchpost/providers"
 )
 
-// The library panics over a text that is none, and a page can have such: nobody's process ends of it.
-func TestTextThatIsNone(t *testing.T) {
-	b := newBench(t, nil, authtest.SiteOptions{})
-	br, release, err := b.pool.browser(t.Context(), "alice")
+// newContext is one of a browser that nobody watches.
+func newContext(t *testing.T) *Context {
+	t.Helper()
+	br, release, err := newBench(t, nil, authtest.SiteOptions{}).pool.browser(t.Context(), "alice")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer release()
+	t.Cleanup(release)
 	c, err := br.NewContext(ContextOptions{Width: 640, Height: 480})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	page, err := c.NewPage()
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// The library panics over a text that is none, and a page can have such: nobody's process ends of it.
+func TestTextThatIsNone(t *testing.T) {
+	page, err := newContext(t).NewPage()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,16 +53,7 @@ func TestTextThatIsNone(t *testing.T) {
 func TestFetchWithNoTimeLeft(t *testing.T) {
 	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	defer silent.Close()
-	b := newBench(t, nil, authtest.SiteOptions{})
-	br, release, err := b.pool.browser(t.Context(), "alice")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer release()
-	c, err := br.NewContext(ContextOptions{Width: 640, Height: 480})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newContext(t)
 	ended := make(chan error, 1)
 	go func() {
 		_, err := c.Fetch(http.MethodGet, silent.URL, nil, nil, 500*time.Microsecond)
@@ -71,7 +67,6 @@ func TestFetchWithNoTimeLeft(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("the request goes on without end")
 	}
-	_ = c.Close()
 }
 
 // A page whose script never rests answers nothing. The person can still cancel, and a check of a
