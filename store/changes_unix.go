@@ -50,7 +50,7 @@ func makeChanges(path string) error {
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(make([]byte, changesSize))
-	if err := firstError(err, f.Close()); err != nil {
+	if err := firstError(err, f.Sync(), f.Close()); err != nil { // else a power cut leaves a name with nothing behind it
 		return err
 	}
 	err = os.Link(f.Name(), path) // not a rename: two processes may be at it
