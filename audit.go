@@ -92,10 +92,7 @@ func (h *house) tailAudit(ctx context.Context) error {
 	}
 	lines := make([]event, len(events))
 	for i, e := range events {
-		lines[i] = event{stamp(e.At), e.Kind, e.Decision, e.Client, e.Provider, "", e.Detail}
-		if e.Unknown {
-			lines[i].Outcome = "unknown"
-		}
+		lines[i] = event{stamp(e.At), e.Kind, e.Decision, e.Client, e.Provider, e.Outcome, e.Detail}
 	}
 	return show(h.settings, lines, "Nothing is on record yet.", "AT\tKIND\tDECISION\tCLIENT\tPROVIDER\tDETAILS", func(e event) []string {
 		return []string{e.At, e.Kind, e.Decision, orDash(e.Client), orDash(e.Provider), details(e.Detail, e.Outcome)}

@@ -91,7 +91,9 @@ func (d Desk) Events(ctx context.Context, f EventFilter) ([]Event, error) {
 		ended[e.Of] = true
 	}
 	for _, e := range calls {
-		e.Unknown = !ended[e.ID]
+		if !ended[e.ID] {
+			e.Outcome = "unknown"
+		}
 	}
 	return all, nil
 }

@@ -20,7 +20,7 @@ type Event struct {
 	Decision   string // allow, deny, or the outcome: ok, failed, unknown
 	Detail     map[string]string
 
-	Unknown bool // set by Desk.Events: a call whose outcome is not on record, because it is under way or a crash came between
+	Outcome string // set by Desk.Events: "unknown" for a call without one on record, because it is under way or a crash came between
 
 	// Set by the log: place in the writer's chain and keyed MAC over it (HMAC-SHA-256 over the
 	// previous MAC and every field).

@@ -206,10 +206,7 @@ func (s *Site) apiEvents(r *http.Request, desk auth.Desk) (any, error) {
 	found, err := desk.Events(r.Context(), eventFilter(r.URL.Query()))
 	out := make([]apiEvent, len(found))
 	for i, e := range found {
-		out[i] = apiEvent{e.ID, e.Of, e.At, e.Client, e.Kind, e.Provider, e.Connection, e.Request, e.Decision, "", e.Detail}
-		if e.Unknown {
-			out[i].Outcome = "unknown"
-		}
+		out[i] = apiEvent{e.ID, e.Of, e.At, e.Client, e.Kind, e.Provider, e.Connection, e.Request, e.Decision, e.Outcome, e.Detail}
 	}
 	return map[string]any{"events": out}, err
 }
