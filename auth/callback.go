@@ -12,6 +12,9 @@ import (
 	"github.com/latchpost/latchpost/providers"
 )
 
+// MaxState bounds the state of a callback, in bytes; ours are shorter.
+const MaxState = 512
+
 const (
 	maxCode          = 4 << 10
 	maxCallbackValue = 4 << 10

@@ -164,7 +164,7 @@ func (s Visit) Decline(ctx context.Context, id string) error {
 // given beside most errors, so that the page can say where to go.
 func (s Visit) Callback(ctx context.Context, provider string, q url.Values) (id string, err error) {
 	state := q.Get("state")
-	if state == "" || len(q["state"]) > 1 || len(state) > 512 {
+	if state == "" || len(q["state"]) > 1 || len(state) > MaxState {
 		return "", errUnasked
 	}
 	sum := sha256.Sum256([]byte(state))

@@ -68,7 +68,7 @@ func privateDir(dir string, readOnly bool) error {
 
 // tighten corrects looser modes of what else is ours in dir, where nobody else could have come.
 func tighten(dir string) error {
-	for name, mode := range map[string]fs.FileMode{"audit.anchor": 0o600, "audit.anchor.lock": 0o600, "create.lock": 0o600, "ballast": 0o600, "holders": 0o700} {
+	for name, mode := range map[string]fs.FileMode{anchorFile: 0o600, anchorFile + ".lock": 0o600, "create.lock": 0o600, "ballast": 0o600, "holders": 0o700} {
 		path := filepath.Join(dir, name)
 		if info, err := os.Lstat(path); err != nil || info.Mode()&fs.ModeSymlink != 0 || !looser(info, mode) {
 			continue // not there, or not ours: whoever opens it says so

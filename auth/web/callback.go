@@ -14,7 +14,6 @@ import (
 const (
 	maxCallback      = 16 << 10 // bytes of the whole query
 	maxCallbackNames = 50
-	maxState         = 512 // bytes; ours are shorter
 )
 
 // callback takes the answer of a provider and goes on to a clean address, so that
@@ -37,7 +36,7 @@ func (s *Site) callback(w http.ResponseWriter, r *http.Request) error {
 		return see(w, r, base+"/callback/"+url.PathEscape(provider)+"?"+q.Encode())
 	}
 	state := q.Get("state")
-	if state == "" || len(state) > maxState {
+	if state == "" || len(state) > auth.MaxState {
 		return errBad
 	}
 	id, err := s.flowOf(r, state)
