@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"math"
 	"sync"
 	"time"
 
@@ -26,13 +27,25 @@ func (f *inFlight) admit(m *message) *rejection {
 	if !m.asks() {
 		return nil
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.due >= maxDue && m.method == string(protocol.MethodToolsCall) {
+	most := math.MaxInt
+	if m.method == string(protocol.MethodToolsCall) {
+		most = maxDue
+	}
+	if !f.take(most) {
 		return &rejection{m.id, codeBusy, "busy: too many calls at once; wait for answers, then try again"}
 	}
-	f.due++
 	return nil
+}
+
+// take counts a request in, unless most are due already.
+func (f *inFlight) take(most int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.due >= most {
+		return false
+	}
+	f.due++
+	return true
 }
 
 // answered counts a request out when p is its answer.

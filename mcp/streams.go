@@ -18,7 +18,7 @@ type streams struct {
 type openStream struct {
 	owner principal
 	until context.Context // ends with the stream
-	due   int             // answers that its client has not taken
+	due   inFlight        // whose answers its client has not taken
 }
 
 // mostDue is how many calls of one stream may be without their answer. mcp-go keeps whatever its client does not read.
@@ -51,11 +51,12 @@ type answers struct {
 // Write takes one whole event from mcp-go.
 func (a answers) Write(event []byte) (int, error) {
 	n, err := a.ResponseWriter.Write(event)
-	if _, data, ok := bytes.Cut(event, []byte("data: ")); ok && isAnswer(data) {
+	if _, data, ok := bytes.Cut(event, []byte("data: ")); ok {
 		a.of.mu.Lock()
-		defer a.of.mu.Unlock()
-		if one := a.of.open[*a.id]; one != nil {
-			one.due--
+		one := a.of.open[*a.id]
+		a.of.mu.Unlock()
+		if one != nil {
+			one.due.answered(data)
 		}
 	}
 	return n, err
@@ -82,10 +83,8 @@ func (s *streams) post(r *http.Request, id string, owner principal, m *message) 
 	switch {
 	case one == nil || one.owner != owner:
 		return nil, http.StatusNotFound, &rejection{nil, codeNoSession, "no such session; open /sse again"}
-	case m.asks() && one.due >= mostDue:
+	case m.asks() && !one.due.take(mostDue):
 		return nil, http.StatusTooManyRequests, &rejection{m.id, codeBusy, "busy: too many answers wait in the stream; read them, then try again"}
-	case m.asks():
-		one.due++
 	}
 	return r.WithContext(context.WithValue(r.Context(), streamUntilKey{}, one.until)), 0, nil
 }
