@@ -60,11 +60,21 @@ func unescape(src []byte, s scheme) ([]byte, edits) {
 	out, undone := make([]byte, len(src)), make(edits, 0, n)
 	o := copy(out, src[:start]) // what has been written; an escape is never shorter than what it stands for
 	for i := start; i < len(src); {
-		c, length := src[i], 0
-		var r rune
-		if special[c] {
-			r, length = decode(src[i:])
+		c := src[i]
+		if !special[c] {
+			out[o] = c
+			o++
+			i++
+			continue
 		}
+		if c == '\\' && i+1 < len(src) && short[src[i+1]] != 0 { // what most escapes are
+			out[o] = short[src[i+1]]
+			o++
+			i += 2
+			undone = append(undone, edit{int32(o), int32(i)})
+			continue
+		}
+		r, length := decode(src[i:])
 		switch {
 		case length == 0:
 			out[o] = c
@@ -187,8 +197,11 @@ const longestEntity = 18
 
 func decodeEntity(b []byte) (rune, int) {
 	b = b[:min(len(b), longestEntity)]
-	end := bytes.IndexByte(b, ';')
-	if end < 3 {
+	end := 1
+	for end < len(b) && ofEntity[b[end]] {
+		end++
+	}
+	if end < 3 || end == len(b) || b[end] != ';' {
 		return 0, 0
 	}
 	if b[1] != '#' {
@@ -207,6 +220,14 @@ func decodeEntity(b []byte) (rune, int) {
 	}
 	return rune(n), end + 1
 }
+
+// ofEntity are the characters between the two ends of an entity.
+var ofEntity = func() (of [256]bool) {
+	for c := range of {
+		of[c] = c == '#' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+	}
+	return of
+}()
 
 // entities are the named characters of HTML that stand for ASCII.
 var entities = map[string]byte{
