@@ -79,6 +79,13 @@ type standing struct {
 	version int64
 }
 
+// tellStanding remembers what the rows that Granted has read say of it: it is asked of the same connection right after.
+func (db *DB) tellStanding(r remembered[granted]) {
+	for _, c := range r.value.connections {
+		db.known.standing.keep(rowKey{c.Owner, c.ID}, remembered[standing]{standing{c.State, c.Version}, r.as, r.until})
+	}
+}
+
 // rowKey names a row of an owner.
 type rowKey struct {
 	owner auth.Owner

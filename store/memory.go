@@ -14,6 +14,7 @@ const (
 
 // memory keeps answers of one kind of question until they are old, or crowded out by newer ones.
 type memory[K comparable, V any] struct {
+	tells      func(remembered[V]) // what else an answer answers; nil for nothing
 	mu         sync.Mutex
 	young, old map[K]remembered[V]
 }
@@ -73,7 +74,11 @@ func recall[K comparable, V any](db *DB, m *memory[K, V], slot int, key K, read 
 	}
 	v, err := read() // after the counts: a change that it has not seen comes after them
 	if err == nil {
-		m.keep(key, remembered[V]{v, as, now.Add(memoryAge)})
+		r := remembered[V]{v, as, now.Add(memoryAge)}
+		m.keep(key, r)
+		if m.tells != nil {
+			m.tells(r)
+		}
 	}
 	return v, err
 }

@@ -79,6 +79,34 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// What a connection's row has said is not asked of it again; what came after it is.
+func TestGrantedTellsStanding(t *testing.T) {
+	dir, _, there := connected(t)
+	here := openAt(t, dir)
+	granted := func(want auth.State) {
+		t.Helper()
+		if found, _, err := here.Granted(t.Context(), ada, "agent", "p", "a", here.now()); err != nil || len(found) != 1 || found[0].State != want {
+			t.Fatal(found, err)
+		}
+	}
+	stands := func(want auth.State) {
+		t.Helper()
+		if state, _, err := here.Standing(t.Context(), ada, "c"); err != nil || state != want {
+			t.Errorf("%s, not %s, %v", state, want, err)
+		}
+	}
+	granted(auth.Active)
+	if _, err := raw(t, dir).Exec(`UPDATE connections SET cause = 'by hand', state = 'expiring'`); err != nil { // nobody counts it
+		t.Fatal(err)
+	}
+	stands(auth.Active)
+	must(t, there.SetState(t.Context(), ada, "c", 1, auth.NeedsReauth, ""))
+	stands(auth.NeedsReauth)
+	granted(auth.NeedsReauth)
+	must(t, there.RevokeConnection(t.Context(), ada, "c", nil))
+	stands(auth.Revoked)
+}
+
 // ID-009 and ST-013: what one process changed, the next question in another one sees.
 func TestMemoryOfOtherProcesses(t *testing.T) {
 	for _, c := range []struct {

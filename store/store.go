@@ -83,6 +83,7 @@ func Open(ctx context.Context, opt Options) (*DB, error) {
 		return nil, err
 	}
 	db := &DB{opt: opt, dir: opt.Dir}
+	db.known.granted.tells = db.tellStanding
 	path, file := strings.CutPrefix(opt.URL, "sqlite:")
 	var err error
 	if !file {
