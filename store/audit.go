@@ -72,6 +72,10 @@ func (l *Log) Append(ctx context.Context, events ...auth.Event) error {
 	switch {
 	case errors.Is(err, ErrReadOnly):
 		return auth.ErrAudit.Say("the audit record cannot be written because Latchpost's store is read-only, so nothing is released; the operator has to make its directory writable").Because(err)
+	case errors.Is(err, ErrLocked):
+		return auth.ErrAudit.Say("the audit record cannot be written because another process keeps Latchpost's store locked, so nothing is released; try again in a minute").Because(err)
+	case errors.Is(err, ErrGone), errors.Is(err, ErrBroken):
+		return auth.ErrAudit.Say("the audit record cannot be written because Latchpost's disk fails or its store is gone, so nothing is released; the operator has to look at it").Because(err)
 	case err != nil:
 		return auth.ErrAudit.Because(err)
 	}

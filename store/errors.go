@@ -20,6 +20,8 @@ var (
 	ErrGone = errors.New("the store's file was deleted, moved or replaced while it was in use, so nothing can be released, granted or connected: put it back, or end all latchpost processes and start them again")
 	// ErrBroken says that a write failed on the way to the disk, or was not tried because one before it had.
 	ErrBroken = errors.New("the disk failed during a write, so nothing can be released, granted or connected until one succeeds: look at the disk (dmesg); latchpost goes on by itself")
+	// ErrLocked says that another process has not let go of the file's lock for writing.
+	ErrLocked = errors.New("another process keeps the store's file locked, so nothing can be released, granted or connected until it lets go: see who has the file open (fuser -v) and end that one, or let it go on if it was stopped")
 )
 
 // explain puts a sentence for people before what SQLite says.
@@ -35,6 +37,8 @@ func (f *sqliteFile) explain(err error) error {
 		return fmt.Errorf("%w (%w)", ErrDamaged, err)
 	case code&0xff == sqlite3.SQLITE_READONLY || code&0xff == sqlite3.SQLITE_CANTOPEN:
 		return fmt.Errorf("%w (%w)", ErrReadOnly, err)
+	case code&0xff == sqlite3.SQLITE_BUSY:
+		return fmt.Errorf("%w (%w)", ErrLocked, err)
 	case code&0xff == sqlite3.SQLITE_IOERR:
 		return fmt.Errorf("%w (%w)", ErrBroken, err)
 	}

@@ -36,6 +36,7 @@ type group struct {
 	commits atomic.Int64
 	broken  atomic.Pointer[error] // why nothing is written; nil while there is no reason
 	failure atomic.Pointer[error] // the last broken that was not nil
+	mending *error                // broken, when the transaction that runs was begun
 }
 
 // transaction is one that has begun.
@@ -171,22 +172,40 @@ func (g *group) linger(batch []*job) []*job {
 
 func awaited(j *job) bool { return j.result != nil }
 
+// start reports whether anybody still waits for j, and waits to its end from now on.
+func (j *job) start() bool {
+	return j.state.CompareAndSwap(waiting, started) || j.state.Load() == started
+}
+
 func (g *group) commit(batch []*job) {
+	if !slices.ContainsFunc(batch, func(j *job) bool { return j.state.Load() == waiting }) {
+		return
+	}
+	// Another process can keep us waiting here. Until it is our turn, every caller may still leave.
+	tx, err := g.enter(batch)
 	live := batch[:0]
 	for _, j := range batch {
-		if j.state.CompareAndSwap(waiting, started) {
+		if j.start() {
 			live = append(live, j)
 		}
 	}
-	if len(live) == 0 {
-		return
-	}
-	if err := g.try(live); err != nil {
+	switch {
+	case err != nil:
 		for _, j := range live {
 			j.err = err
-			// The transaction was lost as a whole. Alone, what can be written still is.
-			if len(live) > 1 && g.failed() == nil {
-				j.err = g.try([]*job{j})
+		}
+	case len(live) == 0:
+		tx.Rollback()
+	default:
+		if err := g.try(tx, live); err != nil {
+			for _, j := range live {
+				j.err = err
+				// The transaction was lost as a whole. Alone, what can be written still is.
+				if len(live) > 1 && g.failed() == nil {
+					if tx, j.err = g.enter([]*job{j}); j.err == nil {
+						j.err = g.try(tx, []*job{j})
+					}
+				}
 			}
 		}
 	}
@@ -199,23 +218,24 @@ func (g *group) commit(batch []*job) {
 	}
 }
 
-// try runs batch in one transaction. A job's own failure stands in its err
-// afterwards; the error is of the transaction, and then none of the batch is written.
-func (g *group) try(batch []*job) (err error) {
-	broken := g.broken.Load()
-	if broken != nil {
+// enter begins a transaction for batch.
+func (g *group) enter(batch []*job) (transaction, error) {
+	g.mending = g.broken.Load()
+	if g.mending != nil {
 		if !slices.ContainsFunc(batch, func(j *job) bool { return j.mends }) {
-			return *broken
+			return nil, *g.mending
 		}
 		if err := g.reopen(); err != nil {
-			return g.judge(fmt.Errorf("opening the store again: %w", err))
+			return nil, g.judge(fmt.Errorf("opening the store again: %w", err))
 		}
 	}
+	return g.begin(context.Background())
+}
+
+// try runs batch in tx. A job's own failure stands in its err afterwards; the error is of the
+// transaction, and then none of the batch is written.
+func (g *group) try(tx transaction, batch []*job) (err error) {
 	ctx := context.Background()
-	tx, err := g.begin(ctx)
-	if err != nil {
-		return err
-	}
 	defer func() {
 		if err != nil {
 			tx.Rollback()
@@ -241,7 +261,7 @@ func (g *group) try(batch []*job) (err error) {
 		return g.judge(err)
 	}
 	g.commits.Add(1)
-	g.broken.CompareAndSwap(broken, nil) // unless a checkpoint has failed meanwhile
+	g.broken.CompareAndSwap(g.mending, nil) // unless a checkpoint has failed meanwhile
 	for _, part := range logs {
 		part.written()
 	}

@@ -31,6 +31,7 @@ type sqliteFile struct {
 	keeper  *conns                  // one; nil when read-only
 	changes atomic.Pointer[changes] // nil: nothing is remembered
 	spent   atomic.Bool             // the ballast was given up: only mustWrite may write
+	ends    atomic.Bool             // nobody waits long any more
 	index   *os.File                // of the WAL; nil until rewind needs it
 }
 
@@ -132,6 +133,7 @@ func readers() int { return max(2, runtime.GOMAXPROCS(0)) }
 // abandon closes what openFile had opened when it failed.
 func (db *DB) abandon() {
 	failed := false
+	db.file.ends.Store(true)
 	if db.group != nil {
 		db.group.close()
 		failed = db.group.failed() != nil
@@ -286,7 +288,7 @@ func (f *sqliteFile) begin(ctx context.Context) (transaction, error) {
 		if err == nil {
 			return &sqliteTx{sqliteConn: f.writer, counts: f.changes.Load()}, nil
 		}
-		if sqliteCode(err)&0xff != sqlite3.SQLITE_BUSY || try == 5 {
+		if sqliteCode(err)&0xff != sqlite3.SQLITE_BUSY || try == 5 || f.ends.Load() {
 			return nil, err
 		}
 	}

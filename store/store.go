@@ -114,14 +114,20 @@ func CheckURL(text string) error {
 	return nil
 }
 
-// Close writes what is queued and ends. Leases of this process are free afterwards.
+// Close writes what is queued and ends. Leases of this process are free afterwards. Where another process keeps the file
+// locked it gives up after seconds.
 func (db *DB) Close() error {
 	if db.stop != nil {
 		db.stop()
 		db.tasks.Wait()
 	}
 	if db.group != nil {
-		db.release(context.Background())
+		ctx, cancel := context.WithTimeout(context.Background(), busyTimeout)
+		defer cancel()
+		if db.file != nil {
+			db.file.ends.Store(true)
+		}
+		db.release(ctx)
 		db.group.close()
 	}
 	var err error

@@ -1,0 +1,108 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+)
+
+// lockedOut gives a store that another one keeps from writing until letGo, and whose patience is two seconds.
+func lockedOut(t *testing.T, dir string) (db *DB, l *Log, letGo func()) {
+	t.Helper()
+	db, l = still(t, dir)
+	write(t, l, 1)
+	err := db.write(t.Context(), func(_ context.Context, q querier) error {
+		q.(*sqliteTx).SetBusyTimeout(time.Second / 3)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := openConn(filepath.Join(dir, "latchpost.db"), toWrite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.exec(t.Context(), `BEGIN IMMEDIATE`); err != nil {
+		t.Fatal(err)
+	}
+	letGo = sync.OnceFunc(func() {
+		if err := other.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(letGo)
+	return db, l, letGo
+}
+
+// AU-001, locked: while another process has the lock for writing nothing is put on record, so nothing is released. Whoever
+// leaves is let go at once and nothing of theirs is done later; the others get one clear answer when our patience is at its end,
+// however many they are.
+func TestLocked(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	db, l, letGo := lockedOut(t, dir)
+	began := time.Now()
+	var all sync.WaitGroup
+	for range 100 {
+		all.Go(func() {
+			err := l.Append(t.Context(), auth.Event{ID: "stays", Owner: auth.Local})
+			var says *auth.Error
+			if !errors.Is(err, ErrLocked) || !errors.Is(err, auth.ErrAudit) || !errors.As(err, &says) || !strings.Contains(says.Message, "another process") {
+				t.Error(err)
+			}
+		})
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			if err := l.Append(ctx, auth.Event{ID: "leaves", Owner: auth.Local}); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, auth.ErrAudit) {
+				t.Error(err)
+			}
+			if took := time.Since(began); took > 1500*time.Millisecond {
+				t.Errorf("let go after %v", took)
+			}
+		})
+	}
+	all.Wait()
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("all were told after %v", took)
+	}
+	if err := db.RevokeConnection(t.Context(), auth.Local, "c", nil); !errors.Is(err, ErrLocked) {
+		t.Error(err)
+	}
+	if found, err := l.Events(t.Context(), auth.Local, auth.EventFilter{}); err != nil || len(found) != 1 {
+		t.Errorf("%d events, %v", len(found), err)
+	}
+	letGo()
+	write(t, l, 1)
+	if report, err := l.Verify(t.Context()); err != nil || report.Events != 2 || len(report.Faults) > 0 {
+		t.Errorf("%+v, %v", report, err)
+	}
+}
+
+// A process that is told to end does so, also when the file is locked; and one that cannot begin.
+func TestLockedAtTheEnd(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	db, l, letGo := lockedOut(t, dir)
+	l.Later(auth.Event{ID: "outcome", Owner: auth.Local})
+	began := time.Now()
+	db.Close()
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the end took %v", took)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	began = time.Now()
+	_, err := Open(ctx, Options{URL: "sqlite:" + filepath.Join(dir, "latchpost.db"), Dir: dir, Ballast: -1})
+	if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > 4*busyTimeout {
+		t.Errorf("the beginning took %v: %v", took, err)
+	}
+	letGo()
+	if report, err := openAt(t, dir).AuditLog(testMAC).Verify(t.Context()); err != nil || report.Events != 1 || len(report.Faults) > 0 {
+		t.Errorf("%+v, %v", report, err)
+	}
+}
