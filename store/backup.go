@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 // Backup writes a consistent copy to path, which must not be there yet, while
@@ -20,16 +22,18 @@ func (db *DB) Backup(ctx context.Context, path string) error {
 	if db.file.keeper == nil {
 		return ErrReadOnly
 	}
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is there already; name a new file", path)
+	if db.uses(path) {
+		return fmt.Errorf("%s is a name that the store uses itself; name another file", path)
 	}
 	unfinished := path + ".unfinished"
 	f, err := openUnfinished(unfinished)
 	if err != nil {
 		return fmt.Errorf("backup: %w; name a file in a directory that is there and can be written", err)
 	}
-	err = firstError(db.copyTo(ctx, unfinished), f.Close())
-	if err == nil {
+	defer f.Close() // no other backup may take the name before this one has left it
+	if _, err = os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%s is there already; name a new file", path)
+	} else if err = db.copyTo(ctx, unfinished); err == nil {
 		err = os.Rename(unfinished, path)
 	}
 	if err != nil {
@@ -37,6 +41,27 @@ func (db *DB) Backup(ctx context.Context, path string) error {
 		return fmt.Errorf("backup: %w", db.file.explain(err))
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// uses reports whether path, under whatever name its directory is reached, is one of ours: what lies there is
+// deleted or overwritten sooner or later.
+func (db *DB) uses(path string) bool {
+	in := func(dir string) bool {
+		a, err := os.Stat(filepath.Dir(path))
+		if err != nil {
+			return false
+		}
+		b, err := os.Stat(dir)
+		return err == nil && os.SameFile(a, b)
+	}
+	if in(filepath.Join(db.dir, "holders")) {
+		return true
+	}
+	if _, ours := besideFile[filepath.Base(path)]; ours && in(db.dir) {
+		return true
+	}
+	rest, ours := strings.CutPrefix(filepath.Base(path), filepath.Base(db.file.path))
+	return ours && in(filepath.Dir(db.file.path)) && slices.Contains([]string{"-wal", "-shm", "-journal", "-changes", ".new", ".new-wal", ".new-shm"}, rest)
 }
 
 func (db *DB) copyTo(ctx context.Context, path string) error {

@@ -14,6 +14,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/latchpost/latchpost/auth"
@@ -396,6 +398,70 @@ func TestBackupAfterAKilledOne(t *testing.T) {
 	}
 	if report, err := openAt(t, copies).AuditLog(testMAC).Verify(t.Context()); err != nil || report.Events != 5 {
 		t.Errorf("%+v, %v", report, err)
+	}
+}
+
+// ST-022: of backups to one file at once, under two names of its directory, one is made, and none takes its place later.
+func TestBackupsToOneFile(t *testing.T) {
+	dir, copies := filepath.Join(t.TempDir(), "data"), t.TempDir()
+	other := filepath.Join(t.TempDir(), "other")
+	if err := os.Symlink(copies, other); err != nil {
+		t.Fatal(err)
+	}
+	dbs := []*DB{openAt(t, dir), openAt(t, dir)}
+	write(t, dbs[0].AuditLog(testMAC), 5)
+	for round := range 6 {
+		name := fmt.Sprint(round)
+		var made atomic.Int64
+		var all sync.WaitGroup
+		for i := range 4 {
+			all.Go(func() {
+				path := filepath.Join([]string{copies, other}[i/2], name)
+				for {
+					err := dbs[i%2].Backup(t.Context(), path)
+					if err == nil {
+						made.Add(1)
+					} else if strings.Contains(err.Error(), "is there already") {
+						return
+					}
+				}
+			})
+		}
+		all.Wait()
+		c, err := openConn(filepath.Join(copies, name), asItStands)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := firstError(quickCheck(t.Context(), c), c.Close()); err != nil || made.Load() != 1 {
+			t.Fatalf("round %d: %d were made, %v", round, made.Load(), err)
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(copies, "*.unfinished")); err != nil || len(left) > 0 {
+		t.Error(left, err)
+	}
+}
+
+// ST-022: a backup is not put where the store itself would delete it, or write over it.
+func TestBackupInOurPlace(t *testing.T) {
+	dir, other := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "other")
+	db := openAt(t, dir)
+	if err := os.Symlink(dir, other); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"ballast", "audit.anchor", "holders/backup", "latchpost.db-journal", "latchpost.db.new"} {
+		for _, dir := range []string{dir, other} {
+			if err := db.Backup(t.Context(), filepath.Join(dir, name)); err == nil || !strings.Contains(err.Error(), "name another file") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	kept := filepath.Join(dir, "latchpost.db.1")
+	if err := errors.Join(db.Backup(t.Context(), kept), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	openAt(t, dir)
+	if size(kept) == 0 {
+		t.Error("a backup in the data directory is gone")
 	}
 }
 

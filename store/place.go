@@ -66,9 +66,12 @@ func privateDir(dir string, readOnly bool) error {
 	return fmt.Errorf("others may enter %s (mode %04o); if it holds nothing else, run: chmod 700 %s", dir, info.Mode().Perm(), dir)
 }
 
+// besideFile is what else is ours in the data directory, with its mode.
+var besideFile = map[string]fs.FileMode{anchorFile: 0o600, anchorFile + ".lock": 0o600, "create.lock": 0o600, "ballast": 0o600, "holders": 0o700}
+
 // tighten corrects looser modes of what else is ours in dir, where nobody else could have come.
 func tighten(dir string) error {
-	for name, mode := range map[string]fs.FileMode{anchorFile: 0o600, anchorFile + ".lock": 0o600, "create.lock": 0o600, "ballast": 0o600, "holders": 0o700} {
+	for name, mode := range besideFile {
 		path := filepath.Join(dir, name)
 		if info, err := os.Lstat(path); err != nil || info.Mode()&fs.ModeSymlink != 0 || !looser(info, mode) {
 			continue // not there, or not ours: whoever opens it says so

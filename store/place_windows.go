@@ -32,7 +32,7 @@ func lockFile(path string) (*os.File, error) {
 }
 
 // openUnfinished makes the file that a backup is written to. Here a lock would keep SQLite out, so nobody
-// knows whether one that is there is still being written.
+// knows whether one that is there is still being written. It is closed already: an open file keeps its name.
 func openUnfinished(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if errors.Is(err, fs.ErrExist) {
@@ -41,7 +41,7 @@ func openUnfinished(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f, nil
+	return f, f.Close()
 }
 
 // locked reports whether a living process has the lock of path; known is false
