@@ -15,9 +15,10 @@ import (
 	"time"
 
 	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/auth/seal"
 )
 
-// AU-001 and RF-005, at the store, on a disk that is really full: a small tmpfs in a
+// AU-001, RF-005 and ST-020, at the store, on a disk that is really full: a small tmpfs in a
 // mount namespace of its own. And a directory that cannot be written (ST-013) there,
 // because root may write everywhere else.
 func TestFullDisk(t *testing.T) {
@@ -52,6 +53,11 @@ func fullDisk(mount string) error {
 	if err != nil {
 		return err
 	}
+	db.stop() // a checkpoint would make room in the WAL
+	db.tasks.Wait()
+	if err := rewrapOnFullDisk(ctx, mount, db); err != nil {
+		return fmt.Errorf("changing the key: %w", err)
+	}
 	c := &auth.Connection{ID: "c", Owner: auth.Local, Provider: "p", Account: "a", State: auth.Active, Version: 1, Sealed: []byte("x")}
 	r := &auth.Request{ID: "r", Owner: auth.Local, State: auth.Created}
 	l := db.AuditLog(testMAC)
@@ -62,14 +68,9 @@ func fullDisk(mount string) error {
 		return err
 	}
 	filler := filepath.Join(mount, "filler")
-	f, err := os.Create(filler)
-	if err != nil {
+	if err := fillUp(filler); err != nil {
 		return err
 	}
-	for err == nil {
-		_, err = f.Write(make([]byte, 4096))
-	}
-	f.Close()
 
 	event := func() auth.Event {
 		return auth.Event{ID: rand.Text(), Owner: auth.Local, Detail: map[string]string{"x": rand.Text()}}
@@ -109,6 +110,93 @@ func fullDisk(mount string) error {
 		return err
 	}
 	return readOnlyDisk(ctx, mount, opt)
+}
+
+// fillUp takes all the room that is left.
+func fillUp(filler string) error {
+	f, err := os.Create(filler)
+	if err != nil {
+		return err
+	}
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	return f.Close()
+}
+
+// rewrapOnFullDisk is ST-020 for a disk that fills up in the middle of a change of the master key.
+func rewrapOnFullDisk(ctx context.Context, mount string, db *DB) error {
+	var keks [2]seal.KEK
+	for i := range keks {
+		var err error
+		if keks[i], err = seal.CreateKEK(ctx, fmt.Sprintf("file:%s/key%d", mount, i)); err != nil {
+			return err
+		}
+	}
+	box, err := seal.NewBox(ctx, keks[0], db)
+	if err != nil {
+		return err
+	}
+	place := seal.Place{Table: "connections", User: "alice", Record: "1", Field: "credential", Version: 1, Salt: []byte("salt")}
+	var sealed [60][]byte
+	for i := range sealed {
+		if sealed[i], err = box.Seal(place, []byte(fmt.Sprint(i))); err != nil {
+			return err
+		}
+		if err := box.Rotate(ctx); err != nil {
+			return err
+		}
+	}
+	opens := func(box *seal.Box) error {
+		for i, value := range sealed {
+			if plain, err := box.Open(place, value); err != nil || string(plain) != fmt.Sprint(i) {
+				return fmt.Errorf("value %d: %q, %w", i, plain, err)
+			}
+		}
+		return nil
+	}
+	if _, err := db.checkpoint(ctx, "TRUNCATE"); err != nil {
+		return err
+	}
+	filler := filepath.Join(mount, "filler")
+	if err := fillUp(filler); err != nil {
+		return err
+	}
+	info, err := os.Stat(filler)
+	if err != nil {
+		return err
+	}
+	if err := os.Truncate(filler, info.Size()-100<<10); err != nil { // room for some
+		return err
+	}
+	if err := box.Rewrap(ctx, keks[1]); !errors.Is(err, ErrFull) {
+		return fmt.Errorf("on a full disk: %w", err)
+	}
+	rows, err := db.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	moved := 0
+	for _, row := range rows {
+		if row.KEK == keks[1].ID() {
+			moved++
+		}
+	}
+	if moved == 0 || moved == len(rows) {
+		return fmt.Errorf("%d of %d had moved when the disk was full", moved, len(rows))
+	}
+	both, err := seal.NewBox(ctx, keks[0], db, keks[1])
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(opens(box), opens(both), os.Remove(filler), both.Rewrap(ctx, keks[1])); err != nil {
+		return err
+	}
+	done, err := seal.NewBox(ctx, keks[1], db)
+	if err != nil {
+		return err
+	}
+	return opens(done)
 }
 
 // readOnlyDisk is ST-013.
