@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/latchpost/latchpost/auth"
@@ -100,7 +99,7 @@ func (l *Log) spread(ctx context.Context) error {
 	}
 	for moved := spreadBatches; moved == spreadBatches; {
 		err := l.db.write(ctx, func(ctx context.Context, q querier) (err error) {
-			moved, err = spread(ctx, q, fmt.Sprintf(`WHERE writer = $1 ORDER BY seq LIMIT %d`, spreadBatches), now.writer)
+			moved, err = spread(ctx, q, `WHERE writer = $1 ORDER BY seq LIMIT $2`, now.writer, spreadBatches)
 			return err
 		})
 		if err != nil {

@@ -91,6 +91,19 @@ func zeros(text string) []any {
 type query struct{ function, text string }
 
 func statements(t *testing.T) (all []query) {
+	inspect(t, func(function string, n ast.Node) {
+		if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+			text, _ := strconv.Unquote(lit.Value)
+			if statement.MatchString(text) && !elsewhere.MatchString(text) {
+				all = append(all, query{function, text})
+			}
+		}
+	})
+	return all
+}
+
+// inspect visits the source of this package, and says which function it is in.
+func inspect(t *testing.T, visit func(function string, n ast.Node)) {
 	files, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
@@ -109,15 +122,58 @@ func statements(t *testing.T) (all []query) {
 				function = f.Name.Name
 			}
 			ast.Inspect(d, func(n ast.Node) bool {
-				if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
-					text, _ := strconv.Unquote(lit.Value)
-					if statement.MatchString(text) && !elsewhere.MatchString(text) {
-						all = append(all, query{function, text})
-					}
-				}
+				visit(function, n)
 				return true
 			})
 		}
 	}
-	return all
+}
+
+// takesSQL are the functions that are given a statement, or the rest of one, and as which argument.
+var takesSQL = map[string]int{
+	"exec": 1, "query": 1, "ExecContext": 1, "QueryContext": 1, "bound": 0, "Prepare": 0,
+	"first": 3, "collect": 3, "change": 3, "heads": 2, "batches": 2, "spread": 2, "counted": 2,
+}
+
+const passesOn = "it is an argument of its own"
+
+// composes are the functions whose statement is not one literal, and why.
+var composes = map[string]string{
+	"migrate": "a file of migrations", "createFile": "PRAGMA takes no argument", "openConn": "PRAGMA", "pragma": "PRAGMA", "checkpoint": "PRAGMA",
+	"Restored": "literals of its own", "counted": "its callers give literals", "heads": "its callers give literals", "batches": "its callers give literals", "spread": passesOn,
+	"exec": passesOn, "query": passesOn, "bound": passesOn, "first": passesOn, "collect": passesOn, "change": passesOn,
+}
+
+// ST-026: every statement is whole in the source, so whatever comes from outside can only be an argument of it.
+func TestStatementsAreWhole(t *testing.T) {
+	unused, seen := maps.Clone(composes), 0
+	inspect(t, func(function string, n ast.Node) {
+		call, ok := n.(*ast.CallExpr)
+		if !ok {
+			return
+		}
+		name := ""
+		switch f := call.Fun.(type) {
+		case *ast.Ident:
+			name = f.Name
+		case *ast.SelectorExpr:
+			name = f.Sel.Name
+		}
+		at, ok := takesSQL[name]
+		if !ok || at >= len(call.Args) { // the method spread of Log takes none
+			return
+		}
+		seen++
+		if _, ok := call.Args[at].(*ast.BasicLit); ok {
+			return
+		}
+		_, passed := call.Args[at].(*ast.Ident)
+		if why := composes[function]; why == "" || why == passesOn && !passed {
+			t.Errorf("%s gives %s a statement that is not one literal", function, name)
+		}
+		delete(unused, function)
+	})
+	if len(unused) > 0 || seen < 100 {
+		t.Errorf("of %d statements, those of these functions are literals: %v", seen, unused)
+	}
 }

@@ -271,7 +271,7 @@ const trimEvents = 1000 // removed in one transaction
 func (l *Log) Trim(ctx context.Context, before time.Time) (removed int64, err error) {
 	for moved := spreadBatches; moved == spreadBatches; { // of processes that are gone, too
 		err := l.db.write(ctx, func(ctx context.Context, q querier) (err error) {
-			moved, err = spread(ctx, q, fmt.Sprintf(`ORDER BY writer, seq LIMIT %d`, spreadBatches))
+			moved, err = spread(ctx, q, `ORDER BY writer, seq LIMIT $1`, spreadBatches)
 			return err
 		})
 		if err != nil {
