@@ -48,6 +48,9 @@ func (v *Vault) fresh(ctx context.Context, c *Connection, force bool) (*Connecti
 		return c, nil
 	}
 	got, err := v.join(ctx, c, force)
+	for err == nil && force && got.Version == c.Version { // the flight was of somebody who had not seen this generation, and did not renew it
+		got, err = v.join(ctx, c, force)
+	}
 	if err == nil {
 		return got, nil
 	}

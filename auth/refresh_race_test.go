@@ -1,0 +1,69 @@
+package auth_test
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/auth/authtest"
+)
+
+// gate stops the first who reads a connection's row.
+type gate struct {
+	auth.ConnectionStore
+	once          sync.Once
+	reached, open chan struct{}
+}
+
+func (g *gate) Connection(ctx context.Context, o auth.Owner, id string) (*auth.Connection, error) {
+	g.once.Do(func() {
+		close(g.reached)
+		<-g.open
+	})
+	return g.ConnectionStore.Connection(ctx, o, id)
+}
+
+// RF-001: a call whose new token the API refuses comes while somebody who has only seen the token before it is looking for a
+// newer one. What that one finds is the refused token, so the call has it renewed, and does not take the sign-in for dead.
+func TestRefusedWhileAnotherLooks(t *testing.T) {
+	v, c := connected(t, authtest.Options{})
+	other, db, err := siteOf(v).open(t.Context(), c.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	c.forward(2 * time.Hour)
+	v.Grants = &distracted{GrantStore: v.Grants, before: func() {
+		if _, err := other.Get(t.Context(), agent, practiceNeed); err != nil {
+			t.Error(err)
+		}
+	}}
+	held := &gate{ConnectionStore: v.Connections, reached: make(chan struct{}), open: make(chan struct{})}
+	v.Connections = held
+	var both sync.WaitGroup
+	both.Go(func() {
+		if _, err := v.Get(t.Context(), agent, practiceNeed); err != nil {
+			t.Errorf("Get: %v", err)
+		}
+	})
+	<-held.reached
+	v.API.Fault("/api/me", authtest.Unauthorized)
+	both.Go(func() {
+		if resp, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"}); err != nil || resp.Status != http.StatusOK {
+			t.Errorf("Call: %+v, %v", resp, err)
+		}
+	})
+	for len(v.API.Requests("/api/me")) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(200 * time.Millisecond) // the refused call waits with the other one now
+	close(held.open)
+	both.Wait()
+	wantState(t, v, auth.Active, "")
+	if n := asked(v); n != 2 {
+		t.Errorf("%d token requests", n)
+	}
+}
