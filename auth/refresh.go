@@ -144,7 +144,12 @@ func (v *Vault) renew(ctx context.Context, o Owner, id string, seen int64, force
 			return nil, err
 		}
 		if taken {
-			return v.tryRefresh(ctx, c)
+			next, err := v.tryRefresh(ctx, c)
+			if err == nil && len(c.Refresh.Answer) > 0 && v.due(next) { // what a process left that died long ago
+				seen, force = next.Version, false
+				continue
+			}
+			return next, err
 		}
 		if err := sleep(ctx, 10*time.Millisecond+rand.N(15*time.Millisecond)); err != nil {
 			return nil, ErrUnavailable.Say("another process is renewing this sign-in and takes too long; try again").After(2)
@@ -232,7 +237,7 @@ func (v *Vault) refreshOnce(ctx context.Context, c *Connection) (*Connection, er
 		v.dropAnswer(ctx, c)
 		return nil, v.failed(ctx, c, err)
 	}
-	return v.commit(ctx, c, out)
+	return v.commit(ctx, c, out, sentAt)
 }
 
 // keepLease renews the lease until stop is called.
@@ -259,6 +264,7 @@ func (v *Vault) leftover(ctx context.Context, c *Connection) (answer []byte, sen
 	if err != nil {
 		return nil, time.Time{}, err
 	}
+	c.Refresh.Attempts-- // taking the lease counted a call that is not made
 	return stamped[8:], time.UnixMilli(int64(binary.BigEndian.Uint64(stamped))), nil
 }
 
@@ -288,11 +294,11 @@ func (v *Vault) dropAnswer(ctx context.Context, c *Connection) {
 // commit makes the outcome the next generation. A disk that fills up in this moment
 // gets a few more tries, because the outcome may exist nowhere else. When the connection
 // was revoked meanwhile the new tokens are revoked too, and never stored.
-func (v *Vault) commit(ctx context.Context, c *Connection, out *Outcome) (*Connection, error) {
+func (v *Vault) commit(ctx context.Context, c *Connection, out *Outcome, sentAt time.Time) (*Connection, error) {
 	next := *c
 	next.Version++
 	next.State, next.Cause = Active, ""
-	next.IssuedAt, next.UpdatedAt, next.ExpiresAt = v.now(), v.now(), out.ExpiresAt
+	next.IssuedAt, next.UpdatedAt, next.ExpiresAt = sentAt, v.now(), out.ExpiresAt
 	if out.Scopes != nil {
 		next.Scopes = out.Scopes
 	}

@@ -67,3 +67,32 @@ func TestRefusedWhileAnotherLooks(t *testing.T) {
 		t.Errorf("%d token requests", n)
 	}
 }
+
+// RF-003, RF-017: the answer that a process left which died long ago is taken in, for its refresh token; its access token
+// has ended meanwhile and is handed out to nobody.
+func TestRefreshAnswerOfLongAgo(t *testing.T) {
+	v, c := connected(t, authtest.Options{})
+	start(t, "refresh", refreshConfig{Site: siteOf(v), Ahead: 2 * time.Hour, Step: "after keep"}).died(t)
+	c.forward(7 * time.Hour)
+	if h, err := v.Get(t.Context(), agent, practiceNeed); err != nil || !live(v.Server, h.Released.Value) {
+		t.Errorf("a token that is dead was handed out, or none: %v", err)
+	}
+	wantState(t, v, auth.Active, "")
+	if stats := v.Server.Stats(); asked(v) != 2 || stats.InvalidGrant != 0 {
+		t.Errorf("%d token requests, %+v", asked(v), stats)
+	}
+}
+
+// RF-003: a refusal that a dead process left behind is the provider's answer like any other, and no lost rotation.
+func TestRefreshRefusalLeftBehind(t *testing.T) {
+	v, c := connected(t, authtest.Options{})
+	v.Server.RevokeUser("alice")
+	start(t, "refresh", refreshConfig{Site: siteOf(v), Ahead: 2 * time.Hour, Step: "after keep"}).died(t)
+	c.forward(2 * time.Hour)
+	_, err := v.Get(t.Context(), agent, practiceNeed)
+	wantLink(t, err, auth.ReasonReauth)
+	wantState(t, v, auth.NeedsReauth, "invalid_grant")
+	if n := asked(v); n != 1 {
+		t.Errorf("%d token requests", n)
+	}
+}
