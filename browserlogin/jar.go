@@ -29,10 +29,10 @@ func (b Bundle) update(sent Bundle, u *url.URL, header http.Header, now time.Tim
 		if !ok || !reaches(in.Domains, k.Domain) {
 			continue
 		}
-		i := slices.IndexFunc(in.State.Cookies, k.same)
-		if i >= 0 && in.State.Cookies[i].Value != sent.value(k) {
-			continue // renewed since the request left
+		if b.value(k) != sent.value(k) {
+			continue // renewed, or deleted, since the request left
 		}
+		i := slices.IndexFunc(in.State.Cookies, k.same)
 		switch {
 		case dead && i >= 0:
 			in.State.Cookies = slices.Delete(in.State.Cookies, i, i+1)
@@ -150,11 +150,12 @@ func (j *jars) enter(b Bundle) (*jar, func()) {
 	}
 }
 
-// catchUp takes a state that another process was quicker to get.
+// catchUp takes a state that another process was quicker to get. Of two that are as
+// late, ours and the stored one, the stored one counts: ours was too late to be stored.
 func (j *jar) catchUp(b Bundle) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if b.in().Seq > j.now.in().Seq {
+	if b.in().Seq >= j.now.in().Seq {
 		j.now = b
 	}
 }

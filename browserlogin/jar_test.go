@@ -51,6 +51,17 @@ func TestUpdate(t *testing.T) {
 			t.Fatal("the old bundle changed")
 		}
 	}
+	for want, lines := range map[string][]string{ // the last word of one answer counts (RFC 6265 section 5.3)
+		"sid=3":       {"sid=2; Path=/; Secure", "sid=3; Path=/; Secure"},
+		"sid=4":       {"sid=; Path=/; Max-Age=0", "sid=4; Path=/; Secure"},
+		"":            {"sid=5; Path=/; Secure", "sid=; Path=/; Max-Age=0"},
+		"sid=1 new=2": {"new=1", "new=2"},
+	} {
+		next, _ := old.update(old, here, setCookies(lines...), noon)
+		if got := values(next); got != want {
+			t.Errorf("%v give %q, not %q", lines, got, want)
+		}
+	}
 	next, _ := old.update(old, here, setCookies("p=1"), noon)
 	if k := next.in().State.Cookies[1]; k.Path != "/a" || k.Domain != "app.example.com" {
 		t.Errorf("a cookie without attributes has path %s and domain %s", k.Path, k.Domain)
@@ -73,6 +84,37 @@ func TestLateAnswer(t *testing.T) {
 		if !j.newest().in().Rolls {
 			t.Error("nobody noticed that the site rolls")
 		}
+	}
+}
+
+// RF-016: a call that was sent with a cookie that another answer then deleted does not bring it back.
+func TestLateAnswerAfterTheEnd(t *testing.T) {
+	here, _ := url.Parse("https://app.example.com/")
+	sent := jarred(Cookie{Name: "sid", Value: "1", Domain: "app.example.com", Path: "/", Expires: -1})
+	j := &jar{now: sent}
+	j.store(sent, here, setCookies("sid=; Path=/; Max-Age=0"), noon)
+	if j.store(sent, here, setCookies("sid=2; Path=/"), noon) != nil || values(j.newest()) != "" {
+		t.Errorf("after the late answer the session is %q", values(j.newest()))
+	}
+}
+
+// RF-016: two processes renew the same state at once. The one that is too late to store its own goes on with what was stored.
+func TestLateProcess(t *testing.T) {
+	here, _ := url.Parse("https://app.example.com/")
+	both := jarred(Cookie{Name: "sid", Value: "1", Domain: "app.example.com", Path: "/", Expires: -1})
+	var quick, late jars
+	first, leave := quick.enter(both)
+	defer leave()
+	second, leave := late.enter(both)
+	defer leave()
+	stored := first.store(both, here, setCookies("sid=quick; Path=/"), noon)
+	if second.store(both, here, setCookies("sid=late; Path=/"), noon) == nil || stored == nil {
+		t.Fatal("an answer was not taken")
+	}
+	again, leave := late.enter(*stored)
+	defer leave()
+	if got := values(again.newest()); got != "sid=quick" {
+		t.Errorf("it goes on with %q", got)
 	}
 }
 
