@@ -78,23 +78,23 @@ func keyHolder(form []providers.Field, vars map[string]string, account string) s
 
 // Probe asks the provider whether the key still works. Without a call that tells, it does.
 // A host that the definition added since the key was pasted is not asked: the key is not for it.
-func (k APIKey) Probe(ctx context.Context, f *Flow, cred *Credential) error {
+func (k APIKey) Probe(ctx context.Context, f *Flow, cred *Credential) (rolled *Credential, err error) {
 	v := f.Provider.APIKey.Verify
 	if v == nil {
-		return nil
+		return nil, nil
 	}
 	target, err := targetOf(f.Provider, v.URL, credentialValues(f, cred), k.Loopback)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if f.Connection != nil && !target.MatchHost(f.Connection.Hosts) {
-		return ErrConfig.Say("the definition of %s tries keys at %s now, which this key was not entered for", f.Provider.Name, target.Host)
+		return nil, ErrConfig.Say("the definition of %s tries keys at %s now, which this key was not entered for", f.Provider.Name, target.Host)
 	}
 	_, err = k.verify(ctx, f, cred)
 	if e, ok := errors.AsType[*Error](err); ok && e.Code == ErrRefused.Code {
-		return ErrReauth.Because(e)
+		return nil, ErrReauth.Because(e)
 	}
-	return err
+	return nil, err
 }
 
 // checkField never repeats the value: a typing error in a key is nearly a key.

@@ -47,12 +47,12 @@ func TestAPIKey(t *testing.T) {
 		t.Errorf("sent %q", user)
 	}
 	b.flow.Vars = out.Vars
-	if err := c.Probe(t.Context(), b.flow, out.Credential); err != nil {
+	if _, err := c.Probe(t.Context(), b.flow, out.Credential); err != nil {
 		t.Error(err)
 	}
 	b.Heal()
 	b.FaultAlways("GET /me", authtest.Answer(401, "application/json", `{}`))
-	want(t, c.Probe(t.Context(), b.flow, out.Credential), auth.ErrReauth)
+	want(t, second(c.Probe(t.Context(), b.flow, out.Credential)), auth.ErrReauth)
 }
 
 // A wrong key is refused without being repeated, an outage is no verdict.

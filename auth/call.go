@@ -276,7 +276,7 @@ func (v *Vault) tryAgain(ctx context.Context, c Caller, a *sending, out egress.R
 	}
 	if prober, ok := a.carrier.(Prober); ok {
 		cred, err := v.openCredential(ctx, a.conn)
-		if err != nil || !errors.Is(prober.Probe(ctx, a.flow, cred), ErrReauth) {
+		if err != nil || !errors.Is(v.probe(ctx, prober, a, cred), ErrReauth) {
 			return a, err
 		}
 	}

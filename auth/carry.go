@@ -23,14 +23,27 @@ func (v *Vault) carry(ctx context.Context, a *sending, cred *Credential, out egr
 		return err
 	}
 	a.resp = resp
-	if rolled == nil {
-		return nil
-	}
-	a.secrets = append(a.secrets, a.carrier.Secrets(rolled)...)                 // the answer may tell the new ones
-	if err := v.saveRolled(context.WithoutCancel(ctx), a, rolled); err != nil { // the API has acted: its answer goes to the agent all the same
-		v.log().Error("rolled session not stored", "connection", a.conn.ID, "error", err)
+	if rolled != nil {
+		a.secrets = append(a.secrets, a.carrier.Secrets(rolled)...) // the answer may tell the new ones
+		v.keepRolled(ctx, a, rolled)
 	}
 	return nil
+}
+
+// probe asks whether a session still works, and keeps it as the site changed it on that occasion.
+func (v *Vault) probe(ctx context.Context, p Prober, a *sending, cred *Credential) error {
+	rolled, err := p.Probe(ctx, a.flow, cred)
+	if rolled != nil {
+		v.keepRolled(ctx, a, rolled)
+	}
+	return err
+}
+
+// keepRolled stores a rolled session. When that fails the site has acted all the same, so its answer counts.
+func (v *Vault) keepRolled(ctx context.Context, a *sending, rolled *Credential) {
+	if err := v.saveRolled(context.WithoutCancel(ctx), a, rolled); err != nil {
+		v.log().Error("rolled session not stored", "connection", a.conn.ID, "error", err)
+	}
 }
 
 // saveRolled writes back a session that the site rolled. When another call was

@@ -48,7 +48,8 @@ type Carrier interface {
 
 // Prober is a Connector that can ask the provider whether a credential still works.
 type Prober interface {
-	Probe(ctx context.Context, f *Flow, cred *Credential) error // ErrReauth: it does not
+	// Probe asks. ErrReauth: it does not. rolled is as with Carrier, and may come with another error.
+	Probe(ctx context.Context, f *Flow, cred *Credential) (rolled *Credential, err error)
 }
 
 // Poller is a Connector whose provider has to be asked until the person is done

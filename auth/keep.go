@@ -190,7 +190,8 @@ func (v *Vault) probeDue(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := prober.Probe(ctx, f, cred); !errors.Is(err, ErrReauth) {
+		carrier, _ := method.(Carrier)
+		if err := v.probe(ctx, prober, &sending{conn: &c, flow: f, carrier: carrier}, cred); !errors.Is(err, ErrReauth) {
 			return quiet(err)
 		}
 		v.note(Event{Owner: c.Owner, Kind: "probe", Provider: c.Provider, Connection: c.ID, Decision: "failed"})

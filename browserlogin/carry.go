@@ -146,14 +146,27 @@ func toLogin(site *providers.Browser, t egress.Target, resp *egress.Response) bo
 }
 
 // Probe asks the site whether the session is alive; ErrReauth when it is not.
-func (c *Connector) Probe(ctx context.Context, f *auth.Flow, cred *auth.Credential) error {
+func (c *Connector) Probe(ctx context.Context, f *auth.Flow, cred *auth.Credential) (rolled *auth.Credential, err error) {
 	b, err := OpenBundle(cred.Session)
 	if err != nil {
-		return auth.ErrReauth.Because(err)
+		return nil, auth.ErrReauth.Because(err)
 	}
 	jar, leave := c.jars.enter(b)
 	defer leave()
-	return c.probe(ctx, f, jar)
+	if jar.newest().in().Rolls {
+		jar.turn.Lock()
+		defer jar.turn.Unlock()
+	}
+	if err = c.probe(ctx, f, jar); errors.Is(err, auth.ErrReauth) {
+		return nil, err
+	}
+	newest := jar.newest()
+	if newest.in().Seq == b.in().Seq {
+		return nil, err
+	}
+	copy := *cred
+	copy.Session = newest.Seal()
+	return &copy, err
 }
 
 // probe is Probe for a session that is in use. Without a probe in the definition
@@ -168,7 +181,7 @@ func (c *Connector) probe(ctx context.Context, f *auth.Flow, jar *jar) error {
 			return auth.ErrReauth
 		}
 	case p.Selector != "":
-		if err := c.Pool.Probe(ctx, f.Provider.Browser, b); errors.Is(err, ErrDead) {
+		if err := c.Pool.Probe(ctx, f.Provider.Browser, jar); errors.Is(err, ErrDead) {
 			return auth.ErrReauth.Because(err)
 		} else if err != nil {
 			return auth.ErrUnavailable.Because(err)

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/auth/authtest"
@@ -213,6 +214,26 @@ func TestRollingCookies(t *testing.T) {
 	all.Wait()
 	w.connector.jars.all = nil // as after a restart: only what is stored counts
 	ok()
+}
+
+// RF-016: asking whether a session lives is a use of it like any other, after which such a site takes only the cookie
+// that came with that answer.
+func TestRollingCookiesWhenProbed(t *testing.T) {
+	w := newWhole(t, authtest.SiteOptions{Rolling: true}, nil)
+	_, s := w.ask()
+	p := w.open(s)
+	p.signIn("alice")
+	p.await("connected")
+	for n := range 2 {
+		w.vault.Now = func() time.Time { return time.Now().Add(time.Duration(n+1) * 7 * time.Hour) }
+		if err := w.vault.KeepOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.connector.jars.all = nil // as after a restart: only what is stored counts
+		if resp, err := w.call("/api/session"); err != nil || resp.Status != 200 {
+			t.Errorf("%+v, %v", resp, err)
+		}
+	}
 }
 
 // A session that the site ended is not called alive: the agent is told to ask the user.

@@ -61,13 +61,16 @@ func (p *Pool) through(ctx context.Context, b Bundle, jar *jar, u *url.URL, r eg
 	if most := int(or(r.MaxBody, egress.DefaultMaxBody)); len(resp.Body) > most {
 		resp.Body, resp.Truncated = resp.Body[:most], true
 	}
-	return resp, jar.adopt(k.context), nil
+	return resp, jar.adopt(k.context, nil), nil
 }
 
-// adopt takes the browser's cookies over; nil when nothing changed.
-func (j *jar) adopt(c *Context) *Bundle {
+// adopt takes the browser's cookies over; nil when nothing changed, or when the session is no longer as it was.
+func (j *jar) adopt(c *Context, was *Bundle) *Bundle {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if was != nil && was.in().Seq != j.now.in().Seq {
+		return nil
+	}
 	next, changed := j.now.adopt(c)
 	if !changed {
 		return nil
@@ -171,8 +174,10 @@ func (p *Pool) hangUp(id string) {
 	}
 }
 
-// Probe restores a bundle into a fresh context and asks the site; ErrDead when it is signed out.
-func (p *Pool) Probe(ctx context.Context, site *providers.Browser, b Bundle) error {
+// Probe restores a session into a fresh context and asks the site; ErrDead when it is signed out. Cookies that
+// the site renewed are kept, unless a call was quicker.
+func (p *Pool) Probe(ctx context.Context, site *providers.Browser, jar *jar) error {
+	b := jar.newest()
 	br, release, err := p.browser(ctx, "session "+b.in().ID)
 	if err != nil {
 		return err
@@ -183,5 +188,9 @@ func (p *Pool) Probe(ctx context.Context, site *providers.Browser, b Bundle) err
 		return err
 	}
 	defer c.Close()
-	return probe(ctx, compile(site), c, site.LoginURL)
+	if err := probe(ctx, compile(site), c, site.LoginURL); err != nil {
+		return err
+	}
+	jar.adopt(c, &b)
+	return nil
 }

@@ -105,7 +105,7 @@ func TestPageThatNeverRests(t *testing.T) {
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- b.pool.Probe(ctx, site, hide(&contents{Version: 1, ID: newID(), Domains: site.Domains}))
+		ended <- b.pool.Probe(ctx, site, &jar{now: hide(&contents{Version: 1, ID: newID(), Domains: site.Domains})})
 	}()
 	select {
 	case err := <-ended:
