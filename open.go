@@ -142,5 +142,8 @@ func openBox(ctx context.Context, s *settings, db *store.DB) (*seal.Box, error) 
 	return seal.NewBox(ctx, kek, db, next)
 }
 
-// Close ends what open began.
-func (h *house) Close() error { return errors.Join(h.browsers.Close(), h.db.Close(), h.endSpans()) }
+// Close ends what open began, when the renewals that are under way have been stored.
+func (h *house) Close() error {
+	h.vault.Drain()
+	return errors.Join(h.browsers.Close(), h.db.Close(), h.endSpans())
+}

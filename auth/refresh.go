@@ -118,6 +118,23 @@ func (v *Vault) fly(ctx context.Context, f *flight, c *Connection, force bool) {
 	close(f.done)
 }
 
+// Drain waits for the renewals that are under way: those who asked may have gone, and a process that ended now would
+// lose the answers.
+func (v *Vault) Drain() {
+	for {
+		v.flights.mu.Lock()
+		var left *flight
+		for _, left = range v.flights.m {
+			break
+		}
+		v.flights.mu.Unlock()
+		if left == nil {
+			return
+		}
+		<-left.done
+	}
+}
+
 // renew brings the connection past generation seen, by its own call or by waiting
 // for the process that holds the lease.
 func (v *Vault) renew(ctx context.Context, o Owner, id string, seen int64, force bool) (*Connection, error) {
