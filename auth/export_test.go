@@ -1,4 +1,9 @@
 package auth
 
+import "time"
+
 // OutcomeUnknown is for the tests that need a real server.
 var OutcomeUnknown = outcomeUnknown
+
+// ShortenFlights is for the tests of what comes too late.
+func (v *Vault) ShortenFlights(to time.Duration) { v.flights.time = to }

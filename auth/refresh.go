@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -18,13 +19,15 @@ import (
 const (
 	leaseTTL    = 5 * time.Second
 	flightTime  = 45 * time.Second
-	minInterval = time.Minute // between two renewals of a connection that nothing forces
+	storeTime   = 20 * time.Second // for what came, however late it came
+	minInterval = time.Minute      // between two renewals of a connection that nothing forces
 )
 
 // flights joins the callers of one process that wait for the same renewal.
 type flights struct {
-	mu sync.Mutex
-	m  map[string]*flight
+	mu   sync.Mutex
+	m    map[string]*flight
+	time time.Duration // that one may take; 0 = flightTime
 }
 
 type flight struct {
@@ -103,7 +106,7 @@ func (v *Vault) join(ctx context.Context, c *Connection, force bool) (*Connectio
 }
 
 func (v *Vault) fly(ctx context.Context, f *flight, c *Connection, force bool) {
-	ctx, cancel := context.WithTimeout(ctx, flightTime)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(v.flights.time, flightTime))
 	defer cancel()
 	f.err = calm(func() (err error) {
 		f.c, err = v.renew(ctx, c.Owner, c.ID, c.Version, force)
@@ -218,7 +221,7 @@ func (v *Vault) tryRefresh(ctx context.Context, c *Connection) (*Connection, err
 // the first is unknown: providers give a grace period for just that) and leaves
 // the row without a lease, whatever happens.
 func (v *Vault) refreshOnce(ctx context.Context, c *Connection) (*Connection, error) {
-	stop := v.keepLease(ctx, c)
+	stop := v.keepLease(context.WithoutCancel(ctx), c)
 	defer stop()
 	method, err := v.connector(c.Method)
 	if err != nil {
@@ -241,6 +244,9 @@ func (v *Vault) refreshOnce(ctx context.Context, c *Connection) (*Connection, er
 			c.Refresh.Attempts++
 			answer, err = refresher.Refresh(ctx, f, cred)
 		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), storeTime)
+		defer cancel()
 		if err == nil {
 			v.keepAnswer(ctx, c, answer, sentAt)
 		}

@@ -96,3 +96,28 @@ func TestRefreshRefusalLeftBehind(t *testing.T) {
 		t.Errorf("%d token requests", n)
 	}
 }
+
+// slow is a connector whose provider answers when the time of the renewal is over.
+type slow struct {
+	auth.Connector
+	auth.Refresher
+}
+
+func (s slow) Refresh(ctx context.Context, f *auth.Flow, old *auth.Credential) ([]byte, error) {
+	answer, err := s.Refresher.Refresh(ctx, f, old)
+	<-ctx.Done()
+	return answer, err
+}
+
+// RF-003: an answer that comes in the last moment of a renewal is stored all the same: the provider has rotated.
+func TestRefreshAnswerInTheLastMoment(t *testing.T) {
+	v, c := connected(t, authtest.Options{})
+	v.ShortenFlights(500 * time.Millisecond)
+	v.Connectors[0] = slow{v.Connectors[0], v.Connectors[0].(auth.Refresher)}
+	c.forward(2 * time.Hour)
+	get(t, v)
+	wantState(t, v, auth.Active, "")
+	if stats := v.Server.Stats(); stats.Refreshes != 1 || stats.InvalidGrant != 0 {
+		t.Errorf("%+v", stats)
+	}
+}
