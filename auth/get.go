@@ -44,13 +44,19 @@ func (v *Vault) Get(ctx context.Context, c Caller, n Need) (*Handle, error) {
 		return nil, v.mustReauth(ctx, c, n, err)
 	}
 	if waited { // the owner may have taken the grant back meanwhile, or signed in as somebody else
-		if info, err := v.info(ctx, c, conn); err != nil {
+		info, err := v.info(ctx, c, conn)
+		if err != nil {
 			return nil, err
-		} else if !info.Release || !sameAccount(asked, conn) {
+		}
+		if !info.Release || !sameAccount(asked, conn) {
 			e.Decision = "deny"
 			v.note(e)
 			return nil, errMeanwhile
 		}
+		if lacking(conn, n.Scopes) == InsufficientScope { // the provider may have narrowed them
+			return nil, v.askAgain(ctx, c, Wish{Provider: n.Provider, Account: n.Account, Scopes: n.Scopes}, conn, InsufficientScope)
+		}
+		h.Info = *info
 	}
 	if _, err := v.record(ctx, e); err != nil { // on disk before the secret is even opened
 		return nil, err

@@ -129,6 +129,10 @@ func TestRefreshUnavailable(t *testing.T) {
 		"429, seconds":       {authtest.Busy(429, "30"), 30 * time.Second, 40 * time.Second},
 		"429, 1e9":           {authtest.Busy(429, "1000000000"), hour, hour + hour/4},
 		"429, negative":      {authtest.Busy(429, "-1"), time.Second, 2 * time.Second},
+		"429, -1e12":         {authtest.Busy(429, "-1000000000000"), time.Second, 2 * time.Second},
+		"429, 1e12":          {authtest.Busy(429, "1000000000000"), hour, hour + hour/4},
+		"429, no seconds":    {authtest.Busy(429, "0"), time.Second, 2 * time.Second},
+		"429, two at once":   {authtest.Busy(429, "30, 60"), time.Second, 2 * time.Second},
 		"429, garbage":       {authtest.Busy(429, "soon"), time.Second, 2 * time.Second},
 		"429, past date":     {authtest.Busy(429, "Wed, 21 Oct 2015 07:28:00 GMT"), time.Second, 2 * time.Second},
 		"429, far date":      {authtest.Busy(429, time.Now().Add(30*day).UTC().Format(http.TimeFormat)), hour, hour + hour/4},
@@ -442,12 +446,19 @@ func TestRefreshNarrowsScope(t *testing.T) {
 	}
 	v.Server.Fault("/token", authtest.With(map[string]any{"scope": "openid"}))
 	c.forward(2 * time.Hour)
-	get(t, v)
+	_, err := v.Get(t.Context(), agent, auth.Need{Provider: "practice", Scopes: []string{"repo"}}) // which had it until now
+	wantLink(t, err, auth.InsufficientScope)
 	if got := only(t, v).Scopes; !slices.Equal(got, []string{"openid"}) {
 		t.Errorf("scopes %v", got)
 	}
-	_, err := v.Get(t.Context(), agent, auth.Need{Provider: "practice", Scopes: []string{"repo"}})
+	_, err = v.Get(t.Context(), agent, auth.Need{Provider: "practice", Scopes: []string{"repo"}})
 	wantLink(t, err, auth.InsufficientScope)
+
+	v.Server.Fault("/token", authtest.With(map[string]any{"scope": "email"}))
+	c.forward(2 * time.Hour)
+	if h, err := v.Get(t.Context(), agent, practiceNeed); err != nil || !slices.Equal(h.Info.Scopes, []string{"email"}) {
+		t.Errorf("beside the renewed token stands %+v, %v", h, err)
+	}
 }
 
 // BF-038, C17: a 401 causes one renewal. When that fails the call says why, and is on record.

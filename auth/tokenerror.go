@@ -141,7 +141,7 @@ func retryAfter(header string, now time.Time) int {
 	}
 	n, err := strconv.ParseInt(header, 10, 32)
 	if errors.Is(err, strconv.ErrRange) {
-		n, err = 3600, nil
+		err = nil // n is as large, or as small, as it can be
 	}
 	if err != nil {
 		return 0
