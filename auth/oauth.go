@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/url"
 	"time"
@@ -45,6 +46,9 @@ func (o *OAuth) Refresh(ctx context.Context, f *Flow, old *Credential) ([]byte, 
 	return answer.encode()
 }
 
+// errTooYoung marks a renewal for which the provider was not asked.
+var errTooYoung = errors.New("the token is younger than its minimum age")
+
 func refreshRequest(f *Flow, old *Credential) (tokenRequest, error) {
 	def := f.Provider.OAuth2.Refresh
 	r := tokenRequest{endpoint: refreshEndpoint(f.Provider.OAuth2.Token, def), values: credentialValues(f, old), subject: old.AccessToken}
@@ -53,7 +57,7 @@ func refreshRequest(f *Flow, old *Credential) (tokenRequest, error) {
 		return r, ErrReauth.Say("%s gave no way to renew this sign-in; the user has to sign in again", f.Provider.Name)
 	case f.Connection != nil && def.MinAgeS > 0:
 		if wait := f.Connection.IssuedAt.Add(seconds(def.MinAgeS)).Sub(f.Now); wait > 0 {
-			return r, ErrUnavailable.Say("%s does not renew a token that young; try again later", f.Provider.Name).After(retrySeconds(wait))
+			return r, ErrUnavailable.Say("%s does not renew a token that young; try again later", f.Provider.Name).After(retrySeconds(wait)).Because(errTooYoung)
 		}
 	}
 	if def.Grant == "exchange" {

@@ -209,9 +209,11 @@ func (v *Vault) notYet(c *Connection) error {
 // tryRefresh tells the breaker how the endpoint did.
 func (v *Vault) tryRefresh(ctx context.Context, c *Connection) (*Connection, error) {
 	next, err := v.refreshOnce(ctx, c)
-	if errors.Is(err, ErrUnavailable) {
+	switch {
+	case errors.Is(err, errTooYoung): // it was not asked
+	case errors.Is(err, ErrUnavailable):
 		v.breakers.failed(c.Bind, v.now())
-	} else {
+	default:
 		v.breakers.heard(c.Bind)
 	}
 	return next, err

@@ -17,19 +17,11 @@ import (
 // RF-017: after a day's sleep each connection is renewed once, a few at a time, and nobody gets the
 // token of yesterday.
 func TestRefreshAfterSleep(t *testing.T) {
-	const users = 12
-	options := authtest.Options{}
-	for i := range users {
-		name := fmt.Sprintf("user%d", i)
-		options.Users = append(options.Users, authtest.User{Name: name, Password: "secret", Email: name + "@example.com"})
-	}
-	v, c := newClockedVault(t, options)
+	all := users(12)
+	v, c := newClockedVault(t, authtest.Options{Users: all})
 	old := map[string]bool{}
-	for _, u := range options.Users {
-		link := ask(t, v, agent, auth.Wish{Provider: "practice", Account: u.Email})
-		if err := finish(t, v, link, alices, u.Name); err != nil {
-			t.Fatal(err)
-		}
+	for _, u := range all {
+		connectAs(t, v, u)
 		h, err := v.Get(t.Context(), agent, auth.Need{Provider: "practice", Account: u.Email})
 		if err != nil {
 			t.Fatal(err)
@@ -49,13 +41,13 @@ func TestRefreshAfterSleep(t *testing.T) {
 	for range 3 {
 		keepOnce(t, v)
 	}
-	for _, u := range options.Users {
+	for _, u := range all {
 		h, err := v.Get(t.Context(), agent, auth.Need{Provider: "practice", Account: u.Email})
 		if err != nil || old[h.Released.Value.Reveal()] || !live(v.Server, h.Released.Value) {
 			t.Errorf("%s: %v", u.Name, err)
 		}
 	}
-	if n := asked(v); n != users || most.Load() > 4 {
+	if n := asked(v); n != len(all) || most.Load() > 4 {
 		t.Errorf("%d renewals, %d at once", n, most.Load())
 	}
 }
