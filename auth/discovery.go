@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -91,8 +92,8 @@ func (o *OAuth) fetchMetadata(ctx context.Context, p *providers.Provider, addres
 		return nil, unreachable(p, err)
 	}
 	res, err := o.Out.Do(ctx, egress.Request{Method: http.MethodGet, Target: target, Header: http.Header{"Accept": {"application/json"}}, Timeout: backTime})
-	if err != nil {
-		return nil, unreachable(p, err)
+	if err != nil { // as text: who reads a document has asked for nothing whose outcome could be unknown
+		return nil, unreachable(p, err).Because(errors.New(err.Error()))
 	}
 	switch {
 	case res.Status >= 500 || res.Status == http.StatusTooManyRequests:

@@ -185,7 +185,7 @@ func signInAgain(cause string) *Error {
 func whyReauth(cause string) string {
 	switch cause {
 	case causeInterrupted:
-		return "the provider has renewed this sign-in, but its answer was lost on the way"
+		return "the provider has renewed this sign-in, but its answer was lost or spoilt on the way"
 	case causeInvalidGrant:
 		return "the provider does not accept this sign-in any more: it ended or was revoked there, or it was used elsewhere, as by a copy of this store"
 	case causeRebound:

@@ -13,6 +13,7 @@ import (
 
 	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/auth/authtest"
+	"github.com/latchpost/latchpost/providers"
 
 	_ "modernc.org/sqlite"
 )
@@ -278,6 +279,58 @@ func TestRefreshAnswerLost(t *testing.T) {
 			})
 		})
 	}
+}
+
+// RF-004: an answer that was cut short, with nothing to show it but that it cannot be read, is a lost one. The next try finds
+// out whether the server gives it again.
+func TestRefreshAnswerCutShort(t *testing.T) {
+	for name, test := range map[string]struct {
+		fault authtest.Fault
+		grace time.Duration
+		state auth.State
+		cause string
+	}{
+		"grace":              {authtest.CutShort, time.Minute, auth.Active, ""},
+		"no grace":           {authtest.CutShort, 0, auth.NeedsReauth, "interrupted_rotation"},
+		"not a token":        {authtest.With(map[string]any{"access_token": "two words"}), 0, auth.NeedsReauth, "interrupted_rotation"},
+		"page of a stranger": {authtest.LoginPage(200), 0, auth.Active, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, c := connected(t, authtest.Options{Grace: test.grace})
+			v.Server.Fault("/token", test.fault)
+			c.forward(2 * time.Hour)
+			if _, err := v.Get(t.Context(), agent, practiceNeed); !errors.Is(err, auth.ErrUnavailable) {
+				t.Errorf("Get: %v", err)
+			}
+			c.forward(3 * time.Second)
+			_, _ = v.Get(t.Context(), agent, practiceNeed)
+			wantState(t, v, test.state, test.cause)
+			if n := asked(v); n != 2 {
+				t.Errorf("%d token requests", n)
+			}
+		})
+	}
+}
+
+// RF-004: a discovery document that does not come is no token request whose outcome is unknown: when the sign-in
+// then turns out to be over, nothing is said of a lost answer.
+func TestRefreshWithoutDocument(t *testing.T) {
+	v, c := newClockedVault(t, authtest.Options{})
+	redefine(t, v, c, func(p *providers.Provider) { p.OAuth2.Discovery, p.OAuth2.Issuer = "oidc", v.Server.URL })
+	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+	v.Server.Forget()
+	c.forward(25 * time.Hour)
+	v.Server.FaultAlways("GET /.well-known/openid-configuration", authtest.CutBefore)
+	v.Server.FaultAlways("GET /.well-known/oauth-authorization-server", authtest.CutBefore)
+	if _, err := v.Get(t.Context(), agent, practiceNeed); !errors.Is(err, auth.ErrUnavailable) || asked(v) != 0 {
+		t.Errorf("Get: %v, %d token requests", err, asked(v))
+	}
+	v.Server.Heal()
+	v.Server.RevokeUser("alice")
+	c.forward(time.Minute)
+	_, err := v.Get(t.Context(), agent, practiceNeed)
+	wantLink(t, err, auth.ReasonReauth)
+	wantState(t, v, auth.NeedsReauth, "invalid_grant")
 }
 
 func second[A, B any](_ A, b B) B { return b }

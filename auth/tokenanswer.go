@@ -48,6 +48,9 @@ type tokens struct {
 // operator's log, should the provider echo them.
 func readTokens(f *Flow, a *answer, secrets []Secret) (*tokens, error) {
 	doc, isJSON, err := understand(a)
+	if err != nil && (isJSON || len(a.Body) == 0) && a.Status < 300 { // cut off, where nothing told its length
+		err = fmt.Errorf("%w: %w", errSpoilt, err)
+	}
 	if err != nil {
 		return nil, noAnswer(f.Provider, a, err)
 	}
@@ -67,7 +70,7 @@ func readTokens(f *Flow, a *answer, secrets []Secret) (*tokens, error) {
 		err = bearer(t.doc.at("token_type"))
 	}
 	if err != nil {
-		return nil, ErrUnavailable.Say("%s sent a token answer that cannot be used; try again later", f.Provider.Name).Because(err)
+		return nil, ErrUnavailable.Say("%s sent a token answer that cannot be used; try again later", f.Provider.Name).Because(fmt.Errorf("%w: %w", errSpoilt, err))
 	}
 	t.secrets = append(slices.Clip(secrets), NewSecret(t.access), NewSecret(t.refresh))
 	return t, nil

@@ -13,12 +13,15 @@ import (
 	"github.com/latchpost/latchpost/providers"
 )
 
-// outcomeUnknown reports whether a request went out and no answer came back, so that
-// the provider may or may not have acted on it.
+// outcomeUnknown reports whether a request went out and no answer came back, or one that was spoilt on the way, so
+// that the provider may or may not have acted on it.
 func outcomeUnknown(err error) bool {
 	e, ok := errors.AsType[*egress.Error](err)
-	return ok && e.Sent
+	return ok && e.Sent || errors.Is(err, errSpoilt)
 }
+
+// errSpoilt marks an answer that says success and has no tokens that can be used: those it had are lost.
+var errSpoilt = errors.New("a token answer without use")
 
 // unreachable is the error for a request that brought no answer.
 func unreachable(p *providers.Provider, err error) *Error {

@@ -35,6 +35,13 @@ func CutWithin(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	panic(http.ErrAbortHandler)
 }
 
+// CutShort does everything and answers with the first half, as if that were the whole.
+func CutShort(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	answer := record(r, next)
+	answer.body.Truncate(answer.body.Len() / 2)
+	answer.send(w)
+}
+
 // Point is a moment in the life of an answer.
 type Point int
 
