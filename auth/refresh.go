@@ -21,6 +21,7 @@ const (
 	flightTime  = 45 * time.Second
 	storeTime   = 20 * time.Second // for what came, however late it came
 	minInterval = time.Minute      // between two renewals of a connection that nothing forces
+	clocksApart = 10 * time.Minute // what the clocks of two processes may differ by
 )
 
 // flights joins the callers of one process that wait for the same renewal.
@@ -71,12 +72,16 @@ func (v *Vault) outlasts(c *Connection) bool {
 // due reports whether the credential should be renewed before it is used. The
 // margin is a share of the lifetime, because lifetimes go from a minute to a
 // year, and it never makes a token that lives a minute be renewed more often than
-// once a minute. A provider that tells lifetimes of seconds is not believed.
+// once a minute. A provider that tells lifetimes of seconds is not believed. Nor is the
+// end of a token that was issued later than now: the clock was wrong, then or now.
 func (v *Vault) due(c *Connection) bool {
 	if c.ExpiresAt.IsZero() {
 		return false
 	}
 	now, life := v.now(), c.ExpiresAt.Sub(c.IssuedAt)
+	if c.IssuedAt.After(now.Add(clocksApart)) {
+		return true
+	}
 	if life < minInterval {
 		return !now.Before(c.ExpiresAt) && (life >= 10*time.Second || now.Sub(c.IssuedAt) >= minInterval)
 	}
@@ -171,6 +176,9 @@ func (v *Vault) renew(ctx context.Context, o Owner, id string, seen int64, force
 			}
 			return next, err
 		}
+		if r := c.Refresh; c.Version == seen && r.DeadVersion != seen && r.Holder == "" && !r.NextTryAt.IsZero() {
+			return nil, v.notYet(c) // it waits by the store's clock, which is behind ours
+		}
 		if err := sleep(ctx, 10*time.Millisecond+rand.N(15*time.Millisecond)); err != nil {
 			return nil, ErrUnavailable.Say("another process is renewing this sign-in and takes too long; try again").After(2)
 		}
@@ -202,7 +210,7 @@ const (
 )
 
 func (v *Vault) notYet(c *Connection) error {
-	wait := int(c.Refresh.NextTryAt.Sub(v.now()).Seconds()) + 1
+	wait := max(int(c.Refresh.NextTryAt.Sub(v.now()).Seconds())+1, 1)
 	return ErrUnavailable.Say("%s cannot renew the sign-in at the moment (%s); try again in %d seconds", c.Provider, c.Cause, wait).After(wait)
 }
 

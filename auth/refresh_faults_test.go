@@ -199,6 +199,46 @@ func TestRefreshAfterAWrongClock(t *testing.T) {
 	wantState(t, v, auth.Active, "")
 }
 
+// RF-011: a token that came while the clock was days ahead has an end that is days too late: once the clock is set right it
+// is renewed, once, and not handed out when it has long been dead.
+func TestRefreshAfterTheClockWentBack(t *testing.T) {
+	const day = 24 * time.Hour
+	v, c := connected(t, authtest.Options{})
+	c.forward(2 * day)
+	old := get(t, v)
+	c.forward(-2 * day)
+	next := get(t, v)
+	if next == old || get(t, v) != next || asked(v) != 2 {
+		t.Errorf("%d token requests", asked(v))
+	}
+}
+
+// RF-011: where the store's clock is behind ours, a pause that is over by ours and not by its clock is told at once:
+// the caller does not hang until it is over.
+func TestRefreshAheadOfTheStoresClock(t *testing.T) {
+	v, c := connected(t, authtest.Options{})
+	v.Vault.Now = func() time.Time { return c.Now().Add(8 * time.Minute) }
+	v.ShortenFlights(10 * time.Second)
+	v.Server.Fault("/token", authtest.Busy(503, ""))
+	c.forward(2 * time.Hour)
+	for try := range 2 {
+		begun := time.Now()
+		_, err := v.Get(t.Context(), agent, practiceNeed)
+		if known, ok := errors.AsType[*auth.Error](err); !ok || known.Code != auth.ErrUnavailable.Code || try > 0 && known.RetryAfterSeconds < 1 {
+			t.Errorf("Get: %v", err)
+		}
+		if took := time.Since(begun); took > 5*time.Second {
+			t.Errorf("it took %v to say so", took)
+		}
+		c.forward(2 * time.Second)
+	}
+	c.forward(9 * time.Minute)
+	get(t, v)
+	if n := asked(v); n != 2 {
+		t.Errorf("%d token requests", n)
+	}
+}
+
 // D7: the pauses grow, and are not the same for everybody.
 func TestRefreshBacksOff(t *testing.T) {
 	v, c := connected(t, authtest.Options{})
