@@ -21,9 +21,6 @@ func connectFlags(fs *flag.FlagSet, s *settings) {
 	fs.StringVar(&s.scopes, "scopes", "", "`scopes` to ask for, with commas (default the definition's)")
 }
 
-// commandLine is the client in whose name commands ask.
-const commandLine = "latchpost command line"
-
 // connect signs in: it prints the link, opens it in the browser, and waits.
 func connect(ctx context.Context, s *settings, args []string) error {
 	if len(args) != 1 {
@@ -44,7 +41,7 @@ func connect(ctx context.Context, s *settings, args []string) error {
 		return err
 	}
 	defer func() { stop(); _ = wait() }()
-	caller := auth.Caller{Owner: auth.Local, Client: commandLine, Verified: true}
+	caller := auth.Caller{Owner: auth.Local, Client: auth.ClientCommandLine, Verified: true}
 	wish := auth.Wish{Provider: args[0], Account: s.account, Method: s.method}
 	if s.scopes != "" {
 		wish.Scopes = strings.Split(s.scopes, ",")

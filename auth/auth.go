@@ -9,6 +9,8 @@ package auth
 import (
 	"fmt"
 	"strings"
+
+	"github.com/latchpost/latchpost/providers"
 )
 
 // Owner is the person (within an org, which may be empty) whose credentials these are.
@@ -40,6 +42,17 @@ type Caller struct {
 	// Scopes are the Latchpost scopes of the caller's token (latchpost:use, ...).
 	// nil means all: the caller started the process.
 	Scopes []string
+}
+
+// Names under which Latchpost itself asks for things and is on record. No agent goes by one of them.
+const (
+	ClientOwner       = "owner"                  // a person, on the pages
+	ClientCommandLine = "latchpost command line" // a command
+)
+
+// OursAlone reports whether a reader could take a client's name for one that Latchpost itself goes by.
+func OursAlone(client string) bool {
+	return providers.Lookalike(client, ClientOwner) || providers.Lookalike(client, ClientCommandLine)
 }
 
 // Error is what the outside may see: Code for programs, Message for people and

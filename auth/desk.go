@@ -31,7 +31,7 @@ func (d Desk) Requests(ctx context.Context) ([]Request, error) {
 
 // Revoke is Vault.Revoke by the owner.
 func (d Desk) Revoke(ctx context.Context, u Unwanted) (*Ended, error) {
-	return d.vault.Revoke(ctx, Caller{Owner: d.owner, Client: "owner", Verified: true}, u)
+	return d.vault.Revoke(ctx, Caller{Owner: d.owner, Client: ClientOwner, Verified: true}, u)
 }
 
 // Approvals that wait for the owner's word.
@@ -56,7 +56,7 @@ func (d Desk) Grants(ctx context.Context) ([]Grant, error) {
 
 // EndGrant takes a grant back. It works when the audit log cannot be written.
 func (d Desk) EndGrant(ctx context.Context, id string) error {
-	d.vault.lament(ctx, Event{Owner: d.owner, Client: "owner", Kind: "grant.end", Decision: "allow", Detail: map[string]string{"grant": id}})
+	d.vault.lament(ctx, Event{Owner: d.owner, Client: ClientOwner, Kind: "grant.end", Decision: "allow", Detail: map[string]string{"grant": id}})
 	return d.vault.Grants.EndGrant(ctx, d.owner, id)
 }
 
@@ -133,7 +133,7 @@ func (d Desk) SetApp(ctx context.Context, provider, clientID string, secret Secr
 			return err
 		}
 	}
-	if _, err := v.record(ctx, Event{Owner: d.owner, Client: "owner", Kind: "app.set", Provider: provider, Decision: "allow"}); err != nil {
+	if _, err := v.record(ctx, Event{Owner: d.owner, Client: ClientOwner, Kind: "app.set", Provider: provider, Decision: "allow"}); err != nil {
 		return err
 	}
 	return v.Apps.PutApp(ctx, app)
@@ -150,7 +150,7 @@ func (d Desk) RedirectURI(provider string) (string, error) {
 
 // RemoveApp forgets an OAuth app. Connections made with it can no longer be renewed.
 func (d Desk) RemoveApp(ctx context.Context, provider string) error {
-	d.vault.lament(ctx, Event{Owner: d.owner, Client: "owner", Kind: "app.remove", Provider: provider, Decision: "allow"})
+	d.vault.lament(ctx, Event{Owner: d.owner, Client: ClientOwner, Kind: "app.remove", Provider: provider, Decision: "allow"})
 	return d.vault.Apps.DeleteApp(ctx, d.owner, provider)
 }
 

@@ -45,3 +45,30 @@ func TestInProcessClient(t *testing.T) {
 		}
 	}
 }
+
+// A host that calls itself as Latchpost does on record gets neither the grants of that name nor the owner's line in the activity.
+func TestNoClientGoesByOurNames(t *testing.T) {
+	for name, want := range map[string]string{
+		"owner": "agent owner", "OWNER\u200b": "agent OWNER", "\u043ewner": "agent \u043ewner", "Latchpost  Command-Line": "agent Latchpost  Command-Line",
+		"home owner": "home owner", "": "unnamed client",
+	} {
+		broker := &fake{}
+		host, err := client.NewInProcessClient(New(broker, Options{}).core)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer host.Close()
+		if err := host.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := host.Initialize(t.Context(), protocol.InitializeRequest{Params: protocol.InitializeParams{ClientInfo: protocol.Implementation{Name: name}}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := host.CallTool(t.Context(), protocol.CallToolRequest{Params: protocol.CallToolParams{Name: "list_connections"}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := broker.lastCaller(); got.Client != want || got.Verified {
+			t.Errorf("%q goes by %q, want %q", name, got.Client, want)
+		}
+	}
+}

@@ -198,3 +198,29 @@ func TestSearch(t *testing.T) {
 		t.Error("an empty query does not list all, by id")
 	}
 }
+
+// Names that nobody checked against a list, in any script, that a reader could take for one another.
+func TestLookalike(t *testing.T) {
+	for pair, want := range map[[2]string]bool{
+		{"alice@example.com", "Alice@Example.com"}: true,
+		{"alice@example.com", "аlice@ехample.com"}: true, // Cyrillic
+		{"alice@example.com", "ａｌｉｃｅ＠ｅｘａｍｐｌｅ．ｃｏｍ"}: true,
+		{"alice@example.com", "a1ice@examp1e.com"}: true,
+		{"alice", "alic\u00e9"}:                    true,
+		{"alic\u00e9", "alice\u0301"}:              true,
+		{"work account", "work\u00a0 account"}:     true,
+		{"работа", "рабoта"}:                       true, // a Latin o
+		{"owner", "0wner"}:                         true,
+		{"owner", "οwner"}:                         true, // Greek
+		{"***", "***"}:                             true,
+		{"***", "!!!"}:                             false,
+		{"alice@example.com", "bob@example.com"}:   false,
+		{"team 1", "team 2"}:                       false,
+		{"漢字", "仮名"}:                               false,
+		{"owner", "home owner"}:                    false,
+	} {
+		if Lookalike(pair[0], pair[1]) != want || Lookalike(pair[1], pair[0]) != want {
+			t.Errorf("%q and %q: want %v", pair[0], pair[1], want)
+		}
+	}
+}

@@ -57,6 +57,8 @@ func (t *Tokens) Create(ctx context.Context, o auth.Owner, client string, scopes
 		return auth.Secret{}, "", auth.ErrInvalid.Say("the owner of a token needs a name of at most 200 printable characters; give it with --user")
 	case !isName(client):
 		return auth.Secret{}, "", auth.ErrInvalid.Say("the agent that gets the token needs a name of at most 200 printable characters; give it with --client")
+	case auth.OursAlone(client):
+		return auth.Secret{}, "", auth.ErrInvalid.Say("%q is, or looks like, a name that Latchpost itself goes by on record; give the agent another one with --client", client)
 	case scopes != nil && len(scopes) == 0:
 		return auth.Secret{}, "", auth.ErrInvalid.Say("a token without any scope can do nothing; name some, or leave scopes out for all")
 	case !expires.IsZero() && !expires.After(now):

@@ -76,6 +76,8 @@ func TestCreateRefusesWhatCannotBeMeant(t *testing.T) {
 	}{
 		"no user":    {auth.Owner{}, "ci", nil, later},
 		"no client":  {alice, "", nil, later},
+		"our own":    {alice, "owner", nil, later},
+		"like ours":  {alice, "Latchpost Command-Line", nil, later},
 		"no scopes":  {alice, "ci", []string{}, later},
 		"bad scope":  {alice, "ci", []string{"a b"}, later},
 		"expired":    {alice, "ci", nil, h.clock.now()},

@@ -63,6 +63,9 @@ func (s *Issuer) caller(ctx context.Context, token string) (auth.Caller, error) 
 	if !isName(caller.Client) {
 		return auth.Caller{}, errors.New("it does not say which client it was issued to")
 	}
+	if auth.OursAlone(caller.Client) {
+		return auth.Caller{}, errors.New("its client has a name that Latchpost itself goes by on record")
+	}
 	return caller, nil
 }
 

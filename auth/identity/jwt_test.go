@@ -121,6 +121,7 @@ func TestBadClaims(t *testing.T) {
 		"DPoP proof":             {"dpop+jwt", nil},
 		"token bound to a key":   {"at+jwt", map[string]any{"cnf": map[string]string{"jkt": "x"}}},
 		"no client to speak for": {"at+jwt", map[string]any{"client_id": nil}},
+		"a client called as we":  {"at+jwt", map[string]any{"client_id": "Owner"}},
 
 		"other issuer":          {"at+jwt", map[string]any{"iss": "https://evil.example"}},
 		"issuer with slash":     {"at+jwt", map[string]any{"iss": h.as.URL + "/"}},

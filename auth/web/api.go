@@ -235,7 +235,7 @@ type apiProvider struct {
 
 func (s *Site) apiProviders(r *http.Request, _ auth.Desk) (any, error) {
 	owner, _ := s.owner(r)
-	found, err := s.vault.Providers(r.Context(), auth.Caller{Owner: *owner, Client: "owner", Verified: true}, r.URL.Query().Get("query"), "", 500)
+	found, err := s.vault.Providers(r.Context(), auth.Caller{Owner: *owner, Client: auth.ClientOwner, Verified: true}, r.URL.Query().Get("query"), "", 500)
 	out := make([]apiProvider, len(found))
 	for i, p := range found {
 		out[i] = apiProvider{p.ID, p.Name, list(p.Methods), list(p.Scopes), p.Ready, p.Missing, p.Custom}
