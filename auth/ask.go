@@ -166,6 +166,11 @@ func lacking(conn *Connection, scopes []string) string {
 
 // ask makes the request (or finds the equal one that is open) and gives it as *AuthRequired.
 func (v *Vault) ask(ctx context.Context, c Caller, p *providers.Provider, w Wish, renews *Connection, reason string) error {
+	if renews == nil {
+		if err := v.unlike(ctx, c.Owner, p, w.Account); err != nil {
+			return err
+		}
+	}
 	method, ready, err := v.chooseMethod(ctx, c.Owner, p, w.Method, renews)
 	if err != nil {
 		return err
@@ -197,6 +202,24 @@ func (v *Vault) ask(ctx context.Context, c Caller, p *providers.Provider, w Wish
 		return err
 	}
 	return v.authRequired(p, r, renews)
+}
+
+// unlike refuses a label for a new account that a person could take for the label of one that is there: the pages
+// name accounts by their labels, and the agent chose this one.
+func (v *Vault) unlike(ctx context.Context, o Owner, p *providers.Provider, account string) error {
+	if account == "" {
+		return nil
+	}
+	held, err := v.Connections.Connections(ctx, o, p.ID, "")
+	if err != nil {
+		return err
+	}
+	for _, c := range held {
+		if providers.Lookalike(account, c.Account) {
+			return ErrInvalid.Say("account %s looks like %s, which is connected; name that one exactly so, or call a new account something else", clip(account, maxAccount), plainLabel(c.Account))
+		}
+	}
+	return nil
 }
 
 // full reports whether there is no room for r, before it is put on record: an agent that asks in

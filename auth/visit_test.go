@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -397,4 +398,30 @@ func TestOpenRequestsAreFew(t *testing.T) {
 	ask(t, v, ann, wish(200))
 	c.forward(11 * time.Minute)
 	ask(t, v, ann, wish(201))
+}
+
+// An agent that names a new account so that it reads like one that is there, which the owner would take it for when asked
+// to approve, gets no link. By its exact label the account is the same as ever.
+func TestLabelLikeAnother(t *testing.T) {
+	v, _ := newClockedVault(t, authtest.Options{})
+	connect(t, v, agent, auth.Wish{Provider: "practice", Account: "alice@example.com"}, "alice", auth.Choice{})
+	for _, label := range []string{"Alice@Example.com", "\u0430lice@example.com", "a1ice@examp1e.com", "alice@example.com.", "alice @example.com"} {
+		wish := auth.Wish{Provider: "practice", Account: label}
+		if _, err := v.Request(t.Context(), agent, wish); !errors.Is(err, auth.ErrInvalid) || !strings.Contains(err.Error(), "looks like alice@example.com") {
+			t.Errorf("request_auth for %q: %v", label, err)
+		}
+		if _, err := v.Get(t.Context(), agent, auth.Need{Provider: "practice", Account: label}); !errors.Is(err, auth.ErrInvalid) {
+			t.Errorf("get_credential for %q: %v", label, err)
+		}
+	}
+	if open, err := v.Desk(auth.Local).Requests(t.Context()); err != nil || len(open) != 0 {
+		t.Errorf("open requests: %+v, %v", open, err)
+	}
+	if info, err := v.Request(t.Context(), agent, auth.Wish{Provider: "practice", Account: "alice@example.com"}); err != nil || info.Account != "alice@example.com" {
+		t.Errorf("by its label: %+v, %v", info, err)
+	}
+	ask(t, v, agent, auth.Wish{Provider: "practice", Account: "bob@example.com"})
+	other := agent
+	other.User = "somebody else"
+	ask(t, v, other, auth.Wish{Provider: "practice", Account: "Alice@example.com"}) // it looks like nobody's of theirs
 }
