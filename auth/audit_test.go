@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -280,5 +281,49 @@ func TestOutcomeWords(t *testing.T) {
 	}
 	if got := strings.Join(words, ", "); got != "unknown network, unknown answer, failed network" {
 		t.Errorf("on record: %s", got)
+	}
+}
+
+// What happened in the millisecond in which a page ends is on that page or on the next one: an agent that does much at once
+// hides nothing between two pages.
+func TestNothingBetweenPages(t *testing.T) {
+	v := authtest.NewVault(t, authtest.Options{})
+	want := map[string]bool{}
+	at := time.Now().Truncate(time.Millisecond)
+	for range 7 {
+		var burst []auth.Event
+		for range 5 {
+			e := auth.Event{ID: rand.Text(), At: at, Owner: auth.Local, Client: "busy", Kind: "call.done", Decision: "ok"}
+			burst, want[e.ID] = append(burst, e), true
+		}
+		if err := v.Audit.Append(t.Context(), burst...); err != nil {
+			t.Fatal(err)
+		}
+		at = at.Add(time.Millisecond)
+	}
+	for _, limit := range []int{1, 5, 6, 9, 35, 36} {
+		seen := map[string]int{}
+		f := auth.EventFilter{Client: "busy", Limit: limit}
+		for pages := 0; pages < 40; pages++ {
+			page, err := v.Desk(auth.Local).Events(t.Context(), f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range page {
+				seen[e.ID]++
+			}
+			if len(page) < limit {
+				break
+			}
+			f.Before = page[len(page)-1].At
+		}
+		if len(seen) != len(want) {
+			t.Errorf("pages of %d show %d of %d events", limit, len(seen), len(want))
+		}
+		for _, n := range seen {
+			if n != 1 {
+				t.Errorf("pages of %d show an event %d times", limit, n)
+			}
+		}
 	}
 }

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,9 +66,13 @@ const (
 	outcomes    = 10_000          // that are read beside a page of events
 )
 
-// Events of the audit log, newest first. Calls whose outcome is missing are marked.
+// Events of the audit log, newest first. Calls whose outcome is missing are marked. There may be more than the limit:
+// those of the last millisecond come all, so that nothing is lost between two pages.
 func (d Desk) Events(ctx context.Context, f EventFilter) ([]Event, error) {
 	all, err := d.vault.Audit.Events(ctx, d.owner, f)
+	if err == nil && len(all) > 0 && len(all) == f.Limit {
+		all, err = d.wholeMoment(ctx, f, all)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +101,15 @@ func (d Desk) Events(ctx context.Context, f EventFilter) ([]Event, error) {
 		}
 	}
 	return all, nil
+}
+
+// wholeMoment completes the oldest millisecond of a page.
+func (d Desk) wholeMoment(ctx context.Context, f EventFilter, page []Event) ([]Event, error) {
+	oldest := page[len(page)-1].At.Truncate(time.Millisecond)
+	f.Since, f.Before, f.Limit = oldest, oldest.Add(time.Millisecond), outcomes
+	moment, err := d.vault.Audit.Events(ctx, d.owner, f)
+	newer := slices.IndexFunc(page, func(e Event) bool { return e.At.Before(f.Before) })
+	return append(page[:newer], moment...), err
 }
 
 // Apps that serve the owner.

@@ -238,7 +238,7 @@ func (s *Site) activity(w http.ResponseWriter, r *http.Request) error {
 	if page.Events, err = desk.Events(r.Context(), filter); err != nil {
 		return err
 	}
-	if n := len(page.Events); n == filter.Limit {
+	if n := len(page.Events); n >= filter.Limit {
 		older := url.Values{"before": {page.Events[n-1].At.UTC().Format(timeFormat)}}
 		for _, name := range []string{"kind", "client", "connection"} {
 			if v := r.URL.Query().Get(name); v != "" {
