@@ -23,6 +23,7 @@ type serveSettings struct {
 	clientID, secretFile string
 	issuerScopes         string
 	ownerClaim, orgClaim string
+	sameUsers            bool
 	deviceFlow           bool
 	perSecond            int
 	metrics              string // address; "" is off
@@ -45,6 +46,7 @@ func serveFlags(fs *flag.FlagSet, s *settings) {
 	fs.StringVar(&r.issuerScopes, "oidc-scopes", "", "`scopes` asked of people beside openid, with commas")
 	fs.StringVar(&r.ownerClaim, "owner-claim", "sub", "`claim` that names the user")
 	fs.StringVar(&r.orgClaim, "org-claim", "", "`claim` that names the org (default none)")
+	fs.BoolVar(&r.sameUsers, "unsafe-same-users", false, "take the users of another issuer, or by other claims, for those whose connections are in the store")
 	fs.BoolVar(&r.deviceFlow, "unsafe-device-flow", false, "allow the device code flow on a server of many users; read BCP 247 before")
 	fs.IntVar(&r.perSecond, "requests-per-second", 100, "`number` of requests that the agents of one owner may send each second, twice as many at once; 0 is no bound")
 	fs.StringVar(&r.metrics, "metrics-listen", "", "`address` for Prometheus, on loopback or unix:PATH (default off)")
@@ -127,7 +129,7 @@ func serve(ctx context.Context, s *settings, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(h.openServe(), h.observe(ctx)); err != nil {
+	if err := errors.Join(h.openServe(), h.sameUsers(ctx), h.observe(ctx)); err != nil {
 		return errors.Join(err, h.Close())
 	}
 	return h.run(ctx, func(ctx context.Context) error {

@@ -297,6 +297,9 @@ func (s *settings) unsafe() []string {
 	if browserlogin.InTheClear(s.browser.kind) { // the address may hold a token
 		names = append(names, "--browser: what people type and what sites give them goes to the browser in the clear; use wss or https")
 	}
+	if s.serve.sameUsers {
+		names = append(names, "--unsafe-same-users: users of another issuer get the connections of those before them who had the same names")
+	}
 	if s.serve.deviceFlow {
 		names = append(names, "--unsafe-device-flow: the device code flow is open to phishing on a server of many users (BCP 247)")
 	}

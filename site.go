@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -51,6 +52,33 @@ func (h *house) openServe() error {
 		return usagef("%s", err)
 	}
 	return nil
+}
+
+// usersOf is where the store keeps whose users its owners are.
+const usersOf = "users_of"
+
+// sameUsers refuses an issuer, or claims, by which the owners in the store could be other people: whoever has the same
+// name there would get their connections.
+func (h *house) sameUsers(ctx context.Context) error {
+	r := h.settings.serve
+	if r.issuer == "" {
+		return nil
+	}
+	now := fmt.Sprintf("--oidc-issuer %s --owner-claim %s", r.issuer, cmp.Or(r.ownerClaim, "sub"))
+	if r.orgClaim != "" {
+		now += " --org-claim " + r.orgClaim
+	}
+	before, err := h.db.Meta(ctx, usersOf)
+	fresh := errors.Is(err, auth.ErrNotFound)
+	switch {
+	case err != nil && !fresh:
+		return err
+	case before == now, fresh && h.cannotWrite != nil:
+		return nil
+	case !fresh && !r.sameUsers:
+		return fmt.Errorf("the owners in this store are users by %s; by %s the same names may be other people, who would get their connections: correct the flags, take another store, or, where everybody keeps their name, start once with --unsafe-same-users", before, now)
+	}
+	return h.db.SetMeta(ctx, usersOf, now)
 }
 
 // collectLess lets garbage grow to four times what lives before it is collected: a
