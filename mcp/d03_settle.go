@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"context"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -26,10 +27,22 @@ type notices struct {
 
 func newNotices(s *Server, ctx context.Context, req protocol.CallToolRequest) *notices {
 	n := &notices{s: s, ctx: ctx}
-	if req.Params.Meta != nil {
+	if req.Params.Meta != nil && comesBack(req.Params.Meta.ProgressToken) {
 		n.token = req.Params.Meta.ProgressToken
 	}
 	return n
+}
+
+// comesBack reports whether a token is one by the specification that mcp-go, which reads numbers as float64, hands back as
+// it came: another number could be that of another call. The others are told nothing meanwhile.
+func comesBack(token protocol.ProgressToken) bool {
+	switch token := token.(type) {
+	case string:
+		return len(token) <= maxID
+	case float64:
+		return token == math.Trunc(token) && math.Abs(token) < exact
+	}
+	return false
 }
 
 // progress tells how far things are. A notice that cannot be sent is no reason to fail.

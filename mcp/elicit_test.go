@@ -268,6 +268,22 @@ func TestElicitationOfAnApproval(t *testing.T) {
 	}
 }
 
+// A progress token comes back as it was, or not at all: neither one that is none by the specification, nor a number that
+// would come back as another, which may be another call's. The call itself goes on.
+func TestOddProgressTokens(t *testing.T) {
+	w := serve(t, New(person(), Options{}))
+	for token, told := range map[string]bool{
+		`"p"`: true, `""`: true, `7`: true, `-1`: true, `9007199254740991`: true, `9007199254740993`: false, `1e30`: false, `1.5`: false,
+		`null`: false, `true`: false, `{"a":1}`: false, `[1,2]`: false, `"` + strings.Repeat("x", 257) + `"`: false,
+	} {
+		call := strings.Replace(modernCall("wait_for_auth", `{"request_id":"REQpractice","wait_seconds":1}`, "{}", ""), `"_meta":{`, `"_meta":{"progressToken":`+token+`,`, 1)
+		text := w.text(w.do("POST", "/mcp", "T1", call, "MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "wait_for_auth"))
+		if strings.Contains(text, `"progressToken":`+token+`}`) != told || strings.Contains(text, "progressToken") != told || !strings.Contains(text, `"type":"auth_status"`) {
+			t.Errorf("token %.40s: %.400s", token, text)
+		}
+	}
+}
+
 // A requestState that one replica took is not taken by another.
 func TestReplicasTakeAStateOnce(t *testing.T) {
 	memory := &spent{now: time.Now, until: map[string]time.Time{}}

@@ -146,16 +146,21 @@ func text(raw json.RawMessage) string {
 // asks reports whether an answer is due.
 func (m *message) asks() bool { return m.method != "" && m.id != nil }
 
+// Bounds of an id, and of a progress token.
+const (
+	maxID = 256     // bytes
+	exact = 1 << 53 // up to here float64 has every whole number
+)
+
 // validID takes what survives a trip through float64 and back; no id at all is fine too.
 func validID(id json.RawMessage) bool {
 	if id == nil {
 		return true
 	}
 	if id[0] == '"' {
-		return len(id) <= 256
+		return len(id) <= maxID
 	}
 	var n int64
-	const exact = 1 << 53
 	return json.Unmarshal(id, &n) == nil && string(id) != "null" && n >= -exact && n <= exact
 }
 
