@@ -184,7 +184,7 @@ func class(path string) guard.Class {
 		return guard.Class{API: true, MaxBody: 4 << 20, Types: []string{"application/json"}}
 	case strings.HasPrefix(path, "/api/"):
 		return guard.Class{API: true, Types: []string{"application/json"}}
-	case path == "/healthz", strings.HasPrefix(path, "/static/"), strings.HasPrefix(path, "/live/"):
+	case path == "/healthz", strings.HasPrefix(path, "/static/"), strings.HasPrefix(path, "/embed/"), strings.HasPrefix(path, "/live/"):
 		return guard.Class{}
 	}
 	return guard.Class{Limited: true, MaxBody: 128 << 10, Types: []string{"application/x-www-form-urlencoded"}}

@@ -381,6 +381,42 @@ func TestRate(t *testing.T) {
 	}
 }
 
+// A page that the person looks at cannot spend what their address may ask: its images, frames and scripts are refused and not
+// counted. A link that the person follows from there is, and opens.
+func TestForeignPagesUseNothingUp(t *testing.T) {
+	opt := Options{Rate: 1, Burst: 2, Now: func() time.Time { return time.Unix(0, 0) }, Hosts: []string{"ours.test"}, Origins: []string{"https://embed.example"},
+		Class: func(path string) Class { return Class{Limited: path != "/embed/x.js"} }}
+	h := New(opt)(http.HandlerFunc(ok))
+	get := func(path, site, dest string, more ...string) int {
+		r := httptest.NewRequest("GET", "http://ours.test"+path, nil)
+		for i, pairs := 0, append([]string{"Sec-Fetch-Site", site, "Sec-Fetch-Dest", dest}, more...); i < len(pairs); i += 2 {
+			r.Header.Set(pairs[i], pairs[i+1])
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Code
+	}
+	for _, site := range []string{"cross-site", "same-site"} {
+		for _, dest := range []string{"image", "iframe", "script", "empty", "object"} {
+			if got := get("/login", site, dest); got != 403 {
+				t.Errorf("%s of a %s page: %d", dest, site, got)
+			}
+		}
+	}
+	if got := get("/embed/x.js", "cross-site", "script"); got != 200 {
+		t.Error("a script that others may load:", got)
+	}
+	if got := get("/c/x", "cross-site", "document"); got != 200 {
+		t.Error("a link from there:", got)
+	}
+	if got := get("/c/x", "cross-site", "empty", "Origin", "https://embed.example"); got != 200 {
+		t.Error("a listed page:", got)
+	}
+	if got := get("/c/x", "none", "document"); got != 429 {
+		t.Error("a third page at once:", got)
+	}
+}
+
 func TestListenBoundsConnections(t *testing.T) {
 	var served atomic.Int32
 	authority := start(t, Options{MaxConnsPerIP: 2}, func(w http.ResponseWriter, _ *http.Request) { served.Add(1) })

@@ -3,19 +3,31 @@ package guard
 import (
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
 )
 
-// rate bounds how often one address may ask where no sign-in is needed.
+// rate bounds how often one address may ask where no sign-in is needed. What another site's page loads there is refused
+// and not counted: images that nobody sees would keep the person who looks at that page away from ours.
 func (g *guard) rate(w http.ResponseWriter, r *http.Request, class Class) *refusal {
+	if class.Limited && g.loaded(r) {
+		return foreign
+	}
 	if !class.Limited || g.buckets.allow(network(ClientAddr(r, g.opt.TrustedProxies)), g.opt.Now) {
 		return nil
 	}
 	w.Header().Set("Retry-After", "1")
 	return &refusal{http.StatusTooManyRequests, "rate_limited", "Too many requests. Try again in a moment."}
+}
+
+// loaded reports that a page of another origin, which is not listed, makes the browser fetch this as a part of itself, and not
+// a person who follows a link.
+func (g *guard) loaded(r *http.Request) bool {
+	site, as := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Sec-Fetch-Dest")
+	return (site == "cross-site" || site == "same-site") && as != "" && as != "document" && !slices.Contains(g.opt.Origins, r.Header.Get("Origin"))
 }
 
 // network is what one client can call its own: an IPv4 address, or an IPv6 /64.
