@@ -161,11 +161,11 @@ func inSamePlace(p *providers.Provider, r *Request, out *Outcome) func(Connectio
 	}
 }
 
-// freeLabel is the label, made plain, or with a number when another connection has it.
+// freeLabel is the label, made plain, or with a number when another connection has it, or one that looks like it.
 func freeLabel(held []Connection, label string) string {
 	label = orDefault(plainLabel(label), "default")
 	taken := func(l string) bool {
-		return slices.ContainsFunc(held, func(c Connection) bool { return c.Account == l })
+		return slices.ContainsFunc(held, func(c Connection) bool { return providers.Lookalike(c.Account, l) })
 	}
 	free := label
 	for n := 2; taken(free); n++ {

@@ -9,7 +9,7 @@ func TestFreeLabel(t *testing.T) {
 	for label, want := range map[string]string{
 		"bob": "bob", "alice@example.com": "alice@example.com 2", "": "default 2", "[]()": "default 2", "GitHub (work)": "GitHub work",
 		"![x](https://evil.example/?q=1)": "!xhttps:evil.example/?q=1", "ht:://////a": "ht::a",
-		"alice@example.com\u200b": "alice@example.com 2", "\u202ebob": "bob", "b\u009b2Job": "b2Job", "büro 漢字": "büro 漢字",
+		"alice@example.com\u200b": "alice@example.com 2", "\u202ebob": "bob", "Alice@Example.com": "Alice@Example.com 2", "\u0430lice@example.com": "\u0430lice@example.com 2", "b\u009b2Job": "b2Job", "büro 漢字": "büro 漢字",
 	} {
 		got := freeLabel(held, label)
 		if got != want || plainLabel(got) != got {
