@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -159,10 +160,19 @@ func (s *settings) checkServe() error {
 		}
 	case r.clientID != "" && r.issuer == "":
 		return usagef("--oidc-client-id needs --oidc-issuer")
+	case r.resource != "" && !isResource(r.resource):
+		return usagef("--resource must be the full URL of /mcp as clients reach it, such as https://latchpost.example.com/mcp, without braces, not %q", r.resource)
 	case r.perSecond < 0:
 		return usagef("--requests-per-second must be a number from 0 on")
 	}
 	return errors.Join(s.checkMetrics(), s.checkTracing())
+}
+
+// isResource reports whether tokens can be for it (RFC 8707 section 2), and its metadata can be served: a brace in the
+// path would mean something to http.ServeMux.
+func isResource(raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil && !strings.Contains(raw, "#") && !strings.ContainsAny(u.Path, "{}")
 }
 
 // checkLocal is for commands that serve the person at this machine, who does not sign in.
