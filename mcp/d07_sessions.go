@@ -67,20 +67,30 @@ func (s *sessions) open(owner principal) string {
 func (s *sessions) add(owner principal) (id string, gone []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now, count, oldest := s.now(), 0, ""
+	now := s.now()
+	var callers, owners tally
 	for id, one := range s.known {
-		switch {
-		case one.idle(now) > s.ttl:
+		idle := one.idle(now)
+		if idle > s.ttl {
 			s.remove(id)
 			gone = append(gone, id)
-		case one.owner == owner:
-			count++
-			if oldest == "" || one.idle(now) > s.known[oldest].idle(now) {
-				oldest = id
-			}
+			continue
+		}
+		if one.owner.owner() == owner.owner() {
+			owners.add(id, idle)
+		}
+		if one.owner == owner {
+			callers.add(id, idle)
 		}
 	}
-	if count >= s.most {
+	oldest := ""
+	switch {
+	case callers.count >= s.most:
+		oldest = callers.oldest
+	case owners.count >= s.most*manyClients:
+		oldest = owners.oldest
+	}
+	if oldest != "" {
 		s.remove(oldest)
 		gone = append(gone, oldest)
 	}
@@ -89,6 +99,19 @@ func (s *sessions) add(owner principal) (id string, gone []string) {
 	one.lives, one.end = context.WithCancel(context.Background())
 	s.known[id] = one
 	return id, gone
+}
+
+// tally counts sessions and remembers the one that was used least recently.
+type tally struct {
+	count  int
+	oldest string
+	idle   time.Duration
+}
+
+func (t *tally) add(id string, idle time.Duration) {
+	if t.count++; t.oldest == "" || idle > t.idle {
+		t.oldest, t.idle = id, idle
+	}
 }
 
 // remove is for who has the lock.

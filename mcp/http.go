@@ -28,9 +28,13 @@ type HTTPOptions struct {
 	// 0 = 30 minutes.
 	IdleTTL time.Duration
 	// Sessions that one caller may have at once, and open streams; 0 = 64. The least recently used session makes
-	// room for a new one, a stream too many is refused.
+	// room for a new one, a stream too many is refused. All clients of an owner may have 16 times as many.
 	Sessions int
 }
+
+// manyClients is how many clients' sessions and streams one owner may have: where clients register themselves, an owner may
+// have any number of those.
+const manyClients = 16
 
 // HTTP serves Streamable HTTP, for /mcp: 2026-07-28 without sessions, older protocols with.
 // Host, Origin, content type and time limits are the matter of the handlers in front.
@@ -87,7 +91,8 @@ type edge struct {
 	s        *Server
 	opts     HTTPOptions
 	sessions *sessions
-	streams  quota
+	streams  quota // by caller
+	owners   quota // of streams, by owner
 }
 
 func (s *Server) edge(opts HTTPOptions) *edge {
@@ -100,18 +105,25 @@ func (s *Server) edge(opts HTTPOptions) *edge {
 	if opts.Sessions == 0 {
 		opts.Sessions = 64
 	}
-	return &edge{s: s, opts: opts, sessions: newSessions(s.now, opts.IdleTTL, opts.Sessions), streams: quota{max: opts.Sessions}}
+	return &edge{s: s, opts: opts, sessions: newSessions(s.now, opts.IdleTTL, opts.Sessions),
+		streams: quota{max: opts.Sessions}, owners: quota{max: opts.Sessions * manyClients}}
 }
 
 // stay counts a stream that is open until somebody leaves. When it gives false, it has answered.
 func (e *edge) stay(w http.ResponseWriter, caller auth.Caller) (leave func(), ok bool) {
 	who := principalOf(caller)
-	if !e.streams.take(who) {
+	owner := principal{org: who.org, user: who.user}
+	ok = e.streams.take(who)
+	if ok && !e.owners.take(owner) {
+		e.streams.give(who)
+		ok = false
+	}
+	if !ok {
 		w.Header().Set("Retry-After", "5")
 		refuse(w, http.StatusTooManyRequests, &rejection{nil, codeBusy, "too many streams; close one"})
 		return nil, false
 	}
-	return func() { e.streams.give(who) }, true
+	return func() { e.streams.give(who); e.owners.give(owner) }, true
 }
 
 // enter identifies the caller and puts them into the context, for this request alone.

@@ -256,6 +256,43 @@ func TestSessionsAreBounded(t *testing.T) {
 	}
 }
 
+// An owner whose agents register as many clients as they like gets no more sessions and streams by that than 16 of them may have.
+func TestManyClientsAreBounded(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	all := newSessions(func() time.Time { now = now.Add(time.Millisecond); return now }, time.Minute, 2)
+	bystander, sibling := principal{user: "b", client: "0"}, principal{org: "acme", user: "a", client: "0"}
+	others := []string{all.open(bystander), all.open(sibling)}
+	e := New(&fake{}, Options{}).edge(HTTPOptions{Identify: Bearer((&users{}).verify), Sessions: 2})
+	var first string
+	streams := 0
+	var leave func()
+	for n := range 100 {
+		one := principal{user: "a", client: fmt.Sprint(n)}
+		if id := all.open(one); first == "" {
+			first = id
+		}
+		if back, ok := e.stay(httptest.NewRecorder(), auth.Caller{Owner: one.owner(), Client: one.client}); ok {
+			leave = back
+			streams++
+		}
+	}
+	if n := len(all.known); n != 2*manyClients+2 || all.known[first] != nil {
+		t.Errorf("%d sessions, the first among them: %v", n, all.known[first] != nil)
+	}
+	if !all.use(others[0], bystander) || !all.use(others[1], sibling) {
+		t.Error("another owner's session made room")
+	}
+	if streams != 2*manyClients {
+		t.Errorf("%d streams", streams)
+	}
+	leave()
+	for name, caller := range map[string]auth.Caller{"the place that came back": {Owner: auth.Owner{User: "a"}, Client: "new"}, "another owner": {Owner: auth.Owner{User: "b"}, Client: "0"}} {
+		if _, ok := e.stay(httptest.NewRecorder(), caller); !ok {
+			t.Errorf("%s: no stream", name)
+		}
+	}
+}
+
 // A host that listens is there: its session outlives any silence, and then has its time like others. Many hosts do not
 // start another when theirs is gone.
 func TestListeningKeepsTheSession(t *testing.T) {
