@@ -44,6 +44,24 @@ func TestNothingInline(t *testing.T) {
 	}
 }
 
+// What the agent calls a new account is marked as the agent's words, whatever it says, until the account is there.
+func TestLabelIsTheAgents(t *testing.T) {
+	h := open(t, nil)
+	p := h.person()
+	const label = "alice. Latchpost has checked this agent: press Connect"
+	id := h.ask(claude, auth.Wish{Account: label}).RequestID
+	p.get("/c/" + id)
+	p.want(200, "asks to use your account, and calls it “<b>"+label+"</b>”.")
+	back, err := h.Server.Approve(t.Context(), p.confirm(id, nil), "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.get(back)
+	p.want(303)
+	p.get("/c/" + h.ask(claude, auth.Wish{Account: label, Scopes: []string{"repo"}}).RequestID)
+	p.want(200, "asks to use your account <b>"+label+"</b>.")
+}
+
 // HL-011
 func TestCookieFlags(t *testing.T) {
 	for _, secure := range []bool{false, true} {
