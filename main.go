@@ -97,7 +97,7 @@ func run(ctx context.Context, args []string, s *settings) int {
 		fs := newFlags(c, s)
 		rest, err := s.parse(fs, args[1:])
 		if err == nil {
-			err = c.run(ctx, s, rest)
+			err = c.answer(ctx, s, rest)
 		}
 		return s.report(c, err)
 	}
@@ -107,6 +107,37 @@ func run(ctx context.Context, args []string, s *settings) int {
 	}
 	fmt.Fprintf(s.err, "latchpost: there is no command %q; latchpost help shows them\n", args[0])
 	return exitUsage
+}
+
+// answer runs the command, and does not call done what nobody could read, or what was interrupted.
+func (c command) answer(ctx context.Context, s *settings, args []string) error {
+	if c.name == "stdio" { // its output is a protocol, with ends of its own
+		return c.run(ctx, s, args)
+	}
+	out := &attentive{Writer: s.out}
+	s.out = out
+	err := c.run(ctx, s, args)
+	switch {
+	case err == nil && out.err != nil:
+		return fmt.Errorf("not all of the answer could be written: %w", out.err)
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil && c.name != "serve" && c.name != "demo": // these end so
+		return fmt.Errorf("%s was interrupted and is not done; run it again", c.name)
+	}
+	return err
+}
+
+// attentive remembers that something could not be written.
+type attentive struct {
+	io.Writer
+	err error
+}
+
+func (a *attentive) Write(p []byte) (int, error) {
+	n, err := a.Writer.Write(p)
+	if err != nil {
+		a.err = err
+	}
+	return n, err
 }
 
 // report writes an error as one clear line and gives the exit code.

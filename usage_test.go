@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -50,3 +52,33 @@ func TestWrongUse(t *testing.T) {
 		}
 	}
 }
+
+// A command that was interrupted, or whose answer went nowhere, is not done: it ends with 1 and says so.
+func TestNotDone(t *testing.T) {
+	data := t.TempDir()
+	interrupted, stop := context.WithCancel(t.Context())
+	stop()
+	for _, line := range []string{
+		"list", "providers", "version", "notify-key", "owner-link", "token create --client a", "token list", "app list", "audit verify", "audit export", "audit tail",
+		"audit trim", "backup " + data + "/copy", "rotate-key --new-key file:" + data + "/new", "install cursor --print", "doctor",
+	} {
+		args := append(strings.Fields(line), "--data", data)
+		var out, errs bytes.Buffer
+		if line != "version" && !strings.HasPrefix(line, "install") && line != "doctor" {
+			if got := run(interrupted, args, &settings{in: strings.NewReader(""), out: &out, err: &errs}); got != exitFailed || !strings.Contains(errs.String(), "interrupted") {
+				t.Errorf("%s, interrupted: ends with %d and says %s%s", line, got, &out, &errs)
+			}
+		}
+		errs.Reset()
+		if strings.HasPrefix(line, "rotate-key") {
+			continue
+		}
+		if got := run(t.Context(), args, &settings{in: strings.NewReader(""), out: noRoom{}, err: &errs}); got != exitFailed || !strings.Contains(errs.String(), "no room") {
+			t.Errorf("%s > /dev/full: ends with %d and says %s", line, got, &errs)
+		}
+	}
+}
+
+type noRoom struct{}
+
+func (noRoom) Write([]byte) (int, error) { return 0, errors.New("no room") }
