@@ -23,7 +23,7 @@ func appFlags(fs *flag.FlagSet, s *settings) {
 
 // app keeps OAuth apps. Secrets come from the terminal or standard input, never from a flag.
 func app(ctx context.Context, s *settings, args []string) error {
-	if len(args) == 0 || args[0] != "list" && len(args) != 2 {
+	if len(args) == 0 || args[0] == "list" && len(args) > 1 || args[0] != "list" && len(args) != 2 {
 		return usagef("app takes set PROVIDER, remove PROVIDER or list")
 	}
 	h, err := open(ctx, s)
@@ -72,9 +72,9 @@ func setApp(ctx context.Context, s *settings, h *house, provider string) error {
 		return usagef("app set needs --client-id")
 	}
 	if _, err := h.vault.Catalog.Get(provider); err != nil {
-		return err
+		return usagef("%s", err)
 	}
-	secret, err := askSecret(s, "Client secret of "+provider+" (empty for a public client): ")
+	secret, err := askSecret(ctx, s, "Client secret of "+provider+" (empty for a public client): ")
 	if err != nil {
 		return err
 	}
@@ -90,16 +90,39 @@ func setApp(ctx context.Context, s *settings, h *house, provider string) error {
 }
 
 // askSecret reads one line: without echo from a terminal, as it is from a pipe.
-func askSecret(s *settings, question string) (auth.Secret, error) {
+func askSecret(ctx context.Context, s *settings, question string) (auth.Secret, error) {
 	if f, ok := s.in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		fmt.Fprint(s.err, question)
-		line, err := term.ReadPassword(int(f.Fd()))
-		fmt.Fprintln(s.err)
-		return auth.NewSecret(strings.TrimSpace(string(line))), err
+		defer fmt.Fprintln(s.err)
+		return readSecret(ctx, int(f.Fd()))
 	}
 	line, err := bufio.NewReader(io.LimitReader(s.in, 64<<10)).ReadString('\n')
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	return auth.NewSecret(strings.TrimSpace(line)), err
+}
+
+// readSecret reads a line without echo. An interrupt, which is a signal to this process and not a character, ends
+// the wait, and leaves the terminal as it was.
+func readSecret(ctx context.Context, terminal int) (auth.Secret, error) {
+	before, err := term.GetState(terminal)
+	if err != nil {
+		return auth.Secret{}, err
+	}
+	type answer struct {
+		line []byte
+		err  error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		line, err := term.ReadPassword(terminal)
+		got <- answer{line, err}
+	}()
+	select {
+	case a := <-got:
+		return auth.NewSecret(strings.TrimSpace(string(a.line))), a.err
+	case <-ctx.Done():
+		return auth.Secret{}, errors.Join(ctx.Err(), term.Restore(terminal, before))
+	}
 }

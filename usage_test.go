@@ -16,6 +16,8 @@ func TestWrongUse(t *testing.T) {
 	for line, want := range map[string]int{
 		"list --key bogus":                                     exitUsage,
 		"list --key file:":                                     exitUsage,
+		"app set nosuch --client-id x":                         exitUsage,
+		"app list github":                                      exitUsage,
 		"doctor --key bogus":                                   exitUsage,
 		"rotate-key --new-key bogus":                           exitUsage,
 		"list --store bogus":                                   exitUsage,
