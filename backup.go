@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/latchpost/latchpost/auth/seal"
+	"github.com/latchpost/latchpost/store"
 )
 
 // backup writes a consistent copy of the store while it is in use. The key is not in it.
@@ -55,7 +56,7 @@ func restore(ctx context.Context, s *settings, args []string) (err error) {
 		return err
 	}
 	if err := copyFile(args[0], path); err != nil {
-		return err
+		return fmt.Errorf("restore: %w; name the file that latchpost backup wrote", err)
 	}
 	defer func() {
 		if err != nil {
@@ -70,6 +71,9 @@ func restore(ctx context.Context, s *settings, args []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, keep(err != nil)) }()
 	h, err := open(ctx, s)
+	if errors.Is(err, store.ErrDamaged) {
+		return fmt.Errorf("%s is damaged or no backup of a store; name the file that latchpost backup wrote", args[0])
+	}
 	if err != nil {
 		return err
 	}
@@ -103,6 +107,9 @@ func copyFile(from, to string) error {
 		return err
 	}
 	defer in.Close()
+	if info, err := in.Stat(); err != nil || info.IsDir() {
+		return errors.Join(err, fmt.Errorf("%s is a directory", from))
+	}
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err

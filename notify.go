@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"flag"
 	"fmt"
+	"os/exec"
 	"strings"
 
 	"github.com/latchpost/latchpost/auth"
@@ -30,8 +31,14 @@ func (h *house) openNotifier() (*auth.Notifier, error) {
 			return nil, usagef("--notify-url: %s", err)
 		}
 	}
+	command := strings.Fields(n.command)
+	if len(command) > 0 {
+		if _, err := exec.LookPath(command[0]); err != nil {
+			return nil, fmt.Errorf("--notify-command: there is no program %s that can be run", command[0])
+		}
+	}
 	notifier := auth.NewNotifier(auth.Notifier{
-		URL: n.url, Command: strings.Fields(n.command), Key: auth.NotifyKey(h.box), BaseURL: h.door.URL, Out: h.vault.Out, Log: h.log,
+		URL: n.url, Command: command, Key: auth.NotifyKey(h.box), BaseURL: h.door.URL, Out: h.vault.Out, Log: h.log,
 	})
 	h.vault.Announce = notifier.Announce
 	return notifier, nil

@@ -196,7 +196,7 @@ func prefixes(list string) ([]netip.Prefix, error) {
 		}
 		p, err := netip.ParsePrefix(part)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%q is not a network, such as 10.0.0.0/8 or 192.0.2.7/32", part)
 		}
 		all = append(all, p)
 	}

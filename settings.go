@@ -197,7 +197,8 @@ func flagError(err error) string {
 	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
 		return "--" + name + " needs a value"
 	}
-	return strings.Replace(text, " for flag -", " for --", 1)
+	text, _ = strings.CutSuffix(strings.Replace(text, " for flag -", " for --", 1), ": parse error")
+	return text
 }
 
 func checkAddress(listen string) error {

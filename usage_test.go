@@ -16,8 +16,16 @@ func TestWrongUse(t *testing.T) {
 	for line, want := range map[string]int{
 		"list --key bogus":                                     exitUsage,
 		"list --key file:":                                     exitUsage,
+		"list --key keyring:latchpost":                         exitUsage,
+		"list --key keyring:/me":                               exitUsage,
 		"app set nosuch --client-id x":                         exitUsage,
 		"app list github":                                      exitUsage,
+		"token create --client a --life soon":                  exitUsage,
+		"serve --notify-command /nowhere":                      exitFailed,
+		"list --store sqlite:" + filepath.Dir(data):            exitFailed,
+		"restore /nowhere":                                     exitFailed,
+		"restore " + filepath.Dir(data):                        exitFailed,
+		"restore usage_test.go":                                exitFailed,
 		"doctor --key bogus":                                   exitUsage,
 		"rotate-key --new-key bogus":                           exitUsage,
 		"list --store bogus":                                   exitUsage,
@@ -48,6 +56,11 @@ func TestWrongUse(t *testing.T) {
 		args := append(strings.Fields(line), "--data", data)
 		if got := run(t.Context(), args, &settings{in: strings.NewReader(""), out: &out, err: &errs}); got != want {
 			t.Errorf("%s: ends with %d\n%s%s", line, got, &out, &errs)
+		}
+		for _, inside := range []string{"netip.", "parse error", "copy_file_range", "chmod 700", "store " + data} { // of the libraries, or of another fault
+			if strings.Contains(errs.String(), inside) {
+				t.Errorf("%s says: %s", line, &errs)
+			}
 		}
 		if want == exitUsage && (!strings.Contains(errs.String(), "latchpost help "+args[0]) || out.Len() > 0) {
 			t.Errorf("%s says: %s%s", line, &out, &errs)

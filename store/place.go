@@ -14,6 +14,9 @@ import (
 // preparePlace makes the directories and the file when they are not there, and
 // refuses places that others could read or have prepared: looser modes, symlinks.
 func (db *DB) preparePlace(ctx context.Context, path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() { // before anything is said about the directory that it lies in
+		return fmt.Errorf("%s is a directory; name the file, such as %s", path, filepath.Join(path, "latchpost.db"))
+	}
 	if db.dir == "" {
 		db.dir = filepath.Dir(path)
 	}

@@ -84,7 +84,8 @@ func CreateKEK(ctx context.Context, url string) (KEK, error) {
 // the url: somebody may have put the key itself there.
 func CheckURL(url string) error {
 	scheme, rest, _ := strings.Cut(url, ":")
-	if rest == "" || !slices.Contains([]string{"file", "env", "keyring", "exec"}, scheme) {
+	service, user, _ := strings.Cut(rest, "/")
+	if rest == "" || !slices.Contains([]string{"file", "env", "keyring", "exec"}, scheme) || scheme == "keyring" && (service == "" || user == "") {
 		return errors.New("the key URL must be file:PATH, env:NAME, keyring:SERVICE/USER or exec:COMMAND")
 	}
 	return nil
