@@ -64,7 +64,13 @@
 
   // A phone shows its keyboard, and the right one, only when it is told.
   const modes = { email: "email", tel: "tel", url: "url", number: "decimal", search: "search" };
+  let due = false; // a page may move the focus thousands of times a second
   function report() {
+    if (due) return;
+    due = true;
+    setTimeout(() => { due = false; tellFocus(); }, 20);
+  }
+  function tellFocus() {
     const el = focused();
     if (el instanceof HTMLIFrameElement) return;
     const field = el instanceof HTMLInputElement && !/^(button|submit|reset|checkbox|radio|file|image|range|color|hidden)$/.test(el.type);
@@ -72,8 +78,8 @@
     const kind = on && ((el.getAttribute("inputmode")) || modes[el.type]) || "text";
     say({ t: "focus", on, kind: /^(text|email|tel|url|numeric|decimal|search)$/.test(kind) ? kind : "text" });
   }
-  addEventListener("click", () => setTimeout(report), true);
-  addEventListener("focusin", () => report(), true);
+  addEventListener("click", report, true);
+  addEventListener("focusin", report, true);
 
   const changed = (el) => {
     el.dispatchEvent(new Event("input", { bubbles: true, composed: true }));

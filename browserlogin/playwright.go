@@ -105,11 +105,12 @@ func (d *driver) launch(k kind, chromium, proxy string, sandbox bool) (*localBro
 			args = append(args, "--headless=new")
 		}
 		b, err = d.pw.Chromium.Launch(playwright.BrowserTypeLaunchOptions{
-			ExecutablePath:    &chromium,
-			Headless:          playwright.Bool(!k.headed),
-			ChromiumSandbox:   &sandbox,
-			Args:              args,
-			IgnoreDefaultArgs: []string{"--enable-automation"},
+			ExecutablePath:  &chromium,
+			Headless:        playwright.Bool(!k.headed),
+			ChromiumSandbox: &sandbox,
+			Args:            args,
+			// The driver's own arguments let a page navigate without end, and every navigation is news to us.
+			IgnoreDefaultArgs: []string{"--enable-automation", "--disable-ipc-flooding-protection"},
 			HandleSIGINT:      playwright.Bool(false),
 			HandleSIGTERM:     playwright.Bool(false),
 			HandleSIGHUP:      playwright.Bool(false),

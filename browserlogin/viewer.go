@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -15,12 +17,12 @@ import (
 )
 
 // viewer is the person's side of a session: one WebSocket. Pictures wait in a
-// mailbox of one, everything else in a short queue; a viewer that is slower than
-// that is told goodbye.
+// mailbox of one, everything else in an outbox, where news replaces what is old:
+// neither a slow viewer nor a page that makes news without end fills it.
 type viewer struct {
 	cookie  string
 	conn    *socket
-	out     chan []byte
+	out     *outbox
 	acks    chan struct{}
 	frames  *mailbox
 	ctx     context.Context
@@ -37,15 +39,16 @@ type goodbye struct {
 func (g goodbye) Error() string { return g.text }
 
 const (
-	credits      = 2   // pictures under way to a viewer
-	perSecond    = 400 // messages from a viewer
+	credits      = 2                     // pictures under way to a viewer
+	perSecond    = 400                   // messages from a viewer
+	breath       = 20 * time.Millisecond // between what the outbox holds and what comes next
 	writeTimeout = 10 * time.Second
 )
 
 // watch serves one WebSocket until it ends. The handshake and the ticket have been checked.
 func (s *session) watch(conn *socket, cookie string, first *hello) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	v := &viewer{cookie: cookie, conn: conn, out: make(chan []byte, 64), acks: make(chan struct{}, 64), frames: newMailbox(), ctx: ctx, cancel: cancel, written: make(chan struct{})}
+	v := &viewer{cookie: cookie, conn: conn, out: newOutbox(), acks: make(chan struct{}, 64), frames: newMailbox(), ctx: ctx, cancel: cancel, written: make(chan struct{})}
 	s.mu.Lock()
 	if s.over { // it ended while this viewer came in
 		state := s.stateMessage()
@@ -265,29 +268,29 @@ func (s *session) ordered(kind string) {
 	}
 }
 
-// send queues a message for the viewer, if there is one. s.mu is held.
+// send leaves a message for the viewer, if there is one. s.mu is held.
 func (s *session) send(m any) {
-	if m, ok := m.(map[string]any); ok && m == nil || s.view == nil {
+	about := "popup" // a menu or a picker: the page has one at a time
+	if m, ok := m.(map[string]any); ok {
+		if m == nil {
+			return
+		}
+		if about, _ = m["t"].(string); about == "dialog" {
+			about += fmt.Sprint(m["id"]) // each tab may ask
+		}
+	}
+	if s.view == nil {
 		return
 	}
-	data, err := json.Marshal(m)
-	if err != nil {
-		return
-	}
-	select {
-	case s.view.out <- data:
-	default:
-		s.view.cancel(goodbye{websocket.StatusPolicyViolation, "too slow"})
+	if data, err := json.Marshal(m); err == nil {
+		s.view.out.put(about, data)
 	}
 }
 
 // leave gives a viewer its last message.
 func (v *viewer) leave(m map[string]any, why goodbye) {
 	data, _ := json.Marshal(m)
-	select {
-	case v.out <- data:
-	default:
-	}
+	v.out.put("goodbye", data)
 	v.cancel(why)
 	<-v.written
 }
@@ -304,28 +307,33 @@ func (s *session) endView() {
 	}
 }
 
-// write sends queue and pictures until the viewer is cancelled, then what is left of the queue.
+// write sends outbox and pictures until the viewer is cancelled, then what is left of the outbox.
 func (v *viewer) write() {
 	defer close(v.written)
 	left, number := credits, uint32(0)
+	news := v.out.ready
+	var rested <-chan time.Time
 	for {
 		pictures := v.frames.ready
 		if left == 0 {
 			pictures = nil
 		}
 		select {
-		case data := <-v.out:
-			if v.put(websocket.MessageText, data) != nil {
+		case <-news:
+			if v.empty() != nil {
 				v.conn.CloseNow()
 				return
 			}
+			news, rested = nil, time.After(breath)
+		case <-rested:
+			news, rested = v.out.ready, nil
 		case <-v.acks:
 			left = min(left+1, credits)
 		case <-pictures:
-			if f := v.frames.take(); f != nil {
+			if f := v.frames.take(); f != nil { // after the news: a picture that overtakes them is taken for one of before
 				number++
 				left--
-				if v.put(websocket.MessageBinary, f.message(number)) != nil {
+				if v.empty() != nil || v.put(websocket.MessageBinary, f.message(number)) != nil {
 					v.conn.CloseNow()
 					return
 				}
@@ -349,17 +357,52 @@ func (v *viewer) last() {
 		v.conn.CloseNow()
 		return
 	}
-	for {
-		select {
-		case data := <-v.out:
-			if v.put(websocket.MessageText, data) == nil {
-				continue
-			}
-		default:
-		}
-		break
-	}
+	_ = v.empty()
 	v.conn.Close(bye.code, bye.text)
+}
+
+// empty writes what the outbox holds.
+func (v *viewer) empty() error {
+	for _, data := range v.out.take() {
+		if err := v.put(websocket.MessageText, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outbox holds the newest message about each thing, in the order they came.
+type outbox struct {
+	mu      sync.Mutex
+	letters []letter
+	ready   chan struct{}
+}
+
+type letter struct {
+	about string
+	data  []byte
+}
+
+func newOutbox() *outbox { return &outbox{ready: make(chan struct{}, 1)} }
+
+func (o *outbox) put(about string, data []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.letters = append(slices.DeleteFunc(o.letters, func(l letter) bool { return l.about == about }), letter{about, data})
+	select {
+	case o.ready <- struct{}{}:
+	default:
+	}
+}
+
+func (o *outbox) take() (all [][]byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, l := range o.letters {
+		all = append(all, l.data)
+	}
+	o.letters = nil
+	return all
 }
 
 func say(conn *socket, m map[string]any) {
