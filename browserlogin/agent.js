@@ -45,7 +45,9 @@
     say({ t: "picker", id, label: label(el), kind: el.type, value: el.value, min: el.min, max: el.max, step: el.step, ...place(el) });
   }
 
+  // Only the person opens them: a page's own events would put lists and questions before people without end.
   addEventListener("mousedown", (e) => {
+    if (!e.isTrusted) return;
     const el = e.composedPath()[0];
     const menu = el instanceof HTMLOptionElement ? el.closest("select") : el;
     if (e.button !== 0) return;
@@ -56,6 +58,7 @@
     if (isPicker(e.composedPath()[0])) e.preventDefault();
   }, true);
   addEventListener("keydown", (e) => {
+    if (!e.isTrusted) return;
     const el = e.composedPath()[0];
     const opens = e.key === " " || e.key === "Enter" || e.key === "F4" || (e.altKey && /^Arrow(Up|Down)$/.test(e.key));
     if (opens && isMenu(el)) { e.preventDefault(); openMenu(el); }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/playwright-community/playwright-go"
+
 	"github.com/latchpost/latchpost/auth/authtest"
 )
 
@@ -56,4 +58,65 @@ func TestPageThatFloods(t *testing.T) {
 			p.leaves()
 		})
 	}
+}
+
+// A page's own events open neither a list nor a question of our view.
+func TestPageOpensNothingItself(t *testing.T) {
+	site := pages(t, map[string]string{"/": `<input type=date id=day aria-label="Type your Latchpost password"><select id=many><option>a</select><p id=done></p><script>
+		const tell = (e, type, more) => e.dispatchEvent(new (type === "keydown" ? KeyboardEvent : MouseEvent)(type, { bubbles: true, composed: true, ...more }));
+		document.addEventListener("click", (e) => { if (e.target.tagName !== "HTML" && e.target.tagName !== "BODY") return;
+			for (const el of [day, many]) { tell(el, "mousedown"); tell(el, "click"); tell(el, "keydown", { key: " " }); }
+			done.textContent = "all told" })</script>`})
+	b := newBench(t, nil, authtest.SiteOptions{})
+	s, p := b.at(t, site.URL)
+	p.await("waiting")
+	p.click("html")
+	eventually(t, "the page's own events", func() bool { return s.front.page.Text(t.Context(), "#done") != "" })
+	p.click("html") // answered after them
+	time.Sleep(300 * time.Millisecond)
+	for _, selector := range []string{"#ask", "#menu"} {
+		if shown, _ := p.page.Locator(selector).IsVisible(); shown {
+			t.Errorf("a page opened %s", selector)
+		}
+	}
+}
+
+// What the site asks waits until a question of ours is answered, and is then asked.
+func TestQuestionsOfTwoSides(t *testing.T) {
+	site := pages(t, map[string]string{"/": `<p id=here>here`})
+	b := newBench(t, nil, authtest.SiteOptions{})
+	s, p := b.at(t, site.URL)
+	p.await("waiting")
+	p.must(p.page.Locator("#paste").Click())
+	p.must(p.page.Locator("#askFields input[type=password]").Fill("half a pass"))
+	p.eval(`void setTimeout(() => { document.title = String(prompt("your password?")) })`)
+	eventually(t, "the site's question", func() bool { return s.front.openDialog() != nil })
+	time.Sleep(300 * time.Millisecond) // for the question to reach the view
+	if typed, err := p.page.Locator("#askFields input[type=password]").InputValue(playwright.LocatorInputValueOptions{Timeout: playwright.Float(2000)}); typed != "half a pass" {
+		t.Errorf("the site's question took the place of ours: %q %v", typed, err)
+	}
+	p.must(p.page.Locator("#askNo").Click())
+	title := p.page.Locator("#askTitle", playwright.PageLocatorOptions{HasText: "says"})
+	p.must(title.WaitFor())
+	p.must(p.page.Locator("#askFields input").Fill("none"))
+	p.must(p.page.Locator("#askYes").Click())
+	eventually(t, "the answer", func() bool { return s.front.openDialog() == nil && p.eval("document.title") == "none" })
+	p.leaves()
+}
+
+// A page that asks for ever keeps nobody from leaving.
+func TestPageThatAsksForEver(t *testing.T) {
+	site := pages(t, map[string]string{"/": `<script>for (;;) alert("once more")</script>`})
+	b := newBench(t, nil, authtest.SiteOptions{})
+	_, p := b.at(t, site.URL)
+	p.must(p.page.Locator("#ask[open]").WaitFor())
+	for range 10 {
+		if out, _ := p.page.Locator("#askLeave").IsVisible(); out {
+			break
+		}
+		p.must(p.page.Locator("#askYes").Click())
+		time.Sleep(100 * time.Millisecond)
+	}
+	p.must(p.page.Locator("#askLeave").Click())
+	p.await("cancelled")
 }

@@ -476,10 +476,18 @@ $("menu").addEventListener("keydown", (e) => {
   }
 });
 
-// ask opens our one dialog. fields are [label, type, value, attributes].
-function ask({ title, text, fields = [], yes = "OK", no = "Cancel" }, then) {
+// ask opens our one dialog. fields are [label, type, value, attributes]. A question of the site waits
+// while one of ours is open, and a site that asks on and on cannot keep people from leaving.
+let question = null; // what is asked now: {then, inputs, site}
+let held = []; // questions of the site that wait
+let asked = 0; // questions of the site so far
+
+function ask({ title, text, fields = [], yes = "OK", no = "Cancel", site = false }, then) {
   const d = $("ask");
-  if (d.open) d.close("no");
+  if (site && question && !question.site) return void held.push([arguments[0], then]);
+  if (d.open) { d.close("no"); answered(); }
+  if (site) asked++;
+  $("askLeave").hidden = !site || asked < 3;
   $("askTitle").textContent = title;
   $("askText").textContent = text || "";
   $("askText").hidden = !text;
@@ -497,31 +505,43 @@ function ask({ title, text, fields = [], yes = "OK", no = "Cancel" }, then) {
   });
   $("askFields").replaceChildren(...inputs.map(([l]) => l));
   d.returnValue = "no";
-  d.onclose = () => {
-    const values = inputs.map(([, f]) => f.value);
-    $("askFields").replaceChildren();
-    then(d.returnValue === "yes", ...values);
-    if (!coarse.matches) keys.focus({ preventScroll: true });
-  };
+  question = { then, inputs, site };
   d.showModal();
   (inputs[0]?.[1] || $("askYes")).focus();
 }
 
+function answered() {
+  const { then, inputs } = question;
+  const values = inputs.map(([, f]) => f.value);
+  question = null;
+  $("askFields").replaceChildren();
+  then($("ask").returnValue === "yes", ...values);
+}
+
+// The event comes later than the closing: by then the next question may be open.
+$("ask").onclose = () => {
+  if ($("ask").open || !question) return;
+  answered();
+  if (held.length) ask(...held.shift());
+  else if (!coarse.matches) keys.focus({ preventScroll: true });
+};
+$("askLeave").onclick = () => order("cancel");
+
 function dialog(m) {
   const fields = m.kind === "prompt" ? [["Your answer", "text", m.value]] : [];
-  ask({ title: `${m.host || "The page"} says`, text: m.s, fields, no: m.kind === "alert" ? "" : "Cancel" },
+  ask({ title: `${m.host || "The page"} says`, text: m.s, fields, no: m.kind === "alert" ? "" : "Cancel", site: true },
     (ok, s) => send({ t: "dialog", id: m.id, ok: ok || m.kind === "alert", s: s || "" }));
 }
 
 function login(m) {
   ask({
-    title: `${m.host} asks for a name and password`, yes: "Sign in",
+    title: `${m.host} asks for a name and password`, yes: "Sign in", site: true,
     fields: [["Name", "text", "", { autocomplete: "off" }], ["Password", "password", "", { autocomplete: "off" }]],
   }, (ok, user, s) => send({ t: "login", id: m.id, ok, user: user || "", s: s || "" }));
 }
 
 function picker(m) {
-  ask({ title: m.label || "Choose a value", fields: [[m.kind === "color" ? "Colour" : "Value", m.kind, m.value, { min: m.min, max: m.max, step: m.step }]], yes: "Choose" },
+  ask({ title: m.label || "Choose a value", fields: [[m.kind === "color" ? "Colour" : "Value", m.kind, m.value, { min: m.min, max: m.max, step: m.step }]], yes: "Choose", site: true },
     (ok, s) => send({ t: "picker", id: m.id, ok, s: s || "" }));
 }
 
