@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -119,4 +120,27 @@ func TestPageThatAsksForEver(t *testing.T) {
 	}
 	p.must(p.page.Locator("#askLeave").Click())
 	p.await("cancelled")
+}
+
+// Of a host that is too long to be shown whole, its end is shown: there stands who owns it.
+func TestLongHostShowsItsEnd(t *testing.T) {
+	b := newBench(t, nil, authtest.SiteOptions{})
+	s, _ := b.start("alice", nil)
+	p := b.openWith(s, playwright.BrowserNewContextOptions{Viewport: &playwright.Size{Width: 390, Height: 760}})
+	p.await("waiting")
+	host := "signin.bank.example" + strings.Repeat(".and-so-on-and-on", 12) + ".evil.test"
+	s.mu.Lock()
+	s.send(map[string]any{"t": "page", "address": address{Scheme: "https", Host: host, Path: "/signin", Secure: true, Away: true}, "tabs": []any{}, "crashed": false})
+	s.mu.Unlock()
+	eventually(t, "the host", func() bool { shown, _ := p.page.Locator("#host").InnerText(); return shown == host })
+	inside, err := p.page.Evaluate(`() => {
+		const text = document.getElementById("host").firstChild, r = document.createRange(), bar = document.getElementById("address").getBoundingClientRect();
+		r.setStart(text, text.length - ".evil.test".length); r.setEnd(text, text.length);
+		const end = r.getBoundingClientRect();
+		return end.width > 20 && end.left >= bar.left && end.right <= bar.right && document.documentElement.scrollWidth <= innerWidth;
+	}`)
+	p.shot("24-long-host")
+	if err != nil || inside != true {
+		t.Errorf("the end of %s cannot be seen: %v, %v", host, inside, err)
+	}
 }
