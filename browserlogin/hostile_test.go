@@ -2,6 +2,7 @@ package browserlogin
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -142,5 +143,73 @@ func TestLongHostShowsItsEnd(t *testing.T) {
 	p.shot("24-long-host")
 	if err != nil || inside != true {
 		t.Errorf("the end of %s cannot be seen: %v, %v", host, inside, err)
+	}
+}
+
+// The browser's clipboard, and what is marked in it, is one for all its contexts: nothing that a viewer may
+// send copies into it or pastes out of it, whatever name and number a key is given.
+func TestNoInputReachesTheClipboard(t *testing.T) {
+	site := pages(t, map[string]string{"/": `<input id=field style="font: 20px monospace" value="canary canary">`})
+	open := func(c *Context) *tab {
+		page, err := c.NewPage()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := page.Goto(site.URL); err != nil {
+			t.Fatal(err)
+		}
+		cdp, err := page.CDP()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &tab{page: page, cdp: cdp}
+	}
+	one := newContext(t)
+	two, err := one.c.Browser().NewContext()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer two.Close()
+	from, to := open(one), open(&Context{c: two})
+	command := func(on *tab, name string) { // what our view never sends
+		t.Helper()
+		on.page.Eval(t.Context(), `field.focus(); field.select(); ""`)
+		if _, err := on.cdp.Send("Input.dispatchKeyEvent", map[string]any{"type": "rawKeyDown", "commands": []string{name}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	command(from, "copy")
+	command(to, "paste")
+	if got := to.page.Eval(t.Context(), "field.value"); fmt.Sprint(got) != "[canary canary]" {
+		t.Fatalf("this test proves nothing: a paste gives %q", got)
+	}
+	send := func(on *tab, m message) {
+		data, _ := json.Marshal(m)
+		if m, err := decode(data); err == nil {
+			on.apply(m)
+		}
+	}
+	to.page.Eval(t.Context(), `field.addEventListener("paste", () => { document.title += " pasted" }); ""`)
+	from.page.Eval(t.Context(), `for (const e of ["copy", "cut"]) field.addEventListener(e, () => { document.title += " " + e }); ""`)
+	for _, on := range []*tab{from, to} {
+		for _, mods := range []int{2, 8, 10} {
+			for kc := range 256 {
+				if kc == 9 { // Tab leaves the field
+					continue
+				}
+				if kc%8 == 0 {
+					on.page.Eval(t.Context(), `field.value = "some text"; field.focus(); field.select(); ""`)
+				}
+				send(on, &key{T: "key", Kind: "down", Key: "x", KeyCode: kc, Mods: mods})
+			}
+		}
+		on.page.Eval(t.Context(), `field.value = "some text"; field.focus(); field.select(); ""`)
+		for _, button := range []string{"middle", "right"} {
+			send(on, &mouse{T: "mouse", Kind: "down", Button: button, Buttons: 4, X: 40, Y: 20, Clicks: 1})
+			send(on, &mouse{T: "mouse", Kind: "up", Button: button, X: 40, Y: 20, Clicks: 1})
+		}
+		if got := on.page.Eval(t.Context(), "document.title"); fmt.Sprint(got) != "[]" {
+			t.Errorf("input of a viewer did:%s", got)
+		}
 	}
 }

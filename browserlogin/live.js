@@ -268,7 +268,7 @@ function point(e) {
   return { x: clamp((e.clientX - r.left) * w / r.width, 0, w), y: clamp((e.clientY - r.top) * h / r.height, 0, h) };
 }
 
-const names = ["left", "middle", "right"];
+const names = ["left", "none", "right"]; // over there the middle one would paste
 const mods = (e) => (e.altKey ? 1 : 0) | (e.ctrlKey || (mac && e.metaKey) ? 2 : 0) | (!mac && e.metaKey ? 4 : 0) | (e.shiftKey ? 8 : 0);
 
 let move = null, wheel = null, scheduled = false;

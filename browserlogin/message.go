@@ -80,6 +80,8 @@ const (
 	maxMessage = 16 << 10 // bytes of one message
 	maxText    = 8 << 10  // bytes of one paste
 	maxSide    = 4096     // CSS pixels
+
+	vkInsert, vkDelete = 45, 46
 )
 
 var errMessage = errors.New("not a message of the live view")
@@ -137,7 +139,7 @@ func (m *text) valid() bool {
 
 func (m *mouse) valid() bool {
 	return slices.Contains([]string{"move", "down", "up", "wheel"}, m.Kind) &&
-		slices.Contains([]string{"", "none", "left", "middle", "right"}, m.Button) &&
+		slices.Contains([]string{"", "none", "left", "right"}, m.Button) && // the middle one pastes what is marked anywhere
 		within(m.X, 0, maxSide) && within(m.Y, 0, maxSide) && within(m.DX, -2000, 2000) && within(m.DY, -2000, 2000) &&
 		m.Buttons >= 0 && m.Buttons < 32 && m.Clicks >= 0 && m.Clicks <= 3 && mods(m.Mods)
 }
@@ -146,13 +148,14 @@ func (m *key) valid() bool {
 	return (m.Kind == "down" || m.Kind == "up") && len(m.Key) <= 32 && len(m.Code) <= 32 && len(m.Text) <= 16 &&
 		m.KeyCode >= 0 && m.KeyCode < 256 && m.Location >= 0 && m.Location <= 3 && mods(m.Mods) &&
 		// The clipboard of the browser belongs to all its contexts: nothing is copied there, nothing comes from there.
-		!(m.Mods&2 != 0 && slices.Contains([]string{"KeyC", "KeyX", "KeyV", "Insert"}, m.Code)) &&
-		!(m.Mods&8 != 0 && (m.Code == "Insert" || m.Code == "Delete"))
+		// Chromium goes by the number, whatever the name.
+		!(m.Mods&2 != 0 && (slices.Contains([]string{"KeyC", "KeyX", "KeyV", "Insert"}, m.Code) || slices.Contains([]int{'C', 'X', 'V', vkInsert}, m.KeyCode))) &&
+		!(m.Mods&8 != 0 && (m.Code == "Insert" || m.Code == "Delete" || m.KeyCode == vkInsert || m.KeyCode == vkDelete))
 }
 
 func (m *tabOrder) valid() bool { return (m.Kind == "show" || m.Kind == "close") && m.ID > 0 }
 func (m *answer) valid() bool {
-	return m.ID > 0 && m.I >= 0 && m.I < 10_000 && len(m.S) <= maxText && len(m.User) <= 1024
+	return m.ID > 0 && m.I >= 0 && m.I < 1_000_000 && len(m.S) <= maxText && len(m.User) <= 1024
 }
 func (m *order) valid() bool {
 	return slices.Contains([]string{"back", "forward", "reload", "fresh", "copy", "done", "cancel", "restart", "stay", "link", "own"}, m.Kind)
