@@ -30,7 +30,7 @@ type summary struct {
 	Bound   bool     `json:"bound"`
 }
 
-const sessionStorageScript = `JSON.stringify([location.origin, (() => { try { return {...sessionStorage} } catch { return {} } })()])`
+const sessionStorageScript = `JSON.stringify((() => { try { return {...sessionStorage} } catch { return {} } })())`
 
 // capture takes cookies, localStorage, sessionStorage and IndexedDB, and leaves
 // everything behind that does not belong to the definition's domains.
@@ -64,21 +64,20 @@ func capture(ctx context.Context, r *rules, c *Context, pages []*Page, before []
 			hosts[u.Hostname()] = true
 		}
 	}
+	in.UserAgent = c.UserAgent()
 	for _, p := range pages {
-		if in.UserAgent == "" {
-			if ua := p.Eval(ctx, "navigator.userAgent"); len(ua) > 0 {
-				in.UserAgent = ua[0]
-			}
-		}
-		for _, s := range p.Eval(ctx, sessionStorageScript) {
-			var pair [2]json.RawMessage
-			var origin string
-			var values map[string]string
-			if json.Unmarshal([]byte(s), &pair) != nil || json.Unmarshal(pair[0], &origin) != nil || json.Unmarshal(pair[1], &values) != nil {
+		for _, f := range p.everyFrame() {
+			// What a script answers is the page's word. Whose word it is, the browser says.
+			u, err := url.Parse(f.URL())
+			if err != nil || !r.ours(u.Host) {
 				continue
 			}
-			if u, err := url.Parse(origin); err == nil && r.ours(u.Host) && len(values) > 0 {
-				in.Session[origin] = values
+			var values map[string]string
+			if s, ok := f.Eval(ctx, sessionStorageScript); !ok || json.Unmarshal([]byte(s), &values) != nil || len(values) == 0 {
+				continue
+			}
+			if now, err := url.Parse(f.URL()); err == nil && now.Scheme == u.Scheme && now.Host == u.Host {
+				in.Session[u.Scheme+"://"+u.Host] = values
 				hosts[u.Hostname()] = true
 			}
 		}

@@ -213,3 +213,39 @@ func TestNoInputReachesTheClipboard(t *testing.T) {
 		}
 	}
 }
+
+// A frame of another site says what it likes about itself, and no more: what is kept for the site is the
+// site's own storage, and what the browser calls itself is the browser's word.
+func TestFrameLies(t *testing.T) {
+	var stranger string
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		own := "http://" + r.Host
+		if r.URL.Path == "/stranger" {
+			home := strings.Replace(own, "localhost", "127.0.0.1", 1)
+			fmt.Fprintf(w, `<script>const lie = JSON.stringify({token: "planted"}), old = JSON.stringify([%q, {token: "planted"}]);
+				JSON.stringify = (x) => Array.isArray(x) ? old : lie; // a pair that names an origin, or what is stored alone
+				Object.defineProperty(Navigator.prototype, "userAgent", {get: () => "a\nlie"})</script>`, home)
+			return
+		}
+		fmt.Fprintf(w, `<iframe src=%q></iframe>`, stranger)
+	}))
+	defer site.Close()
+	stranger = strings.Replace(site.URL, "127.0.0.1", "localhost", 1) + "/stranger"
+	b := newBench(t, nil, authtest.SiteOptions{})
+	s, p := b.at(t, site.URL)
+	p.await("waiting")
+	eventually(t, "the frame", func() bool { return len(s.front.page.children()) == 1 })
+	d := b.definition()
+	d.Domains = []string{strings.TrimPrefix(site.URL, "http://")}
+	got, err := capture(t.Context(), compile(d), s.context, []*Page{s.front.page}, nil, false, 640, 480)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kept := fmt.Sprint(got.Bundle.in().Session); kept != "map[]" {
+		t.Errorf("kept %s", kept)
+	}
+	if ua := got.Bundle.in().UserAgent; !strings.HasPrefix(ua, "Mozilla/5.0") || !strings.Contains(ua, "Chrome/") {
+		t.Errorf("the browser calls itself %q", ua)
+	}
+}

@@ -78,7 +78,7 @@ func TestPageThatNeverRests(t *testing.T) {
 			fmt.Fprint(w, `<script>for (;;);</script>`)
 			return
 		}
-		fmt.Fprint(w, `<script>Object.defineProperty(Navigator.prototype, "userAgent", {get() { for (;;); }})</script>`)
+		fmt.Fprint(w, `<script>JSON.stringify = () => { for (;;); }</script>`)
 	}))
 	defer busy.Close()
 	b := newBench(t, nil, authtest.SiteOptions{})

@@ -252,6 +252,19 @@ func (c *Context) Cookies() ([]Cookie, error) {
 	return out, nil
 }
 
+// UserAgent is what the browser calls itself, whatever a page makes of that; "" when it does not say.
+func (c *Context) UserAgent() string {
+	s, err := c.c.Browser().NewBrowserCDPSession()
+	if err != nil {
+		return ""
+	}
+	defer s.Detach()
+	v, _ := s.Send("Browser.getVersion", map[string]any{})
+	m, _ := v.(map[string]any)
+	ua, _ := m["userAgent"].(string)
+	return ua
+}
+
 // Answer is a whole HTTP answer.
 type Answer struct {
 	Status int
@@ -405,16 +418,27 @@ func (p *Page) Text(ctx context.Context, selector string) string {
 // Eval runs an expression in each frame and gives the strings that come back.
 func (p *Page) Eval(ctx context.Context, js string) []string {
 	var out []string
-	for _, f := range append(p.children(), Frame{p.p.MainFrame()}) {
-		soon, cancel := context.WithTimeout(ctx, patience)
-		v, err := ask(soon, func() (any, error) { return f.f.Evaluate(js) })
-		cancel()
-		if s, ok := v.(string); ok && err == nil {
+	for _, f := range p.everyFrame() {
+		if s, ok := f.Eval(ctx, js); ok {
 			out = append(out, s)
 		}
 	}
 	return out
 }
+
+func (p *Page) everyFrame() []Frame { return append(p.children(), Frame{p.p.MainFrame()}) }
+
+// Eval runs an expression in the page's own world, which may answer with anything.
+func (f Frame) Eval(ctx context.Context, js string) (string, bool) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	v, err := ask(ctx, func() (any, error) { return f.f.Evaluate(js) })
+	s, ok := v.(string)
+	return s, ok && err == nil
+}
+
+// URL is the address that the browser knows the frame by.
+func (f Frame) URL() string { return f.f.URL() }
 
 // patience is how long one frame among others may take to answer.
 const patience = 3 * time.Second
