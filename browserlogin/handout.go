@@ -60,6 +60,10 @@ func (b Bundle) CookieHeader(u *url.URL, now time.Time) auth.Secret {
 	slices.SortStableFunc(fit, func(a, b Cookie) int { return len(b.Path) - len(a.Path) })
 	var pairs []string
 	for _, k := range fit {
+		if k.Name == "" {
+			pairs = append(pairs, k.Value)
+			continue
+		}
 		pairs = append(pairs, k.Name+"="+k.Value)
 	}
 	return auth.NewSecret(strings.Join(pairs, "; "))

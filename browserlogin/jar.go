@@ -18,7 +18,7 @@ import (
 // cookie that somebody renewed meanwhile keeps its newer value, so that a late
 // answer cannot bring back, or delete, what another call got.
 func (b Bundle) update(sent Bundle, u *url.URL, header http.Header, now time.Time) (next Bundle, changed bool) {
-	set := (&http.Response{Header: header}).Cookies()
+	set := received(header)
 	if len(set) == 0 {
 		return b, false
 	}
@@ -67,6 +67,36 @@ func (b Bundle) value(k Cookie) string {
 	return ""
 }
 
+// received reads the Set-Cookie lines of an answer as browsers do (RFC 6265 section 5.2). Package http reads the
+// attributes; left with the whole, it would take quotes off a value and drop those with quotes inside or beyond ASCII.
+func received(header http.Header) (set []*http.Cookie) {
+	for _, line := range header.Values("Set-Cookie") {
+		pair, attributes, _ := strings.Cut(line, ";")
+		name, value, named := strings.Cut(pair, "=")
+		if !named {
+			name, value = "", pair
+		}
+		name, value = strings.Trim(name, " \t"), strings.Trim(value, " \t")
+		control := func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
+		c, err := http.ParseSetCookie("x=x;" + attributes)
+		if err != nil || name+value == "" || len(name)+len(value) > 4096 || strings.ContainsFunc(name+value, control) {
+			continue
+		}
+		c.Name, c.Value = name, value
+		if c.Expires.IsZero() && c.RawExpires != "" { // the two-digit year of old servers
+			c.Expires, _ = http.ParseTime(c.RawExpires)
+			if c.Expires.IsZero() {
+				c.Expires, _ = time.Parse("Mon, 02-Jan-06 15:04:05 MST", c.RawExpires)
+			}
+		}
+		set = append(set, c)
+	}
+	return set
+}
+
+// longest is what browsers make of every longer life.
+const longest = 400 * 24 * time.Hour
+
 // accept reads one Set-Cookie of an answer from u; dead tells that it deletes.
 func accept(c *http.Cookie, u *url.URL, now time.Time) (k Cookie, dead, ok bool) {
 	host := strings.ToLower(u.Hostname())
@@ -100,9 +130,9 @@ func accept(c *http.Cookie, u *url.URL, now time.Time) (k Cookie, dead, ok bool)
 	case c.MaxAge < 0:
 		dead = true
 	case c.MaxAge > 0:
-		k.Expires = float64(now.Unix() + int64(c.MaxAge))
+		k.Expires = float64(now.Unix() + min(int64(c.MaxAge), int64(longest.Seconds())))
 	case !c.Expires.IsZero():
-		k.Expires = float64(c.Expires.Unix())
+		k.Expires = float64(min(c.Expires.Unix(), now.Add(longest).Unix()))
 		dead = !c.Expires.After(now)
 	}
 	return k, dead, true

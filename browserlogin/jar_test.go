@@ -38,10 +38,18 @@ func TestUpdate(t *testing.T) {
 		"ad=1; Domain=example.net":   "sid=1",
 		"wide=1; Domain=example.com": "sid=1 wide=1",
 		"super=1; Domain=com":        "sid=1",
-		"__Host-a=1; Path=/; Secure; Domain=app.example.com": "sid=1",
-		"__Host-a=1; Path=/; Secure":                         "sid=1 __Host-a=1",
-		"__Secure-a=1":                                       "sid=1",
-		"chip=1; Secure; SameSite=None; Partitioned; Path=/": "sid=1",
+		"__Host-a=1; Path=/; Secure; Domain=app.example.com":     "sid=1",
+		"__Host-a=1; Path=/; Secure":                             "sid=1 __Host-a=1",
+		"__Secure-a=1":                                           "sid=1",
+		`sid="2"; Path=/; Secure`:                                `sid="2"`,
+		`sid={"a":"b,c"}; Path=/; Secure`:                        `sid={"a":"b,c"}`,
+		"sid=zwei\u00e4; Path=/; Secure":                         "sid=zwei\u00e4",
+		" sid = a=b==\t; Path=/; Secure":                         "sid=a=b==",
+		"sid=\x01; Path=/; Secure":                               "sid=1",
+		"long=" + strings.Repeat("x", 4096):                      "sid=1",
+		"sid=; Path=/; Expires=Thursday, 01-Jan-70 00:00:01 GMT": "",
+		"sid=; Path=/; Expires=Thu, 01-Jan-70 00:00:01 GMT":      "",
+		"chip=1; Secure; SameSite=None; Partitioned; Path=/":     "sid=1",
 	} {
 		next, _ := old.update(old, here, setCookies(line), noon)
 		if got := values(next); got != want {
@@ -60,6 +68,12 @@ func TestUpdate(t *testing.T) {
 		next, _ := old.update(old, here, setCookies(lines...), noon)
 		if got := values(next); got != want {
 			t.Errorf("%v give %q, not %q", lines, got, want)
+		}
+	}
+	for _, ends := range []string{"Max-Age=9223372036854775807", "Expires=Fri, 31 Dec 9999 23:59:59 GMT"} {
+		next, _ := old.update(old, here, setCookies("sid=2; Path=/; Secure; "+ends), noon)
+		if k := next.in().State.Cookies[0]; int64(k.Expires) != noon.Add(400*24*time.Hour).Unix() {
+			t.Errorf("%s is kept until %.0f", ends, k.Expires)
 		}
 	}
 	next, _ := old.update(old, here, setCookies("p=1"), noon)
