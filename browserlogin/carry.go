@@ -111,7 +111,7 @@ func (c *Connector) send(ctx context.Context, f *auth.Flow, jar *jar, r egress.R
 		return nil, nil, auth.ErrInvalid.Because(err)
 	}
 	if f.Provider.Browser.Usage == "session" {
-		return c.Pool.through(ctx, b, jar, u, r)
+		return c.Pool.through(ctx, jar, u, r)
 	}
 	h := r.Header.Clone()
 	if h == nil {

@@ -301,6 +301,21 @@ func TestSessionStaysInTheBrowser(t *testing.T) {
 			w.connector.jars.all = nil
 		}
 	}
+	// Another process has used the session, from a browser of its own, and the site takes its cookie only.
+	o := w.pool.opt
+	o.TempDir = shortTemp(t)
+	pool, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	for i, c := range []*Connector{{Pool: pool, Out: w.connector.Out, Loopback: true}, w.connector} {
+		resp, rolled, err := c.Carry(t.Context(), flow, cred, egress.Request{Method: "GET", Target: target})
+		if err != nil || resp.Status != 200 || rolled == nil {
+			t.Fatalf("process %d: %+v, %v", i, resp, err)
+		}
+		cred = rolled
+	}
 	before := w.pool.proxy.refused.Load()
 	inside, _ := egress.Parse("http://127.0.0.1:9/", egress.ParseOptions{Loopback: true})
 	if _, _, err := w.connector.Carry(t.Context(), flow, cred, egress.Request{Method: "GET", Target: inside}); err == nil && w.pool.proxy.refused.Load() == before {

@@ -21,6 +21,7 @@ import (
 type keepAlive struct {
 	mu      sync.Mutex
 	context *Context
+	holds   []Cookie // what the context had when a call was last over
 	release func()
 	gone    <-chan struct{}
 	timer   *time.Timer
@@ -30,14 +31,14 @@ type keepAlive struct {
 const idleSession = 10 * time.Minute
 
 // through sends one request out of the session's own browser context.
-func (p *Pool) through(ctx context.Context, b Bundle, jar *jar, u *url.URL, r egress.Request) (*egress.Response, *Bundle, error) {
-	k := p.kept(b.in().ID)
+func (p *Pool) through(ctx context.Context, jar *jar, u *url.URL, r egress.Request) (*egress.Response, *Bundle, error) {
+	k := p.kept(jar.newest().in().ID)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := ctx.Err(); err != nil { // the call before took all the time
 		return nil, nil, auth.ErrUnavailable.Because(err)
 	}
-	if err := p.wake(ctx, k, b); err != nil {
+	if err := p.wake(ctx, k, jar.newest()); err != nil {
 		return nil, nil, auth.ErrUnavailable.Say("the browser that holds this session does not start; try again in a moment").Because(err)
 	}
 	header := map[string]string{}
@@ -61,7 +62,11 @@ func (p *Pool) through(ctx context.Context, b Bundle, jar *jar, u *url.URL, r eg
 	if most := int(or(r.MaxBody, egress.DefaultMaxBody)); len(resp.Body) > most {
 		resp.Body, resp.Truncated = resp.Body[:most], true
 	}
-	return resp, jar.adopt(k.context, nil), nil
+	next := jar.adopt(k.context, nil)
+	if next != nil {
+		k.holds = next.in().State.Cookies
+	}
+	return resp, next, nil
 }
 
 // adopt takes the browser's cookies over; nil when nothing changed, or when the session is no longer as it was.
@@ -94,11 +99,15 @@ func (b Bundle) adopt(c *Context) (next Bundle, changed bool) {
 	}
 	in := *b.in()
 	cookies := slices.DeleteFunc(state.Cookies, func(k Cookie) bool { return !reaches(in.Domains, k.Domain) })
-	if slices.EqualFunc(cookies, in.State.Cookies, func(a, b Cookie) bool { return a.same(b) && a.Value == b.Value && a.Expires == b.Expires }) {
+	if sameCookies(cookies, in.State.Cookies) {
 		return b, false
 	}
 	in.State.Cookies = cookies
 	return hide(&in), true
+}
+
+func sameCookies(a, b []Cookie) bool {
+	return slices.EqualFunc(a, b, func(a, b Cookie) bool { return a.same(b) && a.Value == b.Value && a.Expires == b.Expires })
 }
 
 func (p *Pool) kept(id string) *keepAlive {
@@ -115,15 +124,19 @@ func (p *Pool) kept(id string) *keepAlive {
 	return k
 }
 
-// wake makes sure that the context is there. k.mu is held.
+// wake makes sure that the context is there, and in the state of b: another process may have used the session,
+// and got cookies that end those of before. k.mu is held.
 func (p *Pool) wake(ctx context.Context, k *keepAlive, b Bundle) error {
 	if k.context != nil {
 		select {
 		case <-k.gone:
 			k.close()
 		default:
-			k.timer.Reset(idleSession)
-			return nil
+			if sameCookies(k.holds, b.in().State.Cookies) {
+				k.timer.Reset(idleSession)
+				return nil
+			}
+			k.close()
 		}
 	}
 	// A browser of its own: sessions of two owners never share a process.
@@ -136,7 +149,7 @@ func (p *Pool) wake(ctx context.Context, k *keepAlive, b Bundle) error {
 		release()
 		return err
 	}
-	k.context, k.release, k.gone = c, release, br.Gone()
+	k.context, k.holds, k.release, k.gone = c, b.in().State.Cookies, release, br.Gone()
 	k.timer = time.AfterFunc(idleSession, func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
