@@ -222,6 +222,11 @@ func TestPlainText(t *testing.T) {
 	if len(got) > maxErrorText || strings.ContainsAny(got, "<>\"&\\\x1b\n\r") || strings.Contains(got, "canary-secret") {
 		t.Errorf("%q", got)
 	}
+	for _, between := range []string{"\u200b", "<", "\x00", "\\"} { // what is taken out hides nothing
+		if got := plainText(strings.Repeat("é", 20<<10)+"canary"+between+"-secret", []Secret{NewSecret("canary-secret")}); got != "[redacted]" {
+			t.Errorf("%q: %q", between, got)
+		}
+	}
 	if got := label("  Alice\u202e <b>\x1b[31m\"O'Hara\"\n "+strings.Repeat("é", 200), nil); len(got) > maxLabel || strings.ContainsAny(got, "<>\"\x1b\n\u202e") || !strings.HasPrefix(got, "Alice b") {
 		t.Errorf("label %q", got)
 	}

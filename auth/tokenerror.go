@@ -120,13 +120,14 @@ const maxErrorText = 200
 // plainText makes a provider's words fit for the operator's log: printable ASCII
 // without what HTML, shells or terminals take for their own, short, and without our secrets.
 func plainText(s string, secrets []Secret) string {
-	s = redactor(secrets).RedactString(s[:min(len(s), 16<<10)])
+	redactor := redactor(secrets)
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' || strings.ContainsRune(`<>"&\`, r) {
 			return -1
 		}
 		return r
-	}, s)
+	}, redactor.RedactString(s))
+	s = redactor.RedactString(s) // what was taken out may have stood within one
 	return s[:min(len(s), maxErrorText)]
 }
 
