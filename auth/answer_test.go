@@ -122,6 +122,20 @@ func TestSecretInOddHeaders(t *testing.T) {
 	}
 }
 
+// BF-027: a host has no case, so a redirect may tell a secret in another one.
+func TestSecretInLocation(t *testing.T) {
+	const key = "Canary-Key-Q8W7e6r5"
+	v := withKey(t, `{"in":"header","name":"X-Api-Key","format":"${key}"}`, "", key)
+	v.API.FaultAlways("/api/me", func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		w.Header().Set("Location", "https://"+strings.ToLower(r.Header.Get("X-Api-Key"))+".example.com/")
+		w.WriteHeader(http.StatusFound)
+	})
+	resp := call(t, v, auth.Call{Provider: "keyed", Path: "/me"})
+	if found := authtest.Scan([]byte(text(t, resp)), key, strings.ToLower(key)); found != nil || !resp.Redacted {
+		t.Errorf("%v in %+v", found, resp)
+	}
+}
+
 // BF-034: binary stays binary, and text loses what hides words.
 func TestCallContent(t *testing.T) {
 	v := ready(t, authtest.Options{})

@@ -38,11 +38,11 @@ func (a *sending) clean() *Response {
 	redactor := a.redactor()
 	out := &Response{Status: a.resp.Status, Headers: map[string]string{}, Account: a.conn.Account}
 	for name, values := range egress.ResponseHeaders(a.resp.Header) {
-		if name = strings.ToLower(name); redactor.RedactString(name) != name || a.inName(name) {
+		name, shown := strings.ToLower(name), strings.Join(values, ", ")
+		if redactor.RedactString(name) != name || a.inName(name) || name == "location-host" && a.inName(strings.ToLower(shown)) {
 			out.Redacted = true
 			continue
 		}
-		shown := strings.Join(values, ", ")
 		clean := redactor.RedactString(shown)
 		out.Headers[name] = clean
 		out.Redacted = out.Redacted || clean != shown
@@ -72,7 +72,7 @@ func (a *sending) clean() *Response {
 	return out
 }
 
-// inName reports whether a secret stands in the name of a header, which has no case.
+// inName reports whether a secret stands in the name of a header or a host, which has no case and is given in lower.
 func (a *sending) inName(name string) bool {
 	return slices.ContainsFunc(a.secrets, func(s Secret) bool {
 		return len(s.Reveal()) >= egress.ShortestSecret && strings.Contains(name, strings.ToLower(s.Reveal()))
