@@ -3,6 +3,7 @@ package auth_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -133,6 +134,21 @@ func TestSecretInLocation(t *testing.T) {
 	resp := call(t, v, auth.Call{Provider: "keyed", Path: "/me"})
 	if found := authtest.Scan([]byte(text(t, resp)), key, strings.ToLower(key)); found != nil || !resp.Redacted {
 		t.Errorf("%v in %+v", found, resp)
+	}
+}
+
+// BF-027: the header that Basic makes of a key is a secret of its own: encoded again, or made of parts that are too short.
+func TestBasicIsASecret(t *testing.T) {
+	for _, key := range []string{"canary-key-w8q7e6", "pin-7"} {
+		v := withKey(t, `{"in":"basic","name":"somebody","format":"${key}"}`, "", key)
+		basic := base64.StdEncoding.EncodeToString([]byte("somebody:" + key))
+		v.API.FaultAlways("/api/me", func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+			_, _ = fmt.Fprint(w, r.Header.Get("Authorization"), " ", base64.StdEncoding.EncodeToString([]byte(r.Header.Get("Authorization"))))
+		})
+		resp := call(t, v, auth.Call{Provider: "keyed", Path: "/me"})
+		if found := authtest.Scan([]byte(text(t, resp)), basic); found != nil || !resp.Redacted {
+			t.Errorf("%s: %v in %s", key, found, resp.Body)
+		}
 	}
 }
 

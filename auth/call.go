@@ -235,13 +235,17 @@ func (v *Vault) try(ctx context.Context, conn *Connection, out egress.Request) (
 	if a.carrier, _ = method.(Carrier); a.carrier != nil {
 		a.secrets = append(a.secrets, a.carrier.Secrets(cred)...)
 	}
-	out.MaxBody = maxCallAnswer + a.margin()
 	if a.carrier != nil {
+		out.MaxBody = maxCallAnswer + a.margin()
 		return a, v.carry(ctx, a, cred, out)
 	}
 	if out.Target, out.Header, err = inject(p, cred, a.conn.Method, a.conn.Vars, out.Target, out.Header); err != nil {
 		return a, err
 	}
+	if basic, ok := strings.CutPrefix(out.Header.Get("Authorization"), "Basic "); ok {
+		a.secrets = append(a.secrets, NewSecret(basic)) // an echo may encode it once more, and its parts may be too short to be looked for
+	}
+	out.MaxBody = maxCallAnswer + a.margin()
 	a.left = true
 	a.resp, err = v.Out.Do(ctx, out)
 	return a, err
