@@ -115,6 +115,7 @@ func TestEveryEchoHoldsTheToken(t *testing.T) {
 			raw, err := base64.StdEncoding.DecodeString(text) // which skips line ends
 			return err == nil && strings.Contains(text, "\r\n") && string(raw) == secret
 		},
+		"utf16":    func(a answer) bool { return strings.Contains(a.body, "a\x00c\x00c\x00e\x00s\x00s\x00_\x00") },
 		"reversed": func(a answer) bool { return strings.Contains(a.body, "_ssecca") },
 		"html":     func(a answer) bool { return strings.Contains(a.body, "&#97;&#99;&#99;") },
 	}

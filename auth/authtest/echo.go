@@ -2,6 +2,7 @@ package authtest
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf16"
 )
 
 // EchoForms are the paths /api/echo/{form}: the ways in which an API may give back
@@ -38,6 +40,7 @@ var encodings = map[string]func(string) string{
 	"escaped":   escaped,
 	"html":      htmlEntities,
 	"lines":     inLines,
+	"utf16":     utf16LE,
 	"reversed": func(s string) string {
 		letters := []byte(s)
 		slices.Reverse(letters)
@@ -109,6 +112,15 @@ func inLines(s string) string {
 		b.WriteByte(c)
 	}
 	return b.String()
+}
+
+// utf16LE is what a Windows service answers with when it does not think of others.
+func utf16LE(s string) string {
+	var b []byte
+	for _, unit := range utf16.Encode([]rune(s)) {
+		b = binary.LittleEndian.AppendUint16(b, unit)
+	}
+	return string(b)
 }
 
 func percent(s string) string {

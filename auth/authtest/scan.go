@@ -19,7 +19,7 @@ import (
 // before its last underscore names its kind and is no secret. Secrets of less than
 // eight characters are not looked for: they turn up by chance.
 func Scan(data []byte, secrets ...string) (found []string) {
-	folded := bytes.ToLower(data)
+	folded, narrowed := bytes.ToLower(data), bytes.ReplaceAll(data, []byte{0}, nil)
 	for i, secret := range secrets {
 		core := secret[strings.LastIndexByte(secret, '_')+1:]
 		if len(core) < 8 {
@@ -32,6 +32,7 @@ func Scan(data []byte, secrets ...string) (found []string) {
 		}
 		see("as it is", data, core)
 		see("its beginning", data, core[:8])
+		see("in UTF-16", narrowed, core)
 		see("percent-encoded", data, url.QueryEscape(core))
 		see("percent-encoded", folded, strings.ToLower(percent(core)))
 		see("in hex", folded, hex.EncodeToString([]byte(core)))

@@ -20,7 +20,7 @@ func TestScan(t *testing.T) {
 	quoted, _ := json.Marshal(map[string]string{"t": core})
 	for name, text := range map[string]string{
 		"raw": "Bearer " + secret + ".", "prefix": "token k7/q+2mz… refused", "12": core[:12], "query": "?t=" + url.QueryEscape(core),
-		"percent": percent(core), "hex": hex.EncodeToString([]byte("ab" + core)), "json": string(quoted), "escapes": escaped(core),
+		"percent": percent(core), "hex": hex.EncodeToString([]byte("ab" + core)), "json": string(quoted), "escapes": escaped(core), "UTF-16": utf16LE(core),
 		"base64 0": base64.StdEncoding.EncodeToString([]byte(core)), "base64 1": base64.StdEncoding.EncodeToString([]byte("a" + core + "z")),
 		"base64 2": base64.URLEncoding.EncodeToString([]byte("ab" + core + "zz")),
 	} {

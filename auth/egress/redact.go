@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"slices"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 const (
@@ -41,9 +44,9 @@ func NewRedactor(secrets ...[]byte) *Redactor {
 	return r
 }
 
-// Redact returns b with every secret replaced by "[redacted]": as it is, percent-encoded or, where it is encoded itself,
-// decoded, as a JSON or HTML escape (any choice of characters escaped, in either case of hex, up to three layers deep), in hex,
-// and in base64 (both alphabets, at every alignment inside a longer text), backwards, and broken into lines in any of these
+// Redact returns b with every secret replaced by "[redacted]": as it is, in UTF-16, percent-encoded or, where it is encoded
+// itself, decoded, as a JSON or HTML escape (any choice of characters escaped, in either case of hex, up to three layers deep), in
+// hex, and in base64 (both alphabets, at every alignment inside a longer text), backwards, and broken into lines in any of these
 // forms. It does not see through hashing, encryption, compression or any other order. b is not changed.
 func (r *Redactor) Redact(b []byte) []byte {
 	found := r.spans(b)
@@ -140,6 +143,15 @@ func spellings(secret []byte) []pattern {
 		{text: bytes.Clone(secret)},
 		{text: lower},
 		{text: bytes.ToUpper(lower)},
+	}
+	if utf8.Valid(secret) {
+		for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
+			var wide []byte
+			for _, unit := range utf16.Encode([]rune(string(secret))) {
+				wide = order.AppendUint16(wide, unit)
+			}
+			all = append(all, pattern{text: wide})
+		}
 	}
 	backwards := bytes.Clone(secret)
 	slices.Reverse(backwards)

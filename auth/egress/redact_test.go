@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -53,8 +54,18 @@ var encodings = map[string]func(t *rapid.T, secret string) string{
 	"base64 in lines in json": func(t *rapid.T, s string) string {
 		return jsonEscape(inLines(t, base64.StdEncoding.EncodeToString([]byte(s))))
 	},
+	"UTF-16LE":     func(_ *rapid.T, s string) string { return wide(s, binary.LittleEndian) },
+	"UTF-16BE":     func(_ *rapid.T, s string) string { return wide(s, binary.BigEndian) },
 	"hex in lines": func(t *rapid.T, s string) string { return inLines(t, hex.EncodeToString([]byte(s))) },
 	"query query":  func(_ *rapid.T, s string) string { return url.QueryEscape(url.QueryEscape(s)) },
+}
+
+func wide(s string, order binary.AppendByteOrder) string {
+	var b []byte
+	for _, u := range utf16.Encode([]rune(s)) {
+		b = order.AppendUint16(b, u)
+	}
+	return string(b)
 }
 
 // inLines breaks a text, which is at least five letters long, once or more.
