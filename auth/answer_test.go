@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -134,6 +135,24 @@ func TestSecretInLocation(t *testing.T) {
 	resp := call(t, v, auth.Call{Provider: "keyed", Path: "/me"})
 	if found := authtest.Scan([]byte(text(t, resp)), key, strings.ToLower(key)); found != nil || !resp.Redacted {
 		t.Errorf("%v in %+v", found, resp)
+	}
+}
+
+// BF-027: the mark names the connection as the record does, and an answer in JSON stays JSON.
+func TestMarkNamesConnection(t *testing.T) {
+	v := ready(t, authtest.Options{})
+	answerWith(v, "/api/me", func(w http.ResponseWriter, token string) {
+		w.Header().Set("Etag", `"`+token+`"`)
+		_ = json.NewEncoder(w).Encode(map[string]string{"token": token, token: "x", "encoded": base64.StdEncoding.EncodeToString([]byte(token))})
+	})
+	resp := call(t, v, auth.Call{Path: "/me"})
+	mark := "[redacted:" + events(t, v, "call")[0].Connection + "]"
+	var got map[string]string
+	if err := json.Unmarshal(resp.Body, &got); err != nil || got["token"] != mark || got[mark] != "x" || got["encoded"] != mark {
+		t.Errorf("%v, %s", err, resp.Body)
+	}
+	if resp.Headers["etag"] != `"`+mark+`"` {
+		t.Errorf("%v", resp.Headers)
 	}
 }
 

@@ -35,7 +35,7 @@ func (a *sending) margin() int64 {
 // clean takes the secrets and the harmful bytes out of an answer. Invisible
 // characters go first: a secret that they had taken apart would be whole afterwards.
 func (a *sending) clean() *Response {
-	redactor := a.redactor()
+	redactor := a.redactor().Naming(a.conn.ID)
 	out := &Response{Status: a.resp.Status, Headers: map[string]string{}, Account: a.conn.Account}
 	for name, values := range egress.ResponseHeaders(a.resp.Header) {
 		name, shown := strings.ToLower(name), strings.Join(values, ", ")

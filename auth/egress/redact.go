@@ -21,6 +21,7 @@ const (
 // Redactor removes secrets from text that comes back from outside. It is immutable and safe for concurrent use.
 type Redactor struct {
 	find *finder
+	mark string // what stands in a secret's place
 	// looksEscaped says that a secret holds a character with which escapes begin. Undoing all kinds of escapes at once
 	// can then undo a part of the secret itself, so the kinds are tried one by one as well.
 	looksEscaped bool
@@ -28,7 +29,7 @@ type Redactor struct {
 
 // NewRedactor prepares to remove the secrets. Those shorter than 6 bytes are ignored.
 func NewRedactor(secrets ...[]byte) *Redactor {
-	r := &Redactor{find: new(finder)}
+	r := &Redactor{find: new(finder), mark: redacted}
 	for _, s := range secrets {
 		if len(s) < ShortestSecret {
 			continue
@@ -42,6 +43,13 @@ func NewRedactor(secrets ...[]byte) *Redactor {
 	}
 	r.find.build()
 	return r
+}
+
+// Naming gives a Redactor whose marks say whose the secrets were: "[redacted:name]".
+func (r *Redactor) Naming(name string) *Redactor {
+	named := *r
+	named.mark = "[redacted:" + name + "]"
+	return &named
 }
 
 // Redact returns b with every secret replaced by "[redacted]": as it is, in UTF-16, percent-encoded or, where it is encoded
@@ -58,7 +66,7 @@ func (r *Redactor) Redact(b []byte) []byte {
 	for _, s := range found {
 		if s.start >= end {
 			out = append(out, b[end:s.start]...)
-			out = append(out, redacted...)
+			out = append(out, r.mark...)
 		}
 		end = max(end, s.end)
 	}

@@ -180,6 +180,9 @@ func TestRedactLeavesTheRest(t *testing.T) {
 	if got := r.RedactString("a gho_abcdefghij b gho_abcdefghijgho_abcdefghij"); got != "a [redacted] b [redacted][redacted]" {
 		t.Error(got)
 	}
+	if got := r.Naming("the door").RedactString("a gho_abcdefghij b"); got != "a [redacted:the door] b" || r.RedactString("gho_abcdefghij") != "[redacted]" {
+		t.Error(got)
+	}
 	if got := NewRedactor().RedactString("x"); got != "x" {
 		t.Error(got)
 	}
