@@ -156,6 +156,49 @@ func TestMarkNamesConnection(t *testing.T) {
 	}
 }
 
+// BF-027: an API that echoes the credential and obeys Range does not give it away in slices, wherever they are cut.
+func TestSlices(t *testing.T) {
+	v := ready(t, authtest.Options{})
+	secret := ""
+	v.API.FaultAlways("/api/me", func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		secret = strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		page := strings.Repeat("é", 1000) + secret + strings.Repeat("é", 1000)
+		http.ServeContent(w, r, "page.txt", time.Time{}, strings.NewReader(page))
+	})
+	slice := func(of string) *auth.Response {
+		return call(t, v, auth.Call{Path: "/me", Headers: map[string]string{"Range": of}})
+	}
+	slice("bytes=0-0")
+	for at := 1995; at < 2005+len(secret); at++ {
+		for _, of := range []string{"bytes=%d-", "bytes=0-%d", "bytes=-%d", "bytes=%[1]d-%[1]d", "bytes=100-%d"} {
+			resp := slice(fmt.Sprintf(of, at))
+			if shown := strings.Trim(string(resp.Body), "é"); resp.Status != http.StatusPartialContent || shown != "" && !strings.HasPrefix(shown, "[redacted:") || !resp.Truncated || !resp.Text && len(resp.Body) > 0 {
+				t.Fatalf("%s at %d: %d, text %v, %q", of, at, resp.Status, resp.Text, shown)
+			}
+		}
+	}
+	// What does not begin or end in the middle is shown there.
+	if resp := slice("bytes=0-1999"); !strings.HasPrefix(string(resp.Body), "é") || len(resp.Body) < 1000 {
+		t.Errorf("the beginning: %d bytes", len(resp.Body))
+	}
+	if resp := slice(fmt.Sprintf("bytes=%d-", 2000+len(secret))); len(resp.Body) < 1000 {
+		t.Errorf("the end: %d bytes", len(resp.Body))
+	}
+	if resp := slice("bytes=0-"); !strings.Contains(string(resp.Body), "é[redacted:") || resp.Truncated {
+		t.Errorf("all of it: %d bytes, truncated %v", len(resp.Body), resp.Truncated)
+	}
+	// A range of records, as PostgREST has it, is whole.
+	v.API.Heal()
+	answerWith(v, "/api/me", func(w http.ResponseWriter, _ string) {
+		w.Header().Set("Content-Range", "25-26/100")
+		w.WriteHeader(http.StatusPartialContent)
+		_, _ = w.Write([]byte(`[{"id":25},{"id":26}]`))
+	})
+	if resp := slice("25-26"); string(resp.Body) != `[{"id":25},{"id":26}]` || resp.Truncated {
+		t.Errorf("records: %s", resp.Body)
+	}
+}
+
 // BF-027: the header that Basic makes of a key is a secret of its own: encoded again, or made of parts that are too short.
 func TestBasicIsASecret(t *testing.T) {
 	for _, key := range []string{"canary-key-w8q7e6", "pin-7"} {

@@ -159,6 +159,8 @@ func TestCallRefusals(t *testing.T) {
 		"BF-022 upgrade":             header("Upgrade", "websocket"),
 		"BF-043 100 MiB":             {Path: "/echo", Method: "POST", Body: make([]byte, 100<<20)},
 		"BF-045 encoding":            header("Accept-Encoding", "zstd"),
+		"BF-027 character set":       header("Accept", "application/json; charset=UTF-16, text/plain"),
+		"BF-027 slices":              header("Range", "bytes=0-9,10-19"),
 		"a GET with a body":          {Path: "/echo", Body: []byte("x")},
 		"url and path":               {Path: "/me", URL: v.API.URL + "/api/me"},
 		"neither":                    {},

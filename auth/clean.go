@@ -2,7 +2,9 @@ package auth
 
 import (
 	"bytes"
+	"fmt"
 	"mime"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,8 +24,8 @@ var (
 	scopeParameter    = regexp.MustCompile(`(?i)\bscope\s*=\s*"([^"]+)"`)
 )
 
-// margin is how much more is read than is shown. An answer that was cut may end
-// within a secret, where half of it is not recognised; that end is never shown.
+// margin is how much more is read than is shown. An answer that was cut may begin or end
+// within a secret, where half of it is not recognised; such an end is never shown.
 func (a *sending) margin() int64 {
 	longest := 0
 	for _, s := range a.secrets {
@@ -51,7 +53,11 @@ func (a *sending) clean() *Response {
 	out.LocationHost = out.Headers["location-host"]
 	delete(out.Headers, "location-host")
 	body := a.resp.Body
-	if a.resp.Truncated {
+	headless, tailless := a.cut()
+	if headless {
+		body = fromRune(body)
+	}
+	if tailless {
 		body = wholeRunes(body)
 	}
 	if out.Text = isText(out.ContentType, body); out.Text {
@@ -59,17 +65,32 @@ func (a *sending) clean() *Response {
 	}
 	out.Body = redactor.Redact(body)
 	out.Redacted = out.Redacted || !bytes.Equal(out.Body, body)
-	shown := len(out.Body)
-	if a.resp.Truncated {
-		shown = max(0, shown-int(a.margin()))
+	first, end := 0, len(out.Body)
+	if headless {
+		first = min(end, int(a.margin()))
 	}
-	if shown = min(shown, maxCallAnswer); shown < len(out.Body) || a.resp.Truncated {
-		out.Body, out.Truncated = out.Body[:shown], true
+	if tailless {
+		end = max(first, end-int(a.margin()))
 	}
-	if out.Truncated && out.Text {
-		out.Body = wholeRunes(out.Body)
+	end = min(end, first+maxCallAnswer)
+	out.Truncated = headless || tailless || end < len(out.Body)
+	if out.Body = out.Body[first:end]; out.Truncated && out.Text {
+		out.Body = wholeRunes(fromRune(out.Body))
 	}
 	return out
+}
+
+// cut reports whether the answer begins, and whether it ends, in the middle of something: it was too long, or the agent
+// asked for a Range of bytes (RFC 9110 section 14.4). A range of anything else is made of whole records.
+func (a *sending) cut() (head, tail bool) {
+	tail = a.resp.Truncated
+	of := a.resp.Header.Get("Content-Range")
+	if unit, _, _ := strings.Cut(of, " "); a.resp.Status != http.StatusPartialContent || of != "" && !strings.EqualFold(unit, "bytes") {
+		return false, tail
+	}
+	var first, last, length int64
+	read, _ := fmt.Sscanf(of, "bytes %d-%d/%d", &first, &last, &length)
+	return read == 0 || first > 0, tail || read < 3 || last+1 != length
 }
 
 // inName reports whether a secret stands in the name of a header or a host, which has no case and is given in lower.
@@ -87,6 +108,16 @@ func redactor(secrets []Secret) *egress.Redactor {
 		raw[i] = []byte(s.Reveal())
 	}
 	return egress.NewRedactor(raw...)
+}
+
+// fromRune drops what is left of a character that was cut at the beginning.
+func fromRune(b []byte) []byte {
+	for i := range min(len(b), utf8.UTFMax) {
+		if utf8.RuneStart(b[i]) {
+			return b[i:]
+		}
+	}
+	return b
 }
 
 // wholeRunes drops a character that was cut at the end.

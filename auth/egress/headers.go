@@ -3,6 +3,7 @@ package egress
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,13 +24,14 @@ var sendable = []string{"Accept", "Accept-Language", "Content-Language", "Conten
 
 // reserved are request headers that no provider definition can open to agents, beside those that Do decides and the
 // families in isReserved: they carry credentials, or change where the request goes or what it means.
-var reserved = []string{"Authorization", "Cookie", "Cookie2", "User-Agent", "Forwarded", "Via", "Origin", "Referer",
+var reserved = []string{"Accept-Charset", "Authorization", "Cookie", "Cookie2", "User-Agent", "Forwarded", "Via", "Origin", "Referer",
 	"X-Real-Ip", "X-Http-Method", "X-Http-Method-Override", "X-Method-Override", "X-Original-Url", "X-Rewrite-Url",
 	"Http2-Settings", "Max-Forwards"}
 
 // RequestHeaders turns the headers that an agent asks for into the ones to send. Allowed are a few standard fields
 // (sendable) and extra, exact names from the provider's definition; anything else, a control or non-ASCII character,
-// the same name twice, or a value over 4 KiB is an *Error of KindRequest that names the header.
+// the same name twice, or a value over 4 KiB is an *Error of KindRequest that names the header. So is what would have
+// the API write or slice its answer in a way that hides a secret from the Redactor.
 func RequestHeaders(asked map[string]string, extra []string) (http.Header, error) {
 	if len(asked) > maxHeaders {
 		return nil, badRequest("more than " + strconv.Itoa(maxHeaders) + " headers")
@@ -46,10 +48,23 @@ func RequestHeaders(asked map[string]string, extra []string) (http.Header, error
 			return nil, badRequest("header " + quote(name) + " is longer than 4 KiB")
 		case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' }):
 			return nil, badRequest("header " + quote(name) + " holds a character that is not printable ASCII")
+		case key == "Accept" && otherCharset(value):
+			return nil, badRequest("header " + quote(name) + " asks for another character set; ask for utf-8, or name none")
+		case key == "Range" && strings.HasPrefix(strings.ToLower(strings.TrimSpace(value)), "bytes") && strings.Contains(value, ","):
+			return nil, badRequest("header " + quote(name) + " asks for several pieces; ask for one")
 		}
 		header[key] = []string{strings.TrimSpace(value)}
 	}
 	return header, nil
+}
+
+var charset = regexp.MustCompile(`(?i)charset\s*=\s*["']?([^\s"',;]*)`)
+
+// otherCharset reports whether a value asks for text that is not written as ASCII is.
+func otherCharset(accept string) bool {
+	return slices.ContainsFunc(charset.FindAllStringSubmatch(accept, -1), func(found []string) bool {
+		return !slices.Contains([]string{"utf-8", "utf8", "us-ascii", "iso-8859-1"}, strings.ToLower(found[1]))
+	})
 }
 
 func maySend(key string, extra []string) bool {
