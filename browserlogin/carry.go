@@ -164,9 +164,9 @@ func (c *Connector) Probe(ctx context.Context, f *auth.Flow, cred *auth.Credenti
 	if newest.in().Seq == b.in().Seq {
 		return nil, err
 	}
-	copy := *cred
-	copy.Session = newest.Seal()
-	return &copy, err
+	next := *cred
+	next.Session = newest.Seal()
+	return &next, err
 }
 
 // probe is Probe for a session that is in use. Without a probe in the definition
