@@ -153,13 +153,12 @@ func spellings(secret []byte) []pattern {
 		{text: bytes.ToUpper(lower)},
 	}
 	if utf8.Valid(secret) {
-		for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
-			var wide []byte
-			for _, unit := range utf16.Encode([]rune(string(secret))) {
-				wide = order.AppendUint16(wide, unit)
-			}
-			all = append(all, pattern{text: wide})
+		units := utf16.Encode([]rune(string(secret)))
+		little, big := make([]byte, 0, 2*len(units)), make([]byte, 0, 2*len(units))
+		for _, unit := range units {
+			little, big = binary.LittleEndian.AppendUint16(little, unit), binary.BigEndian.AppendUint16(big, unit)
 		}
+		all = append(all, pattern{text: little}, pattern{text: big})
 	}
 	backwards := bytes.Clone(secret)
 	slices.Reverse(backwards)
