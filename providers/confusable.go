@@ -17,10 +17,7 @@ var lookalikes = strings.NewReplacer(
 // skeleton is equal for ids and names that look alike. It is empty for a name with
 // letters of another script, and for one without any letter or digit.
 func skeleton(s string) string {
-	s = strings.ToLower(s)
-	for range 2 { // until it is stable: "ci" is "cl" is "d"
-		s = lookalikes.Replace(s)
-	}
+	s = oneSpelling(strings.ToLower(s))
 	var out strings.Builder
 	for _, r := range s {
 		switch {
@@ -31,6 +28,14 @@ func skeleton(s string) string {
 		}
 	}
 	return out.String()
+}
+
+// oneSpelling is equal for words in small letters that look alike.
+func oneSpelling(s string) string {
+	for range 2 { // until it is stable: "ci" is "cl" is "d"
+		s = lookalikes.Replace(s)
+	}
+	return s
 }
 
 // confusable tells whether a person could take one id or name for the other: they look

@@ -27,14 +27,10 @@ func likeness(s string) string {
 		}
 		return unicode.ToLower(r)
 	}, s)
-	s = foreign.Replace(s)
-	for range 2 {
-		s = lookalikes.Replace(s)
-	}
 	return strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) {
 			return r
 		}
 		return -1
-	}, s)
+	}, oneSpelling(foreign.Replace(s)))
 }
