@@ -172,11 +172,6 @@ func (g *group) linger(batch []*job) []*job {
 
 func awaited(j *job) bool { return j.result != nil }
 
-// start reports whether anybody still waits for j, and waits to its end from now on.
-func (j *job) start() bool {
-	return j.state.CompareAndSwap(waiting, started) || j.state.Load() == started
-}
-
 func (g *group) commit(batch []*job) {
 	if !slices.ContainsFunc(batch, func(j *job) bool { return j.state.Load() == waiting }) {
 		return
@@ -185,7 +180,7 @@ func (g *group) commit(batch []*job) {
 	tx, err := g.enter(batch)
 	live := batch[:0]
 	for _, j := range batch {
-		if j.start() {
+		if j.state.CompareAndSwap(waiting, started) {
 			live = append(live, j)
 		}
 	}
