@@ -24,7 +24,8 @@ type ParseOptions struct {
 
 // Parse reads an absolute URL strictly, where net/url is lenient. Refused with KindURL: user info, fragments, backslashes, spaces,
 // control and non-ASCII characters (also in the path: percent-encode them), an encoded host, IP literals in every
-// spelling, dot segments, empty segments, encoded slashes, double encoding and path parameters.
+// spelling, dot segments, empty segments, encoded slashes, double encoding, path parameters, and more than 8 KiB,
+// both as given and as it is sent.
 func Parse(raw string, opt ParseOptions) (Target, error) {
 	if len(raw) > maxURL {
 		return Target{}, badURL("longer than 8 KiB")
@@ -55,6 +56,14 @@ func Parse(raw string, opt ParseOptions) (Target, error) {
 		return Target{}, err
 	}
 	t.RawQuery = query
+	return t.bounded()
+}
+
+// bounded refuses what has become too long: the one spelling of a path may be three times as long as the given one.
+func (t Target) bounded() (Target, error) {
+	if len(t.String()) > maxURL {
+		return Target{}, badURL("longer than 8 KiB when percent-encoded")
+	}
 	return t, nil
 }
 
@@ -213,5 +222,5 @@ func (t Target) JoinPath(relative string) (Target, error) {
 		return Target{}, err
 	}
 	t.Path, t.RawQuery = path, query
-	return t, nil
+	return t.bounded()
 }

@@ -73,7 +73,7 @@ func TestParseRefuses(t *testing.T) {
 			"http://localhost.evil.test/", "http://127.0.0.1.evil.test/"},
 		"other": {"https://a.test/#x", "https://a.test:/", "https://a.test:0/", "https://a.test:65536/", "https://a.test:0443/",
 			"https://a.test:+443/", "https://a..test/", "https://.test/", "https://-a.test/", "https://a.test../", "https://a!b.test/",
-			"https://" + strings.Repeat("a", 64) + ".test/", "https://a.test/" + strings.Repeat("a", 8<<10), "https://localhost/"},
+			"https://" + strings.Repeat("a", 64) + ".test/", "https://a.test/" + strings.Repeat("a", 8<<10), "https://a.test/" + strings.Repeat(`"`, 4<<10), "https://localhost/"},
 	}
 	for name, raws := range attacks {
 		t.Run(name, func(t *testing.T) {
@@ -151,7 +151,7 @@ func TestJoinPath(t *testing.T) {
 			t.Errorf("%q: %v, %v", relative, got, err)
 		}
 	}
-	for _, relative := range []string{"..", "/../user", "//evil.test/", "https://evil.test/", `\evil`, "a#b", "%2e%2e/x", "a\nb", strings.Repeat("a", 9<<10)} {
+	for _, relative := range []string{"..", "/../user", "//evil.test/", "https://evil.test/", `\evil`, "a#b", "%2e%2e/x", "a\nb", strings.Repeat("a", 9<<10), strings.Repeat(`"`, 4<<10)} {
 		if got, err := base.JoinPath(relative); KindOf(err) != KindURL {
 			t.Errorf("BF-023 %q: %v, %v", relative, got, err)
 		}
@@ -167,7 +167,7 @@ func TestTargetParts(t *testing.T) {
 
 // FuzzParse holds Parse to its promise: what it admits is a fixed point, and net/url reads it the same way.
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"https://a.test/%72x/?q", "http://127.0.0.1:1/", "https://a.test:8443//", "https://[::1]/%25", "https://a@b/", "https://a.test/%252f"} {
+	for _, s := range []string{"https://a.test/%72x/?q", "http://127.0.0.1:1/", "https://a.test:8443//", "https://[::1]/%25", "https://a@b/", "https://a.test/%252f", "https://a.test/" + strings.Repeat(`"`, 4<<10)} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
