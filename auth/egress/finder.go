@@ -9,6 +9,7 @@ import (
 type pattern struct {
 	text   []byte
 	base64 bool // the characters beside it hold some of its bits, too
+	more   int  // 1 + the index of another pattern of the same end; 0 is none
 }
 
 // finder looks for many patterns at once by the method of Wu and Manber: the last two bytes of a window as long as the
@@ -17,17 +18,26 @@ type pattern struct {
 type finder struct {
 	patterns []pattern
 	window   int // length of the shortest pattern
-	// next holds, for the pair of two bytes, how far to jump: 0 is as far as the window reaches, what most pairs
-	// have. A pair that ends a window has -1 less its index in ends.
-	next []int16
-	ends [][]pattern // patterns whose first window bytes end in the two bytes
+	// next holds, for the pair of two bytes, how far to jump, less than ends: 0 is as far as the window reaches, what
+	// most pairs have. From ends on it is a pair that ends a window, and the number of its first pattern in end.
+	next [pairs]uint8
+	end  [256 - ends]int // 1 + the index of a pattern whose first window bytes end so, which leads on to the others
+	used int             // numbers in end that are taken; when there are more ends than numbers, they share them
 }
+
+const (
+	pairs = 1 << 13
+	ends  = 1 << 7
+)
 
 func (f *finder) empty() bool { return len(f.patterns) == 0 }
 
-func (f *finder) add(p pattern) {
-	if !slices.ContainsFunc(f.patterns, func(q pattern) bool { return bytes.Equal(p.text, q.text) }) {
-		f.patterns = append(f.patterns, p)
+func (f *finder) add(all []pattern) {
+	f.patterns = slices.Grow(f.patterns, len(all))
+	for _, p := range all {
+		if !slices.ContainsFunc(f.patterns, func(q pattern) bool { return bytes.Equal(p.text, q.text) }) {
+			f.patterns = append(f.patterns, p)
+		}
 	}
 }
 
@@ -40,46 +50,45 @@ func (f *finder) build() {
 	for _, p := range f.patterns {
 		f.window = min(f.window, len(p.text))
 	}
-	f.next = make([]int16, pairs)
 	for _, p := range f.patterns {
 		for i := 1; i < f.window-1; i++ {
-			at, jump := pair(p.text, i), int16(min(f.window-1-i, 1<<14))
+			at, jump := pair(p.text, i), uint8(min(f.window-1-i, ends-1))
 			if f.next[at] == 0 || jump < f.next[at] {
 				f.next[at] = jump
 			}
 		}
 	}
-	for _, p := range f.patterns {
+	for i := range f.patterns {
+		p := &f.patterns[i]
 		at := pair(p.text, f.window-1)
-		if f.next[at] >= 0 {
-			f.ends = append(f.ends, nil)
-			f.next[at] = -int16(len(f.ends))
+		if f.next[at] < ends {
+			f.next[at] = uint8(ends + f.used%len(f.end))
+			f.used++
 		}
-		end := &f.ends[-f.next[at]-1]
-		*end = append(*end, p)
+		first := &f.end[f.next[at]-ends]
+		p.more, *first = *first, i+1
 	}
 }
 
-const pairs = 1 << 14
-
 // pair numbers the two bytes that end at i.
-func pair(b []byte, i int) int { return int(b[i-1])<<6 ^ int(b[i]) }
+func pair(b []byte, i int) int { return (int(b[i-1])<<6 ^ int(b[i])) & (pairs - 1) }
 
 // all gives every occurrence of every pattern.
 func (f *finder) all(text []byte) (found []span) {
-	far := int16(min(f.window-1, 1<<14))
+	far := f.window - 1
 	for i := f.window - 1; i < len(text); {
 		n := f.next[pair(text, i)]
-		if n >= 0 {
-			if n == 0 {
-				n = far
-			}
+		switch {
+		case n == 0:
+			i += far
+			continue
+		case n < ends:
 			i += int(n)
 			continue
 		}
 		start := i - f.window + 1
-		for _, p := range f.ends[-n-1] {
-			if bytes.HasPrefix(text[start:], p.text) {
+		for k := f.end[n-ends]; k > 0; k = f.patterns[k-1].more {
+			if p := f.patterns[k-1]; bytes.HasPrefix(text[start:], p.text) {
 				found = append(found, p.span(text, start))
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"slices"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -35,9 +36,7 @@ func NewRedactor(secrets ...[]byte) *Redactor {
 			continue
 		}
 		for _, s := range readings(s) {
-			for _, p := range spellings(s) {
-				r.find.add(p)
-			}
+			r.find.add(spellings(s))
 		}
 		r.looksEscaped = r.looksEscaped || bytes.ContainsAny(s, `%\&`)
 	}
@@ -138,40 +137,45 @@ func readings(secret []byte) [][]byte {
 	if bare := bytes.TrimSuffix(bytes.TrimPrefix(secret, []byte(`"`)), []byte(`"`)); len(bare) == len(secret)-2 {
 		all = append(all, bare)
 	}
-	if plain, ok := unpercent(string(all[len(all)-1])); ok {
-		all = append(all, []byte(plain))
+	if last := string(all[len(all)-1]); strings.Contains(last, "%") {
+		if plain, ok := unpercent(last); ok {
+			all = append(all, []byte(plain))
+		}
 	}
 	return slices.DeleteFunc(all, func(s []byte) bool { return len(s) < ShortestSecret })
 }
 
 // spellings lists the forms of a secret that unescape does not lead back to it.
 func spellings(secret []byte) []pattern {
+	all := make([]pattern, 0, 13)
+	add := func(text []byte) { all = append(all, pattern{text: text}) }
 	lower := hex.AppendEncode(nil, secret)
-	all := []pattern{
-		{text: bytes.Clone(secret)},
-		{text: lower},
-		{text: bytes.ToUpper(lower)},
-	}
+	add(bytes.Clone(secret))
+	add(lower)
+	add(bytes.ToUpper(lower))
 	if utf8.Valid(secret) {
-		units := utf16.Encode([]rune(string(secret)))
-		little, big := make([]byte, 0, 2*len(units)), make([]byte, 0, 2*len(units))
-		for _, unit := range units {
-			little, big = binary.LittleEndian.AppendUint16(little, unit), binary.BigEndian.AppendUint16(big, unit)
+		little, big := make([]byte, 0, 2*len(secret)), make([]byte, 0, 2*len(secret))
+		for _, r := range string(secret) {
+			var units [2]uint16
+			for _, unit := range utf16.AppendRune(units[:0], r) {
+				little, big = binary.LittleEndian.AppendUint16(little, unit), binary.BigEndian.AppendUint16(big, unit)
+			}
 		}
-		all = append(all, pattern{text: little}, pattern{text: big})
+		add(little)
+		add(big)
 	}
 	backwards := bytes.Clone(secret)
 	slices.Reverse(backwards)
-	all = append(all, pattern{text: backwards})
+	add(backwards)
 	if bytes.Contains(secret, []byte(" ")) { // in a form, a space is a plus
-		all = append(all, pattern{text: bytes.ReplaceAll(secret, []byte(" "), []byte("+"))})
+		add(bytes.ReplaceAll(secret, []byte(" "), []byte("+")))
 	}
+	shifted := append(make([]byte, 2, 2+len(secret)), secret...)
 	for shift := range 3 {
 		// Characters that also hold bits of the bytes before or behind the secret are left out.
-		shifted := append(make([]byte, shift), secret...)
-		first, last := (shift*8+5)/6, len(shifted)*8/6
+		first, last := (shift*8+5)/6, (shift+len(secret))*8/6
 		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-			all = append(all, pattern{text: enc.AppendEncode(nil, shifted)[first:last], base64: true})
+			all = append(all, pattern{text: enc.AppendEncode(nil, shifted[2-shift:])[first:last], base64: true})
 		}
 	}
 	return all

@@ -197,6 +197,25 @@ func TestRedactMixed(t *testing.T) {
 	}
 }
 
+// BF-027: more secrets than ends have numbers of their own, as in a jar of cookies, short ones beside long ones.
+func TestRedactMany(t *testing.T) {
+	for _, length := range []int{ShortestSecret, 30, 1000} {
+		var secrets [][]byte
+		var text, want strings.Builder
+		for i := range 200 {
+			secret := strings.Repeat(rand.Text(), length/26+1)[:length]
+			secrets = append(secrets, []byte(secret))
+			forms := []string{secret, hex.EncodeToString([]byte(secret)), base64.StdEncoding.EncodeToString([]byte("abc" + secret))}
+			left := []string{"", "", "YWJ"} // the next character may hold bits of the secret, too
+			fmt.Fprintf(&text, "%d|é%s|", i, forms[i%3])
+			fmt.Fprintf(&want, "%d|é%s%s|", i, left[i%3], redacted)
+		}
+		if got := NewRedactor(secrets...).RedactString(text.String()); got != want.String() {
+			t.Errorf("%d bytes: %s", length, got)
+		}
+	}
+}
+
 // BF-027: a server shows a cookie as it reads it, which is not always as it was sent.
 func TestRedactCookieAsRead(t *testing.T) {
 	r := NewRedactor([]byte("s%3Ac4n4ry.s1gn%2Bture%3D"), []byte(`"qu0ted%2Dc4n4ry"`), []byte(`"`), []byte("%41%42"), []byte("broken%zzc4n4ry"))
