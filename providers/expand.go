@@ -144,9 +144,8 @@ func (p *Provider) Expand(template string, vars map[string]string) (string, erro
 // looked-up values, tokens) stay, for Expand. Vars may hold such values too. The copy
 // is shared and must not be changed.
 func (p *Provider) Resolve(vars map[string]string) (*Provider, error) {
-	known := p.names()
 	for name := range vars {
-		if !slices.Contains(known, name) {
+		if _, declared := p.Vars[name]; !declared && !slices.Contains(p.names(), name) {
 			return nil, fmt.Errorf("unknown name ${%s}", name)
 		}
 	}
