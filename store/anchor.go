@@ -14,8 +14,8 @@ import (
 
 // The anchor is a file outside the database that remembers how long each chain
 // was: one line for each (writer, seq, MAC) and a MAC over the lines. A bit that
-// flips in the WAL makes commits disappear and leaves a database that looks whole
-// (perf.md section 5); the anchor remembers that there were more.
+// flips in the WAL makes commits disappear and leaves a database that looks whole;
+// the anchor remembers that there were more.
 const anchorFile = "audit.anchor"
 
 var errAnchor = errors.New("the audit anchor does not verify: it was changed by hand or written with another key; keep a copy, then delete it")

@@ -255,8 +255,7 @@ func TestPowerCut(t *testing.T) {
 	if last != 12 {
 		t.Fatalf("%d of 12 with the whole WAL", last)
 	}
-	// perf.md section 5: a bit that flips in the middle makes commits vanish, and all
-	// looks whole. The anchor tells.
+	// A bit that flips in the middle makes commits vanish, and all looks whole. The anchor tells.
 	l := db.audits()[0]
 	if err := l.dropAnchor(); err != nil {
 		t.Fatal(err)

@@ -23,7 +23,7 @@ import (
 type postgres struct{ pool *sql.DB }
 
 const (
-	postgresConns = 8 // 4 serve nine tenths of what 16 do (perf.md 1.7)
+	postgresConns = 8 // measured: 4 serve nine tenths of what 16 do
 	postgresTries = 20
 )
 

@@ -35,9 +35,9 @@ type sqliteFile struct {
 	index   *os.File                // of the WAL; nil until rewind needs it
 }
 
-// Settings of every connection, and of those that write. perf.md has the measurements: a
-// lost commit can lose a rotated refresh token, so synchronous is FULL; an
-// autocheckpoint in the writer would cost 26 ms at the 99th percentile.
+// Settings of every connection, and of those that write. A lost commit can lose a
+// rotated refresh token, so synchronous is FULL; an autocheckpoint in the writer
+// costs 26 ms at the 99th percentile (measured), so the keeper does it, long before.
 var (
 	everyPragma = []string{"foreign_keys = 1", "synchronous = FULL", "secure_delete = 1", "trusted_schema = 0"}
 	toWrite     = settings{
@@ -127,7 +127,7 @@ func (db *DB) openFile(ctx context.Context) (err error) {
 }
 
 // readers is how many connections read: more than there are cores would let one that was
-// preempted hold the lock (perf.md 1.3).
+// preempted hold the lock.
 func readers() int { return max(2, runtime.GOMAXPROCS(0)) }
 
 // abandon closes what openFile had opened when it failed.
