@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// BenchmarkTargets measures what issue and design promise, and prints one JSON object
+// BenchmarkTargets measures what is promised, and prints one JSON object
 // a line. Every figure is a ratio to a floor that is measured in the same run, in
 // rounds that take turns, because the machine is never ours alone; what stands in a
 // figure is the median of the rounds, and the note has their spread.

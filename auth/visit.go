@@ -117,7 +117,7 @@ func (s Visit) enter(ctx context.Context, id string) (*Request, error) {
 	return r, nil
 }
 
-// check is design section 6. What it refuses is on record.
+// check refuses whom the request was not made for (docs/identity.md). What it refuses is on record.
 func (s Visit) check(ctx context.Context, r *Request) error {
 	if s.who.Owner == nil && s.vault.Identified {
 		return ErrNotYours.Say("sign in first, then open the link again")
