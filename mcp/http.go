@@ -62,6 +62,9 @@ func (s *Server) HTTP(opts HTTPOptions) http.Handler {
 				return
 			}
 			starts = m.method == string(protocol.MethodInitialize)
+			if m.method == string(protocol.MethodToolsCall) {
+				w, r = d16(w, r)
+			}
 		default:
 			notAllowed(w, "POST, GET, DELETE")
 			return
