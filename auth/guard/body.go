@@ -39,6 +39,10 @@ func (g *guard) body(w http.ResponseWriter, r *http.Request, class Class) *refus
 	if _, over := errors.AsType[*http.MaxBytesError](err); over {
 		return hangUp(w, tooLarge)
 	}
+	if no, crowd := errors.AsType[*refusal](err); crowd {
+		w.Header().Set("Retry-After", "1")
+		return hangUp(w, no)
+	}
 	if err != nil {
 		return hangUp(w, &refusal{http.StatusBadRequest, "broken_body", "The body did not arrive whole. Send the request again."})
 	}

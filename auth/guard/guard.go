@@ -35,6 +35,8 @@ type Options struct {
 	// MaxConns and MaxConnsPerIP bound open connections (Listen); trusted proxies are exempt from the latter. 0 means 4096, or
 	// half of the descriptors that the process may have, and 1024, or a quarter of MaxConns.
 	MaxConns, MaxConnsPerIP int
+	// MaxBodies bounds the bytes of bodies that are in memory at once; an address may have a quarter. 0 means 256 MiB.
+	MaxBodies int64
 	// BodyTimeout is how long a client may take to send its body; 0 means 30 s.
 	BodyTimeout time.Duration
 	// Refused is told why a request went no further, by the refusal's code, such as wrong_host; nil tells nobody.
@@ -63,6 +65,7 @@ type guard struct {
 	opt     Options
 	cross   *http.CrossOriginProtection
 	buckets *buckets
+	bodies  *bodies
 	layers  []layer
 }
 
@@ -80,6 +83,9 @@ func newGuard(opt Options) *guard {
 	if opt.Burst == 0 {
 		opt.Burst = 20
 	}
+	if opt.MaxBodies == 0 {
+		opt.MaxBodies = 256 << 20
+	}
 	if opt.BodyTimeout == 0 {
 		opt.BodyTimeout = 30 * time.Second
 	}
@@ -93,6 +99,7 @@ func newGuard(opt Options) *guard {
 		opt.Now = time.Now
 	}
 	g := &guard{opt: opt, buckets: newBuckets(opt.Rate, opt.Burst), cross: crossOrigin(opt.Origins)}
+	g.bodies = &bodies{most: opt.MaxBodies, of: make(map[netip.Prefix]int64)}
 	g.layers = []layer{g.host, g.path, g.method, g.origin, g.rate, g.contentType, g.body}
 	return g
 }
@@ -102,6 +109,7 @@ func (g *guard) serve(plain http.ResponseWriter, r *http.Request, next http.Hand
 	class := g.opt.Class(r.URL.Path)
 	defer g.recover(w, r, class)
 	defer resets(w, r)()
+	defer g.count(r)()
 	closeAmbiguous(w, r)
 	g.hurry(w, r)
 	for _, layer := range g.layers {

@@ -13,6 +13,8 @@ type refusal struct {
 	message string // for people, ends with what to do
 }
 
+func (no *refusal) Error() string { return no.code }
+
 func (no *refusal) write(w http.ResponseWriter, class Class) {
 	if !class.API {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
