@@ -39,6 +39,9 @@ type Options struct {
 	MaxBodies int64
 	// BodyTimeout is how long a client may take to send its body; 0 means 30 s.
 	BodyTimeout time.Duration
+	// AnswerTimeout is how long a request may take until all of its answer is sent (Server). One that streams may go on, and its
+	// client has a tenth of that for each piece. 0 means 5 min.
+	AnswerTimeout time.Duration
 	// Refused is told why a request went no further, by the refusal's code, such as wrong_host; nil tells nobody.
 	Refused func(code string)
 	Logger  *slog.Logger     // nil means slog.Default()
@@ -89,6 +92,9 @@ func newGuard(opt Options) *guard {
 	if opt.BodyTimeout == 0 {
 		opt.BodyTimeout = 30 * time.Second
 	}
+	if opt.AnswerTimeout == 0 {
+		opt.AnswerTimeout = 5 * time.Minute
+	}
 	if opt.Refused == nil {
 		opt.Refused = func(string) {}
 	}
@@ -105,7 +111,7 @@ func newGuard(opt Options) *guard {
 }
 
 func (g *guard) serve(plain http.ResponseWriter, r *http.Request, next http.Handler) {
-	w := &answer{ResponseWriter: plain, tls: g.opt.TLS}
+	w := &answer{ResponseWriter: plain, tls: g.opt.TLS, piece: g.opt.AnswerTimeout / 10}
 	class := g.opt.Class(r.URL.Path)
 	defer g.recover(w, r, class)
 	defer resets(w, r)()

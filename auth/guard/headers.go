@@ -1,6 +1,9 @@
 package guard
 
-import "net/http"
+import (
+	"net/http"
+	"time"
+)
 
 // defaults stand on every answer, errors included, unless the handler set the field itself. A handler loosens the
 // content policy by CSP.Set only.
@@ -18,8 +21,10 @@ var defaults = http.Header{
 // answer adds the defaults at the last moment, and remembers whether that has passed.
 type answer struct {
 	http.ResponseWriter
-	tls   bool
-	begun bool
+	tls     bool
+	begun   bool
+	streams bool          // Flush was called
+	piece   time.Duration // that a client has for what is written at once, when it streams
 }
 
 func (a *answer) WriteHeader(status int) {
@@ -31,13 +36,30 @@ func (a *answer) WriteHeader(status int) {
 
 func (a *answer) Write(b []byte) (int, error) {
 	a.begin()
+	if a.streams {
+		a.limit(a.piece)
+		defer a.limit(0)
+	}
 	return a.ResponseWriter.Write(b)
 }
 
-// Flush is here because handlers that stream look for http.Flusher.
+// Flush is here because handlers that stream look for http.Flusher. An answer that streams takes as long as it likes, and only
+// what the client does not accept ends it.
 func (a *answer) Flush() {
 	a.begin()
+	a.streams = true
+	a.limit(a.piece)
+	defer a.limit(0)
 	http.NewResponseController(a.ResponseWriter).Flush()
+}
+
+// limit has what is written be out in so much time; 0 is no limit.
+func (a *answer) limit(d time.Duration) {
+	var until time.Time
+	if d > 0 {
+		until = time.Now().Add(d)
+	}
+	http.NewResponseController(a.ResponseWriter).SetWriteDeadline(until) // a writer in memory cannot
 }
 
 // Unwrap lets http.ResponseController reach deadlines and Hijack.

@@ -7,14 +7,15 @@ import (
 	"time"
 )
 
-// Server returns a server with h behind the layers and with bounds on headers, idleness and streams. It sets no
-// WriteTimeout, because answers may stream; and no addresses: serve it on what Listen returns.
+// Server returns a server with h behind the layers and with bounds on headers, answers, idleness and streams. It sets
+// no addresses: serve it on what Listen returns.
 func Server(h http.Handler, opt Options) *http.Server {
 	g := newGuard(opt)
 	return &http.Server{
 		Handler:                      http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, h) }),
 		ConnContext:                  countResets,
 		ReadHeaderTimeout:            10 * time.Second,
+		WriteTimeout:                 g.opt.AnswerTimeout, // whoever streams lifts it
 		IdleTimeout:                  2 * time.Minute,
 		MaxHeaderBytes:               28 << 10, // net/http adds 4 KiB of its own
 		DisableGeneralOptionsHandler: true,     // "OPTIONS *" passes the layers like everything else
