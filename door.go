@@ -128,7 +128,7 @@ func (d *door) serve(ctx context.Context, l net.Listener, srv *http.Server) erro
 	}()
 	select {
 	case err := <-ended:
-		return err
+		return fmt.Errorf("serving on %s: %w; start latchpost again", l.Addr(), err)
 	case <-ctx.Done():
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)

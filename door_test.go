@@ -207,6 +207,24 @@ func TestTheDoorOfAgentsIsTheirs(t *testing.T) {
 	}
 }
 
+// OP-001: a process whose listener fails ends and says so, instead of living on where nobody can come in.
+func TestNobodyStaysBehindAFallenDoor(t *testing.T) {
+	h := newHouse(t, filepath.Join(t.TempDir(), "data"), freePort(t))
+	h.door.own, h.door.cert, h.door.key = true, "gone.pem", "gone.key" // as if they had been deleted since they were checked
+	ended := make(chan error, 1)
+	go func() {
+		ended <- h.run(t.Context(), func(ctx context.Context) error { <-ctx.Done(); return nil })
+	}()
+	select {
+	case err := <-ended:
+		if err == nil || !strings.Contains(err.Error(), "serving on "+h.door.listen) || !strings.Contains(err.Error(), "start latchpost again") {
+			t.Errorf("it ends with %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it lives on")
+	}
+}
+
 // HL-013: by default only loopback addresses are bound.
 func TestTheDoorIsOnLoopback(t *testing.T) {
 	s := &settings{}

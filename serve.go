@@ -89,7 +89,7 @@ func stdio(ctx context.Context, s *settings, args []string) error {
 	return h.run(ctx, func(ctx context.Context) error { return h.mcp().Stdio(ctx, s.in, out) })
 }
 
-// run serves the pages and does the background work while main runs.
+// run serves the pages and does the background work while main runs. It ends main when the pages cannot be served any more.
 func (h *house) run(ctx context.Context, main func(context.Context) error) (err error) {
 	notifier, err := h.openNotifier()
 	if err != nil {
@@ -102,6 +102,11 @@ func (h *house) run(ctx context.Context, main func(context.Context) error) (err 
 		return errors.Join(err, h.Close())
 	}
 	var keeping sync.WaitGroup
+	var served error
+	keeping.Go(func() {
+		served = pages()
+		stop() // links lead nowhere, and agents find nobody: whoever started us sees that
+	})
 	keeping.Go(func() { _ = h.vault.Keep(ctx) })
 	if notifier != nil {
 		keeping.Go(func() { notifier.Run(ctx) })
@@ -109,7 +114,7 @@ func (h *house) run(ctx context.Context, main func(context.Context) error) (err 
 	err = main(ctx)
 	stop()
 	keeping.Wait()
-	return errors.Join(err, pages(), h.Close())
+	return errors.Join(err, served, h.Close())
 }
 
 // serve is for remote agents. Every request of theirs needs a bearer token, on
