@@ -156,13 +156,13 @@ func (d *door) Health(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(h)
 }
 
-// proof is bound to the port, so that a stranger on one port cannot have it made on another.
+// proof is bound to the address, so that a stranger on one cannot have it made on another.
 func (d *door) proof(challenge string, at net.Addr) []byte {
-	port := 0
+	var address netip.AddrPort
 	if tcp, ok := at.(*net.TCPAddr); ok {
-		port = tcp.Port
+		address = netip.AddrPortFrom(tcp.AddrPort().Addr().Unmap(), tcp.AddrPort().Port())
 	}
-	return d.prove(fmt.Appendf(nil, "%d %s", port, challenge))
+	return d.prove(fmt.Appendf(nil, "%s %s", address, challenge))
 }
 
 // neighbour reports whether the process on the port belongs to this store.
@@ -174,7 +174,15 @@ func (d *door) neighbour(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	var at net.Addr // which is a certain one also where d.listen is all
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err == nil {
+			at = c.RemoteAddr()
+		}
+		return c, err
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := client.Do(req)
 	if err != nil {
 		return false
@@ -185,6 +193,5 @@ func (d *door) neighbour(ctx context.Context) bool {
 		return false
 	}
 	proof, err := hex.DecodeString(h.Proof)
-	at, addrErr := net.ResolveTCPAddr("tcp", d.listen)
-	return err == nil && addrErr == nil && hmac.Equal(proof, d.proof(challenge, at))
+	return err == nil && hmac.Equal(proof, d.proof(challenge, at))
 }

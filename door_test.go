@@ -129,30 +129,40 @@ func TestTheDoorIsNotSharedWithStrangers(t *testing.T) {
 	}
 }
 
-// CB-022: nor when it has the proof made by a process of ours on another port.
+// CB-022: nor when it has the proof made by a process of ours on another port, or on the same port of another address.
 func TestTheDoorIsNotSharedWithARelay(t *testing.T) {
-	dir, listen := filepath.Join(t.TempDir(), "data"), freePort(t)
-	ours := newHouse(t, dir, "127.0.0.1:0")
-	share(t, ours)
-	relay := &http.Server{Addr: listen, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		resp, err := http.Get(ours.door.URL() + r.URL.RequestURI())
-		if err != nil {
-			t.Error(err)
-			return
+	for _, elsewhere := range []string{"127.0.0.1:0", "127.0.0.2:PORT"} {
+		dir, listen := filepath.Join(t.TempDir(), "data"), freePort(t)
+		_, port, _ := net.SplitHostPort(listen)
+		elsewhere = strings.Replace(elsewhere, "PORT", port, 1)
+		if l, err := net.Listen("tcp", elsewhere); err == nil {
+			_ = l.Close()
+		} else {
+			t.Logf("this machine has no %s: %v", elsewhere, err)
+			continue
 		}
-		defer resp.Body.Close()
-		_, _ = io.Copy(w, resp.Body)
-	})}
-	l, err := net.Listen("tcp", listen)
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { _ = relay.Serve(l) }()
-	t.Cleanup(func() { _ = relay.Close() })
-	h := newHouse(t, dir, listen)
-	share(t, h)
-	if h.door.URL() == "http://"+listen {
-		t.Fatal("links lead to the relay")
+		ours := newHouse(t, dir, elsewhere)
+		share(t, ours)
+		relay := &http.Server{Addr: listen, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			resp, err := http.Get(ours.door.URL() + r.URL.RequestURI())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer resp.Body.Close()
+			_, _ = io.Copy(w, resp.Body)
+		})}
+		l, err := net.Listen("tcp", listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _ = relay.Serve(l) }()
+		t.Cleanup(func() { _ = relay.Close() })
+		h := newHouse(t, dir, listen)
+		share(t, h)
+		if h.door.URL() == "http://"+listen {
+			t.Errorf("links lead to the relay, with the proof of %s", elsewhere)
+		}
 	}
 }
 
