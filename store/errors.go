@@ -37,7 +37,7 @@ func (f *sqliteFile) explain(err error) error {
 		return fmt.Errorf("%w (%w)", ErrDamaged, err)
 	case code&0xff == sqlite3.SQLITE_READONLY || code&0xff == sqlite3.SQLITE_CANTOPEN:
 		return fmt.Errorf("%w (%w)", ErrReadOnly, err)
-	case code&0xff == sqlite3.SQLITE_BUSY:
+	case isLocked(err):
 		return fmt.Errorf("%w (%w)", ErrLocked, err)
 	case code&0xff == sqlite3.SQLITE_IOERR:
 		return fmt.Errorf("%w (%w)", ErrBroken, err)

@@ -82,6 +82,9 @@ func fullDisk(mount string) error {
 	if !errors.Is(err, auth.ErrAudit) || !errors.Is(err, ErrFull) {
 		return fmt.Errorf("after %d events on a full disk: %v", written, err)
 	}
+	if err := db.Failed(); !errors.Is(err, ErrFull) { // OP-001: /readyz says it
+		return fmt.Errorf("a full disk is called well: %v", err)
+	}
 	if _, taken, err := db.AcquireRefresh(ctx, auth.Local, "c", 1, time.Minute); taken || !errors.Is(err, ErrFull) {
 		return fmt.Errorf("a refresh could begin: %v %v", taken, err)
 	}
@@ -90,6 +93,9 @@ func fullDisk(mount string) error {
 	}
 	if err := db.RevokeConnection(ctx, auth.Local, "c", nil); err != nil {
 		return fmt.Errorf("revoking on a full disk: %w", err)
+	}
+	if err := db.Failed(); !errors.Is(err, ErrFull) {
+		return fmt.Errorf("the room of the ballast is called room: %v", err)
 	}
 	if err := l.Append(ctx, event()); !errors.Is(err, ErrFull) {
 		return fmt.Errorf("the ballast's room is for revoking: %v", err)
@@ -105,6 +111,9 @@ func fullDisk(mount string) error {
 	}
 	if err := l.Append(ctx, event()); err != nil {
 		return fmt.Errorf("with room again: %w", err)
+	}
+	if err := db.Failed(); err != nil {
+		return fmt.Errorf("with room again it is not called well: %w", err)
 	}
 	if err := db.Close(); err != nil {
 		return err

@@ -37,6 +37,7 @@ type group struct {
 	broken  atomic.Pointer[error] // why nothing is written; nil while there is no reason
 	failure atomic.Pointer[error] // the last broken that was not nil
 	mending *error                // broken, when the transaction that runs was begun
+	refused atomic.Pointer[error] // why the last transaction found no room, or not its turn; nil after one that did
 }
 
 // transaction is one that has begun.
@@ -186,6 +187,7 @@ func (g *group) commit(batch []*job) {
 	}
 	switch {
 	case err != nil:
+		g.note(err)
 		for _, j := range live {
 			j.err = err
 		}
@@ -232,6 +234,7 @@ func (g *group) enter(batch []*job) (transaction, error) {
 func (g *group) try(tx transaction, batch []*job) (err error) {
 	ctx := context.Background()
 	defer func() {
+		g.note(err)
 		if err != nil {
 			tx.Rollback()
 		}
@@ -270,6 +273,17 @@ func (g *group) judge(err error) error {
 		g.broken.Store(&err)
 	}
 	return err
+}
+
+// note remembers whether writes get through.
+func (g *group) note(err error) {
+	switch {
+	case err == nil && g.refused.Load() != nil:
+		g.refused.Store(nil)
+	case isFull(err) || isLocked(err):
+		why := err
+		g.refused.Store(&why)
+	}
 }
 
 // failed is why nothing is written, nil when something is.

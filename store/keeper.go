@@ -38,6 +38,7 @@ func (k *keeper) tick(ctx context.Context, db *DB) {
 			return
 		}
 		k.mend(ctx, db)
+		k.try(ctx, db)
 	}
 	for _, l := range db.audits() {
 		if err := l.dropAnchor(); err != nil {
@@ -110,6 +111,14 @@ func (k *keeper) mend(ctx context.Context, db *DB) {
 	}
 	db.log().Warn("the disk takes writes again; whatever was refused meanwhile has to be asked for again", "failed_at", k.since)
 	k.outage = outage{seen: failure}
+}
+
+// try writes now and then as long as writes find no room, or not their turn: where nobody else asks, nobody would see that it is
+// over. It leaves the room of the ballast alone.
+func (k *keeper) try(ctx context.Context, db *DB) {
+	if db.group.refused.Load() != nil && k.seconds%5 == 0 {
+		_ = db.SetMeta(ctx, "tried_at", strconv.FormatInt(ms(db.now()), 10)) // Failed tells
+	}
 }
 
 // FailedAt is when the disk last failed a write that one of the store's processes told of; zero for never.

@@ -77,7 +77,17 @@ func TestLocked(t *testing.T) {
 	if found, err := l.Events(t.Context(), auth.Local, auth.EventFilter{}); err != nil || len(found) != 1 {
 		t.Errorf("%d events, %v", len(found), err)
 	}
+	if err := db.Failed(); !errors.Is(err, ErrLocked) { // OP-001: /readyz says it
+		t.Errorf("as long as it is locked: %v", err)
+	}
 	letGo()
+	var k keeper
+	for range 5 {
+		k.tick(t.Context(), db)
+	}
+	if err := db.Failed(); err != nil {
+		t.Errorf("some seconds later, though nobody asked: %v", err)
+	}
 	write(t, l, 1)
 	if report, err := l.Verify(t.Context()); err != nil || report.Events != 2 || len(report.Faults) > 0 {
 		t.Errorf("%+v, %v", report, err)

@@ -288,7 +288,7 @@ func (f *sqliteFile) begin(ctx context.Context) (transaction, error) {
 		if err == nil {
 			return &sqliteTx{sqliteConn: f.writer, counts: f.changes.Load()}, nil
 		}
-		if sqliteCode(err)&0xff != sqlite3.SQLITE_BUSY || try == 5 || f.ends.Load() {
+		if !isLocked(err) || try == 5 || f.ends.Load() {
 			return nil, err
 		}
 	}
@@ -340,6 +340,9 @@ func isFull(err error) bool {
 	code := sqliteCode(err)
 	return code == sqlite3.SQLITE_FULL || code == sqlite3.SQLITE_IOERR_SHMSIZE || errors.Is(err, ErrFull)
 }
+
+// isLocked says that another process was not done with its write.
+func isLocked(err error) bool { return sqliteCode(err)&0xff == sqlite3.SQLITE_BUSY }
 
 // isIOError says that what reached the disk is unknown (a failed fsync): the same
 // handle must not go on as if nothing had happened.

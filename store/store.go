@@ -228,9 +228,9 @@ func (db *DB) mustPut(ctx context.Context, j *job) error {
 	return err
 }
 
-// Failed gives ErrGone when the file is not there any more, and ErrBroken when the disk has failed a write. Then only
-// what mustWrite writes is tried, and a note now and then, on files opened anew, until one such write is on disk. Rows
-// can still be read.
+// Failed gives ErrGone when the file is not there any more, ErrFull and ErrLocked when the last write found no room or not
+// its turn, and ErrBroken when the disk has failed a write. Then only what mustWrite writes is tried, and a note now and then, on
+// files opened anew, until one such write is on disk. Rows can still be read.
 func (db *DB) Failed() error {
 	if db.group == nil {
 		return nil
@@ -238,10 +238,13 @@ func (db *DB) Failed() error {
 	if db.file != nil && db.file.gone() {
 		return ErrGone
 	}
-	if err := db.group.failed(); err != nil {
-		return db.file.explain(err)
+	if db.file != nil && db.file.spent.Load() {
+		return ErrFull
 	}
-	return nil
+	if why := db.group.refused.Load(); why != nil {
+		return db.file.explain(*why)
+	}
+	return db.file.explain(db.group.failed())
 }
 
 func firstError(errs ...error) error {
