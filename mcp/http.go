@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -17,7 +18,8 @@ import (
 // HTTPOptions say who may come in over HTTP.
 type HTTPOptions struct {
 	// Identify says who sent a request; it is asked for every one. Bearer makes one from a
-	// token verifier. auth.ErrUnavailable is a 503, every other *auth.Error a 401, anything else a 500.
+	// token verifier. auth.ErrUnavailable is a 503, every other *auth.Error a 401, anything else a 500. It is asked again
+	// as long as a stream is open, which auth.ErrDenied ends; auth.ErrExpired behind that lets it be.
 	Identify func(*http.Request) (auth.Caller, error)
 	// Metadata is the address of our RFC 9728 document, which challenges name; "" leaves it out.
 	Metadata string
@@ -78,7 +80,9 @@ func (s *Server) HTTP(opts HTTPOptions) http.Handler {
 				return
 			}
 			defer leave()
-			inside, done := e.sessions.hold(r)
+			known, forget := e.remind(r)
+			defer forget()
+			inside, done := e.sessions.hold(known)
 			defer done()
 			r = inside
 		}
@@ -127,6 +131,33 @@ func (e *edge) stay(w http.ResponseWriter, caller auth.Caller) (leave func(), ok
 		return nil, false
 	}
 	return func() { e.streams.give(who); e.owners.give(owner) }, true
+}
+
+// tokenCheck is how often the token of an open stream is looked at again.
+const tokenCheck = 30 * time.Second
+
+// remind ends a stream when its token was taken back: nothing else would, and whoever has it would keep the places of its
+// client. When the token has run out the stream goes on, because many hosts do not open another; every message brings its own.
+func (e *edge) remind(r *http.Request) (inside *http.Request, forget func()) {
+	ctx, cancel := context.WithCancel(r.Context())
+	go func() {
+		tick := time.NewTicker(tokenCheck)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+			switch _, err := e.opts.Identify(r); {
+			case errors.Is(err, auth.ErrExpired):
+				return
+			case errors.Is(err, auth.ErrDenied):
+				cancel()
+			}
+		}
+	}()
+	return r.WithContext(ctx), cancel
 }
 
 // enter identifies the caller and puts them into the context, for this request alone.

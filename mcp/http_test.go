@@ -195,6 +195,76 @@ func TestRevokedTokenStopsItsSession(t *testing.T) {
 	}
 }
 
+// MC-025, DS-002: a token that is taken back takes its open streams along, and their places come back; one that only ran
+// out, or cannot be looked at right now, does not.
+func TestRevokedTokenEndsItsStreams(t *testing.T) {
+	for path, why := range map[string]error{
+		"/mcp revoked": auth.ErrDenied, "/sse revoked": auth.ErrDenied, "/mcp run out": auth.ErrDenied.Because(auth.ErrExpired),
+		"/sse run out": auth.ErrDenied.Because(auth.ErrExpired), "/mcp unavailable": auth.ErrUnavailable, "/sse unavailable": auth.ErrUnavailable,
+	} {
+		t.Run(path, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := New(&fake{}, Options{})
+				defer s.Close(context.Background())
+				var refused atomic.Pointer[error]
+				opts := HTTPOptions{Sessions: 1, Identify: func(*http.Request) (auth.Caller, error) {
+					if err := refused.Load(); err != nil {
+						return auth.Caller{}, *err
+					}
+					return auth.Caller{Owner: auth.Owner{User: "T1"}, Client: "agent", Verified: true}, nil
+				}}
+				mux := http.NewServeMux()
+				mux.Handle("/mcp", s.HTTP(opts))
+				stream, _ := s.SSE(opts)
+				mux.Handle("/sse", stream)
+				ask := func(ctx context.Context, method, path, session, body string) *httptest.ResponseRecorder {
+					r := httptest.NewRequestWithContext(ctx, method, "http://127.0.0.1"+path, strings.NewReader(body))
+					r.Header.Set("Content-Type", "application/json")
+					r.Header.Set("Mcp-Session-Id", session)
+					w := httptest.NewRecorder()
+					mux.ServeHTTP(w, r)
+					return w
+				}
+				id := ask(t.Context(), "POST", "/mcp", "", fmt.Sprintf(hello, "{}")).Header().Get("Mcp-Session-Id")
+				path, _, _ := strings.Cut(path, " ")
+				open := func(ctx context.Context) (ended chan int) {
+					ended = make(chan int, 1)
+					go func() { ended <- ask(ctx, "GET", path, id, "").Code }()
+					time.Sleep(time.Second)
+					return ended
+				}
+				is := func(ended chan int) bool {
+					select {
+					case <-ended:
+						return true
+					default:
+						return false
+					}
+				}
+				ctx, leave := context.WithCancel(t.Context())
+				defer leave()
+				first := open(ctx)
+				time.Sleep(time.Hour)
+				if is(first) {
+					t.Fatal("a stream of a token that lives has ended")
+				}
+				refused.Store(&why)
+				time.Sleep(tokenCheck)
+				revoked := why == auth.ErrDenied
+				if ended := is(first); ended != revoked {
+					t.Errorf("half a minute later it has ended: %v", ended)
+				}
+				refused.Store(nil)
+				if again := open(ctx); is(again) == revoked { // at once, where the place is taken
+					t.Errorf("its place has come back: %v", !revoked)
+				}
+				leave()
+				synctest.Wait()
+			})
+		})
+	}
+}
+
 // MC-019 and MC-021: a session is its caller's alone, for calls, streams and the end of it; ids cannot be made up,
 // and there is no session to fall back to.
 func TestSessionsBelongToTheirCaller(t *testing.T) {

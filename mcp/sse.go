@@ -29,6 +29,8 @@ func (s *Server) SSE(opts HTTPOptions) (stream, post http.Handler) {
 			return
 		}
 		defer leave()
+		r, forget := e.remind(r)
+		defer forget()
 		w, r, done := live.enter(w, r)
 		defer done()
 		inner.SSEHandler().ServeHTTP(w, r)

@@ -16,9 +16,10 @@ const maxToken = 16 << 10
 // come in exactly one Authorization header (RFC 6750 section 2.1), not in the query, the
 // body or a cookie.
 //
-// auth.ErrDenied is a 401 (no token, or not a valid one), auth.ErrUnavailable a 503: the
-// issuer's keys cannot be had now. What a valid token may do is in Caller.Scopes, where
-// none means nothing; a lacking one is the 403 of whoever knows the operation.
+// auth.ErrDenied is a 401 (no token, or not a valid one; auth.ErrExpired is behind it when a
+// JWT has run out), auth.ErrUnavailable a 503: the issuer's keys cannot be had now. What a
+// valid token may do is in Caller.Scopes, where none means nothing; a lacking one is the 403
+// of whoever knows the operation.
 func (i *Identity) Caller(r *http.Request) (auth.Caller, error) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) != 1 {

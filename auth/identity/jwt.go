@@ -113,7 +113,7 @@ func (s *Issuer) verify(ctx context.Context, token, audience string) (claims, er
 	}
 	now := clock(s.Now)
 	if !now.Before(c.Expiry.Time()) { // without an expiry this is the zero time
-		return claims{}, jwt.ErrExpired
+		return claims{}, auth.ErrExpired.Because(jwt.ErrExpired)
 	}
 	return c, c.ValidateWithLeeway(jwt.Expected{Issuer: s.URL, AnyAudience: jwt.Audience{audience}, Time: now}, leeway)
 }

@@ -142,6 +142,17 @@ func TestBadClaims(t *testing.T) {
 	}
 }
 
+// MC-012: a token that has run out is told from one that is no good: what it opened may go on.
+func TestExpiryIsTold(t *testing.T) {
+	h := open(t)
+	for claim, value := range map[string]any{"exp": h.clock.now().Unix() - 1, "aud": "https://other.example/mcp"} {
+		_, err := h.Caller(bearer(h.as.Sign("at+jwt", with(h.good(), map[string]any{claim: value}))))
+		if !errors.Is(err, auth.ErrDenied) || errors.Is(err, auth.ErrExpired) != (claim == "exp") {
+			t.Errorf("%s: %v", claim, err)
+		}
+	}
+}
+
 func TestForgedTokens(t *testing.T) {
 	h := open(t)
 	genuine := h.as.Sign("at+jwt", h.good())
