@@ -20,13 +20,24 @@ func ClientAddr(r *http.Request, trusted []netip.Prefix) netip.Addr {
 		if !within(trusted, client) {
 			break
 		}
-		next, err := netip.ParseAddr(strings.TrimSpace(hop))
+		next, err := parseHop(strings.TrimSpace(hop))
 		if err != nil {
 			break
 		}
 		client = next.Unmap().WithZone("")
 	}
 	return client
+}
+
+// parseHop takes an address as proxies write it: alone, in brackets, or with a port.
+func parseHop(hop string) (netip.Addr, error) {
+	if at, err := netip.ParseAddrPort(hop); err == nil {
+		return at.Addr(), nil
+	}
+	if inner, ok := strings.CutPrefix(hop, "["); ok {
+		hop = strings.TrimSuffix(inner, "]")
+	}
+	return netip.ParseAddr(hop)
 }
 
 func within(prefixes []netip.Prefix, a netip.Addr) bool {
