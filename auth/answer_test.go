@@ -445,6 +445,16 @@ func TestCallWrongConnection(t *testing.T) {
 func TestCallLimits(t *testing.T) {
 	v, c := newClockedVault(t, authtest.Options{})
 	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+	other := auth.Caller{Owner: auth.Owner{User: "bob"}, Client: "agent"}
+	if err := v.Desk(auth.Owner{}).SetApp(t.Context(), "practice", "public", auth.Secret{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	connect(t, v, other, auth.Wish{Provider: "practice"}, "bob", auth.Choice{})
+	undisturbed := func() {
+		if resp, err := v.Call(t.Context(), other, auth.Call{Provider: "practice", Path: "/content/html"}); err != nil || resp.Status != http.StatusOK {
+			t.Errorf("another owner: %+v, %v", resp, err)
+		}
+	}
 	busy, pause := authtest.PauseAt(authtest.Received)
 	v.API.Fault("/api/me", busy)
 	v.API.FaultAlways("/api/me", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -462,6 +472,7 @@ func TestCallLimits(t *testing.T) {
 			if errors.Is(err, auth.ErrLimit) {
 				refused.Store(i, err)
 				if n := count(&refused); n == 8 {
+					undisturbed()
 					close(pause.Release)
 				}
 			} else if err == nil {
@@ -486,6 +497,7 @@ func TestCallLimits(t *testing.T) {
 	if !errors.As(err, &limit) || limit.Code != auth.ErrLimit.Code || limit.RetryAfterSeconds < 1 || limit.RetryAfterSeconds > 61 || n > 66 {
 		t.Errorf("after %d MiB: %v", n, err)
 	}
+	undisturbed()
 	c.forward(time.Minute)
 	if _, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"}); err != nil {
 		t.Errorf("a minute later: %v", err)

@@ -1,7 +1,10 @@
 package auth_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -42,8 +45,76 @@ func TestDeviceSignIn(t *testing.T) {
 	if err != nil || out == nil || out.Account != "alice@example.com" {
 		t.Fatalf("%+v, %v", out, err)
 	}
-	if strings.Contains(step.UserCode+step.VerifyURL, string(step.Private)) {
-		t.Error("the device code is shown")
+	if found := authtest.Scan([]byte(step.UserCode+step.VerifyURL+step.Page), b.Secrets()...); len(found) > 0 {
+		t.Errorf("the device code is shown: %v", found)
+	}
+}
+
+// CB-023: a sign-in is asked for until it ends, by whatever; then never again. All the while the device code goes to the provider
+// alone, and what the person types there is neither logged nor on record.
+func TestDeviceSignInEnds(t *testing.T) {
+	for name, test := range map[string]struct {
+		status string
+		end    func(v *authtest.Vault, c *clock, id, userCode string) error
+	}{
+		"the agent cancels": {auth.StatusDeclined, func(v *authtest.Vault, _ *clock, id, _ string) error {
+			return second(v.Revoke(t.Context(), agent, auth.Unwanted{RequestID: id}))
+		}},
+		"the person declines": {auth.StatusDeclined, func(v *authtest.Vault, _ *clock, id, _ string) error {
+			return v.Visit(alices).Decline(t.Context(), id)
+		}},
+		"its time is up": {auth.StatusExpired, func(_ *authtest.Vault, c *clock, _, _ string) error {
+			c.forward(11 * time.Minute)
+			return nil
+		}},
+		"the provider says no": {auth.StatusDeclined, func(v *authtest.Vault, c *clock, _, _ string) error {
+			v.Server.Fault("POST /token", authtest.Refuse(400, "access_denied", authtest.HostileText))
+			c.forward(10 * time.Second)
+			return v.KeepOnce(t.Context())
+		}},
+		"it succeeds": {auth.StatusConnected, func(v *authtest.Vault, c *clock, _, userCode string) error {
+			c.forward(10 * time.Second)
+			return errors.Join(v.Server.ApproveDevice(t.Context(), userCode, "alice"), v.KeepOnce(t.Context()))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, c := newClockedVault(t, authtest.Options{})
+			var log bytes.Buffer
+			v.Log = jsonLog(&log)
+			wish := auth.Wish{Provider: "practice", Method: auth.MethodDeviceCode}
+			link := ask(t, v, agent, wish)
+			step, err := v.Visit(alices).Confirm(t.Context(), link.RequestID, auth.Choice{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			told := fmt.Sprintf("%+v %+v %+v", step, ask(t, v, agent, wish), status(t, v, agent, link.RequestID))
+			c.forward(10 * time.Second)
+			if err := v.KeepOnce(t.Context()); err != nil || asked(v) != 1 {
+				t.Fatalf("asked %d times, %v", asked(v), err)
+			}
+			if err := test.end(v, c, link.RequestID, step.UserCode); err != nil {
+				t.Fatal(err)
+			}
+			before := asked(v)
+			for range 3 {
+				c.forward(time.Minute)
+				if err := v.KeepOnce(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+			after := status(t, v, agent, link.RequestID)
+			if asked(v) != before || after.Status != test.status {
+				t.Errorf("asked %d times more; it reads %s", asked(v)-before, after.Status)
+			}
+			told += fmt.Sprintf("%+v", after)
+			written := record(t, v) + log.String()
+			for _, found := range authtest.Scan([]byte(told+written), v.Server.Secrets()...) {
+				t.Errorf("shown, logged or on record: %s", found)
+			}
+			if step.UserCode == "" || !strings.Contains(told, step.UserCode) || strings.Contains(written, step.UserCode) {
+				t.Errorf("the user code %q is logged or on record", step.UserCode)
+			}
+		})
 	}
 }
 
