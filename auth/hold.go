@@ -43,13 +43,21 @@ func (v *Vault) hold(ctx context.Context, r *Request, out *Outcome) error {
 	if err := v.sealPrivate(r, plain); err != nil {
 		return err
 	}
-	v.note(requestEvent(r, "request.other_account", "deny"))
+	why := "request.other_account"
+	if v.unconfirmed(r) {
+		why = "request.unconfirmed"
+	}
+	v.note(requestEvent(r, why, "deny"))
 	r.State, r.Cause, r.UpdatedAt = Held, clip(out.Account, maxAccount), v.now()
 	if err := v.Requests.MoveRequest(ctx, r, Claimed); err != nil {
 		return errors.Join(err, v.unwanted(ctx, &held))
 	}
 	return nil
 }
+
+// unconfirmed reports whether the account of a sign-in waits for the person's yes whichever it is: on a server of many users
+// the one who typed the code may be anybody who saw it, signed in as themselves (BCP 247).
+func (v *Vault) unconfirmed(r *Request) bool { return v.Identified && r.Method == MethodDeviceCode }
 
 // unwanted makes the revocation of a held sign-in due.
 func (v *Vault) unwanted(ctx context.Context, held *heldOutcome) error {
@@ -97,7 +105,11 @@ func (s Visit) Settle(ctx context.Context, id, how string) error {
 	if how == SettleReplace {
 		return v.completeAs(ctx, r, &held.Outcome, v.replaced)
 	}
-	r.Renews, r.Account = "", ""
+	if r.Renews != "" {
+		if c, err := v.target(ctx, r, &held.Outcome); err != nil || c.ID != r.Renews {
+			r.Renews, r.Account = "", ""
+		}
+	}
 	return v.complete(ctx, r, &held.Outcome)
 }
 
@@ -122,7 +134,7 @@ func (v *Vault) replaced(ctx context.Context, r *Request, out *Outcome) (*Connec
 
 // How a held request is settled.
 const (
-	SettleAdd     = "add"     // keep both: a second account
+	SettleAdd     = "add"     // keep it: as a second account, if it is another one
 	SettleReplace = "replace" // the new account takes the old one's place
 	SettleDiscard = "discard"
 )

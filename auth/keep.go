@@ -94,6 +94,9 @@ func (v *Vault) pollOne(ctx context.Context, r *Request) error {
 		return errors.Join(quiet(err), v.discard(ctx, r, out))
 	}
 	r.State = Claimed
+	if v.unconfirmed(r) {
+		return v.hold(ctx, r, out)
+	}
 	return v.complete(ctx, r, out)
 }
 

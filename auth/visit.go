@@ -41,6 +41,8 @@ type View struct {
 	Confirms bool       // this browser has confirmed
 	Redirect string     // where AppReady leads: the redirect URI to register at the provider
 	Access   string     // what the client may do with the connection that is renewed; "" = nothing yet
+
+	Unconfirmed bool // held until the person says that the account, Request.Cause, is theirs
 }
 
 // Question is a variable of a definition.
@@ -65,6 +67,7 @@ func (s Visit) Open(ctx context.Context, id string) (*View, error) {
 	}
 	view := &View{Request: *r, Provider: p, Extra: extra, Confirms: r.Browser != nil, Redirect: s.vault.redirectURI(p)}
 	view.Request.Private = nil
+	view.Unconfirmed = r.State == Held && s.vault.unconfirmed(r)
 	if view.AppReady, err = s.vault.ready(ctx, r.Owner, p, r.Method); err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -351,7 +352,7 @@ func TestConsentIsPerClient(t *testing.T) {
 	}
 }
 
-// ID-012: a server of many users does not offer the device code flow, unless the operator wants it.
+// ID-012: a server of many users does not offer the device code flow, unless the operator wants it, and then not without end.
 func TestDeviceFlowRefused(t *testing.T) {
 	v, _ := manyUsers(t)
 	wish := auth.Wish{Provider: "practice", Method: auth.MethodDeviceCode}
@@ -364,9 +365,86 @@ func TestDeviceFlowRefused(t *testing.T) {
 		t.Errorf("%d device requests", n)
 	}
 	v.DeviceFlow = true
-	if link := ask(t, v, ann, wish); link.Method != auth.MethodDeviceCode {
-		t.Errorf("method %s", link.Method)
+	for i := range 19 {
+		wish.Scopes = []string{fmt.Sprint("scope", i)}
+		if link := ask(t, v, ann, wish); link.Method != auth.MethodDeviceCode {
+			t.Errorf("method %s", link.Method)
+		}
 	}
+	wish.Scopes = []string{"more"}
+	_, err = v.Request(t.Context(), ann, wish)
+	wantErr(t, "beyond the limit", err, auth.ErrLimit)
+}
+
+// ID-012: whoever saw the code may have entered it, at an account of their own. On a server of many users nothing is connected
+// before the person has seen which account it is and said that it is theirs.
+func TestDeviceAccountIsConfirmed(t *testing.T) {
+	v, c := manyUsers(t)
+	v.DeviceFlow = true
+	signedIn := func(user string, w auth.Wish) string {
+		t.Helper()
+		w.Provider, w.Method = "practice", auth.MethodDeviceCode
+		link := ask(t, v, ann, w)
+		step, err := v.Visit(annHere).Confirm(t.Context(), link.RequestID, auth.Choice{Extra: w.Scopes})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := v.Server.ApproveDevice(t.Context(), step.UserCode, user); err != nil {
+			t.Fatal(err)
+		}
+		c.forward(10 * time.Second)
+		keepOnce(t, v)
+		if s := status(t, v, ann, link.RequestID); s.Status != auth.StatusPending || s.Cause != "confirm_account" {
+			t.Errorf("before anybody said yes: %+v", s)
+		}
+		view, err := v.Visit(annHere).Open(t.Context(), link.RequestID)
+		if err != nil || !view.Unconfirmed || view.Request.Cause != user+"@example.com" {
+			t.Errorf("the page knows %+v, %v", view, err)
+		}
+		wantErr(t, "ben says yes", v.Visit(benHere).Settle(t.Context(), link.RequestID, auth.SettleAdd), auth.ErrNotYours)
+		return link.RequestID
+	}
+	accounts := func(want ...string) {
+		t.Helper()
+		infos, err := v.List(t.Context(), ann, "")
+		var got []string
+		for _, i := range infos {
+			got = append(got, i.Account)
+		}
+		if slices.Sort(got); err != nil || !slices.Equal(got, want) {
+			t.Errorf("ann has %v, not %v; %v", got, want, err)
+		}
+	}
+	settle := func(id, how string) {
+		t.Helper()
+		if err := v.Visit(annHere).Settle(t.Context(), id, how); err != nil {
+			t.Error(err)
+		}
+	}
+	stranger := signedIn("bob", auth.Wish{})
+	accounts()
+	settle(stranger, auth.SettleDiscard)
+	accounts()
+	keepOnce(t, v)
+	if n := len(revokedTokens(v)); n != 2 {
+		t.Errorf("%d tokens of bob were revoked", n)
+	}
+	settle(signedIn("bob", auth.Wish{Account: "work"}), auth.SettleAdd)
+	accounts("work")
+	if _, err := v.Revoke(t.Context(), ann, auth.Unwanted{Provider: "practice"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := finish(t, v, ask(t, v, ann, auth.Wish{Provider: "practice"}), annHere, "alice"); err != nil { // by code
+		t.Fatal(err)
+	}
+	more := signedIn("alice", auth.Wish{Scopes: []string{"repo"}}) // the same account again, and then another
+	settle(more, auth.SettleAdd)
+	accounts("alice@example.com")
+	if s := status(t, v, ann, more); s.Status != auth.StatusConnected || !slices.Contains(s.Connection.Scopes, "repo") {
+		t.Errorf("renewed: %+v", s)
+	}
+	settle(signedIn("bob", auth.Wish{Account: "alice@example.com", Scopes: []string{"files:delete"}}), auth.SettleAdd)
+	accounts("alice@example.com", "bob@example.com")
 }
 
 // DS-001: an owner has at most twenty open requests; others do not notice, and those that end make room.

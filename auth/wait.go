@@ -78,6 +78,9 @@ func (v *Vault) status(ctx context.Context, c Caller, id string) (*Status, error
 		s.Status = StatusExpired
 	case r.State == Held:
 		s.Cause = "other_account"
+		if v.unconfirmed(r) {
+			s.Cause = "confirm_account"
+		}
 	default:
 		s.Cause = r.Cause // opened_elsewhere
 	}

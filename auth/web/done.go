@@ -11,7 +11,7 @@ type donePage struct {
 	*auth.View
 	Token      string
 	Connection *auth.Info // when stored
-	Other      string     // account that was signed in to instead of the asked one, when held
+	Other      string     // account that was signed in to, when held: another than the asked one, or unconfirmed
 	Over       string     // stored, failed, declined, expired, held or claimed
 }
 
@@ -39,6 +39,9 @@ func (s *Site) done(w http.ResponseWriter, r *http.Request) error {
 		page.Connection = status.Connection
 	case auth.Held:
 		title, page.Other = "Another account", q.Cause
+		if view.Unconfirmed {
+			title = "Your account?"
+		}
 	case auth.Declined:
 		title = "Declined"
 	case auth.Expired:

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/auth/authtest"
@@ -33,6 +34,43 @@ func TestDeviceCode(t *testing.T) {
 	if s := h.status(claude, id); s.Status != auth.StatusDeclined {
 		t.Errorf("the agent is told %s", s.Status)
 	}
+}
+
+// ID-012: where there are many users the page warns, and shows the account before it is connected.
+func TestDeviceCodeOfMany(t *testing.T) {
+	h := tenants(t)
+	h.Vault.Vault.DeviceFlow = true
+	bot := auth.Caller{Owner: ann, Client: "bot", Verified: true}
+	p := h.person().signIn("acme/ann")
+	id := h.ask(bot, auth.Wish{Method: auth.MethodDeviceCode}).RequestID
+	p.get("/c/" + id)
+	p.want(200, "acme/ann")
+	p.confirm(id, nil)
+	p.want(303)
+	p.get("/c/" + id)
+	p.want(200, "Only continue if you started this yourself. Whoever sent you a code to enter would get your account.")
+	request, err := h.Vault.Vault.Requests.Request(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Server.ApproveDevice(t.Context(), request.UserCode, "bob"); err != nil {
+		t.Fatal(err)
+	}
+	h.pass(10 * time.Second)
+	if err := h.KeepOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.get("/c/" + id)
+	p.want(303)
+	p.get("/done/" + id)
+	p.want(200, "Is this your account?", "<b>bob@example.com</b>", "Yes, connect it", "Discard this sign-in")
+	if strings.Contains(p.last.body, "Replace") {
+		t.Error("there is nothing to replace")
+	}
+	p.post("/done/"+id, url.Values{"do": {"add"}})
+	p.want(303)
+	p.get("/done/" + id)
+	p.want(200, "is connected", "bob@example.com")
 }
 
 func TestClientCredentials(t *testing.T) {
