@@ -192,7 +192,7 @@ func TestSecretHolders(t *testing.T) {
 	}
 }
 
-// ST-004: a sealed value opens in its own place alone: not in another row, owner, field, version or
+// ST-004, ST-027: a sealed value opens in its own place alone: not in another row, owner, field, version or
 // binding. The error is typed, nothing is sent, the other rows do not notice, and nothing is destroyed.
 func TestSealedValuesStayInPlace(t *testing.T) {
 	v, c := newClockedVault(t, authtest.Options{})

@@ -5,12 +5,16 @@ package store_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/store"
 	"github.com/latchpost/latchpost/store/storetest"
 )
@@ -43,7 +47,8 @@ func TestPostgres(t *testing.T) {
 		wg.Wait()
 	})
 	storetest.Run(t, open)
-	t.Run("connections killed under load", func(t *testing.T) { testKilled(t, open(t), url) })
+	t.Run("connections killed at rest", func(t *testing.T) { testKilled(t, open(t), url) })
+	t.Run("connections killed under load", func(t *testing.T) { testKilledAtWork(t, open(t), url) })
 }
 
 // testKilled is ST-028: somebody ends all our server processes again and again. Reads and
@@ -75,6 +80,91 @@ func testKilled(t *testing.T, db *store.DB, url string) {
 		if c.Version != version+1 {
 			t.Fatalf("version is %d after %d writes", c.Version, version)
 		}
+	}
+}
+
+// testKilledAtWork is ST-028: the same while there is much to do, so that statements and commits are cut off. What was
+// acknowledged is there, once; of a write that failed nobody can tell whether it is, but it is there at most once.
+func testKilledAtWork(t *testing.T, db *store.DB, url string) {
+	ctx := t.Context()
+	admin, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	log, owner := db.AuditLog(storetest.MAC), storetest.NewOwner()
+	var killed, refused, done atomic.Int64
+	var mu sync.Mutex
+	acknowledged := map[string]bool{}
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	for i := range 8 {
+		c := storetest.NewConnection(owner, "github", fmt.Sprint(i))
+		storetest.Connect(t, db, c)
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				id, before := fmt.Sprint(c.ID, n), c.Version
+				if err := log.Append(ctx, auth.Event{ID: id, Owner: owner, Kind: "call"}); err == nil {
+					mu.Lock()
+					acknowledged[id] = true
+					mu.Unlock()
+				} else {
+					refused.Add(1)
+				}
+				err := db.SaveSealed(ctx, c)
+				if err != nil {
+					refused.Add(1)
+				}
+				row, readErr := db.Connection(ctx, owner, c.ID)
+				if readErr != nil {
+					t.Error(readErr)
+					return
+				}
+				if err == nil && row.Version != before+1 || row.Version != before && row.Version != before+1 {
+					t.Errorf("version %d after %d, %v", row.Version, before, err)
+				}
+				c.Version = row.Version
+				done.Add(1)
+			}
+		})
+	}
+	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
+		n := int64(0)
+		err := admin.QueryRowContext(ctx, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend' AND state <> 'idle'`).Scan(&n)
+		if err != nil {
+			t.Error(err)
+		}
+		killed.Add(n)
+	}
+	close(stop)
+	wg.Wait()
+	report, err := log.Verify(ctx)
+	if err != nil || len(report.Faults) > 0 {
+		t.Errorf("the record: %+v, %v", report, err)
+	}
+	all, err := log.Events(ctx, owner, auth.EventFilter{Kind: "call", Limit: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	times := map[string]int{}
+	for _, e := range all {
+		if times[e.ID]++; times[e.ID] > 1 {
+			t.Errorf("%s is on record %d times", e.ID, times[e.ID])
+		}
+	}
+	for id := range acknowledged {
+		if times[id] == 0 {
+			t.Errorf("%s was acknowledged and is not on record", id)
+		}
+	}
+	t.Logf("%d connections killed at work, %d rounds, %d writes refused", killed.Load(), done.Load(), refused.Load())
+	if killed.Load() < 50 || refused.Load() > killed.Load() {
+		t.Error("too few were killed, or too much was refused")
 	}
 }
 

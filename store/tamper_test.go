@@ -161,6 +161,33 @@ func TestForgedAnchor(t *testing.T) {
 	}
 }
 
+// AU-004: whoever rewrites the log, its heads and its anchor from the first event to the last, and has all but the key, has written
+// another log.
+func TestRecomputedLog(t *testing.T) {
+	for name, mac := range map[string]func([]byte) []byte{
+		"without a key": func(b []byte) []byte { sum := sha256.Sum256(b); return sum[:] },
+		"with another key": func(b []byte) []byte {
+			h := hmac.New(sha256.New, []byte("a key of theirs"))
+			h.Write(b)
+			return h.Sum(nil)
+		},
+	} {
+		db := openAt(t, filepath.Join(t.TempDir(), "data"))
+		forged := db.AuditLog(mac)
+		write(t, forged, 10)
+		if err := errors.Join(forged.dropAnchor(), forged.spread(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		if report, err := forged.Verify(t.Context()); err != nil || len(report.Faults) > 0 || report.Events != 10 {
+			t.Fatalf("%s it is not whole in itself: %+v, %v", name, report, err)
+		}
+		report, err := db.AuditLog(testMAC).Verify(t.Context())
+		if err != nil || len(report.Faults) < 2 { // the chain and the anchor
+			t.Errorf("%s it passes: %+v, %v", name, report, err)
+		}
+	}
+}
+
 // A log whose chain another process took, after a long silence, goes on in a new one.
 func TestChainTakenOver(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")

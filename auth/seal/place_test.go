@@ -141,6 +141,7 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
+// AU-004: a MAC is of its label, such as "audit", and of its store, for as long as the store lives.
 func TestMAC(t *testing.T) {
 	kek, ks := newKEK(t), &table{}
 	box := newBox(t, kek, ks)

@@ -15,11 +15,16 @@ import (
 	"golang.org/x/net/html"
 )
 
-// HL-009: no template has script, a style of its own or a handler.
+// HL-009: no template has script, a style of its own or a handler; the live view has its script in a file. The card for MCP hosts
+// is one document, which they show in a frame under a policy of theirs.
 func TestNothingInline(t *testing.T) {
-	files, err := filepath.Glob("pages/*.html")
-	if err != nil || len(files) < 10 {
-		t.Fatal(files, err)
+	var files []string
+	for _, pages := range []string{"pages/*.html", "../identity/pages/*.html", "../../browserlogin/*.html"} {
+		found, err := filepath.Glob(pages)
+		if err != nil || len(found) == 0 {
+			t.Fatal(pages, err)
+		}
+		files = append(files, found...)
 	}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
@@ -32,6 +37,9 @@ func TestNothingInline(t *testing.T) {
 			if tag.Type == html.TextToken {
 				continue
 			}
+			if tag.Data == "script" && tag.Type == html.StartTagToken && fromFile(tag) && z.Next() == html.EndTagToken {
+				continue
+			}
 			if tag.Data == "script" || tag.Data == "style" || tag.Data == "iframe" || tag.Data == "object" || tag.Data == "base" {
 				t.Errorf("%s has <%s>", file, tag.Data)
 			}
@@ -42,6 +50,16 @@ func TestNothingInline(t *testing.T) {
 			}
 		}
 	}
+}
+
+// fromFile reports whether a script of the live view is one of our files.
+func fromFile(script html.Token) bool {
+	for _, a := range script.Attr {
+		if a.Key == "src" && strings.HasPrefix(a.Val, "/live/static/") {
+			return true
+		}
+	}
+	return false
 }
 
 // What the agent calls a new account is marked as the agent's words, whatever it says, until the account is there.
