@@ -125,7 +125,8 @@ var (
 )
 
 // SC-005, SC-008: the software bill of materials is what the binary says of itself, in valid
-// CycloneDX, and every licence in it is one that asks for no more than to be passed on, which the notices do.
+// CycloneDX, and every licence in it is one that asks for no more than to be passed on, which the notices do. SH-018: none of
+// the three holds what looks like a credential.
 func TestLicences(t *testing.T) {
 	binary := build(t, filepath.Join(t.TempDir(), "latchpost"), ".")
 	sbom := func(args ...string) []byte {
@@ -143,7 +144,17 @@ func TestLicences(t *testing.T) {
 			Properties                []struct{ Name, Value string }
 		}
 	}
-	if err := json.Unmarshal(sbom(), &bill); err != nil || bill.BOMFormat != "CycloneDX" || bill.SpecVersion != "1.6" {
+	said, notices := sbom(), string(sbom("-notices"))
+	program, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, data := range map[string][]byte{"the binary": program, "the bill": said, "the notices": []byte(notices)} {
+		if at := credentials.FindIndex(data); at != nil {
+			t.Errorf("%s, byte %d: looks like a credential", what, at[0])
+		}
+	}
+	if err := json.Unmarshal(said, &bill); err != nil || bill.BOMFormat != "CycloneDX" || bill.SpecVersion != "1.6" {
 		t.Fatal(err, bill)
 	}
 	info, err := buildinfo.ReadFile(binary)
@@ -155,7 +166,6 @@ func TestLicences(t *testing.T) {
 		want = append(want, fmt.Sprint(m.Path, " ", m.Version, " ", m.Sum))
 	}
 	var got []string
-	notices := string(sbom("-notices"))
 	for _, c := range bill.Components {
 		line := c.Name + " " + c.Version
 		if len(c.Properties) == 1 {
