@@ -112,7 +112,8 @@ func nothingStays(t *testing.T, c *chromium) {
 	}
 }
 
-// SH-011: what Chromium writes into its profile. It notes every hop of a redirect, so the
+// SH-011: what Chromium writes into its profile when somebody signs in by code, by a pasted key and on another device, and what is
+// in the clipboard then. It notes every hop of a redirect, so the
 // callback's address is there, hidden from the person, with a code that is spent: opening
 // it again redeems nothing. Nothing else that is secret is there.
 func profileOnDisk(t *testing.T, c *chromium) {
@@ -140,9 +141,28 @@ func profileOnDisk(t *testing.T, c *chromium) {
 	if redeemed := n.provider.Requests("POST /token"); len(redeemed) != 1 {
 		t.Errorf("%d token requests", len(redeemed))
 	}
+	const key = "CANARY-key-that-was-pasted"
+	pasted := agent.asks(map[string]any{"method": "api_key", "account": "work"})
+	p.open(pasted.link)
+	p.press("Connect")
+	p.must(p.Locator("input[name=field_key]").Fill(key))
+	p.press("Store the key")
+	p.reads("Practice provider is connected")
+	device := agent.asks(map[string]any{"method": "device_code", "account": "phone"})
+	p.open(device.link)
+	p.press("Connect")
+	p.reads("Enter this code")
+	code, err := p.Locator(".match strong").InnerText()
+	p.must(err)
+	p.must(n.provider.ApproveDevice(t.Context(), code, "alice"))
+	p.reads("Practice provider is connected")
+	p.must(profile.GrantPermissions([]string{"clipboard-read"}))
+	if copied := p.js(`navigator.clipboard.readText()`); copied != "" {
+		t.Errorf("in the clipboard: %q", copied)
+	}
 	p.must(profile.Close())
 
-	secrets := slices.DeleteFunc(n.provider.Secrets(), func(s string) bool { return strings.HasPrefix(s, "code_") })
+	secrets := slices.DeleteFunc(append(n.provider.Secrets(), key), func(s string) bool { return strings.HasPrefix(s, "code_") })
 	written := false
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {

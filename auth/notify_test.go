@@ -20,7 +20,7 @@ import (
 	"github.com/latchpost/latchpost/auth/authtest"
 )
 
-// The owner is told of what waits: signed, by a webhook that may fail at first, and by a command without a shell. Neither
+// SH-011, the notification: the owner is told of what waits: signed, by a webhook that may fail at first, and by a command without a shell. Neither
 // the message nor what a client calls itself can do anything.
 func TestNotifier(t *testing.T) {
 	v := authtest.NewVault(t, authtest.Options{})
