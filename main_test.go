@@ -138,7 +138,7 @@ func TestCommandsAreDocumented(t *testing.T) {
 func TestUnsafeFlagsAreNamedAndReported(t *testing.T) {
 	weaken := map[string]string{ // and what the report has to say of each
 		"unsafe-loopback": "http", "unsafe-no-sandbox": "sandbox", "unsafe-device-flow": "phishing", "unsafe-metrics": "other machines", "release": "raw access token",
-		"browser": "in the clear", "unsafe-same-users": "another issuer",
+		"browser": "in the clear", "unsafe-same-users": "another issuer", "unsafe-store": "in the clear",
 	}
 	for _, c := range commands() {
 		newFlags(c, &settings{}).VisitAll(func(f *flag.Flag) {

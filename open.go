@@ -93,7 +93,7 @@ func connectors(out *egress.Client, s *settings) []auth.Connector {
 // openStore falls back to reading when the store cannot be written: what exists can
 // then still be looked at, and every release is refused with the reason.
 func openStore(ctx context.Context, s *settings, log *slog.Logger) (db *store.DB, cannotWrite, err error) {
-	opt := store.Options{URL: s.storeURL(), Dir: s.data, Log: log}
+	opt := store.Options{URL: s.storeURL(), Dir: s.data, UnsafePlaintext: s.unsafeStore, Log: log}
 	db, err = store.Open(ctx, opt)
 	if errors.Is(err, store.ErrReadOnly) {
 		opt.ReadOnly = true

@@ -27,7 +27,7 @@ type settings struct {
 	logLevel                    string
 	listen, baseURL             string
 	release                     string
-	unsafeLoopback              bool
+	unsafeLoopback, unsafeStore bool
 
 	json    bool
 	account string
@@ -90,6 +90,7 @@ func newFlags(c command, s *settings) *flag.FlagSet {
 	fs.Var(&s.vars, "var", "answer to a question of a definition beforehand, as in `provider.name=value`; may be repeated")
 	fs.StringVar(&s.logLevel, "log-level", "warn", "`level` of the log on standard error: debug, info, warn or error")
 	fs.BoolVar(&s.unsafeLoopback, "unsafe-loopback", false, "let provider and API addresses be http on 127.0.0.1 (tests and demo)")
+	fs.BoolVar(&s.unsafeStore, "unsafe-store", false, "let the connection to PostgreSQL on another machine be unencrypted")
 	if c.flags != nil {
 		c.flags(fs, s)
 	}
@@ -291,6 +292,9 @@ func (s *settings) unsafe() []string {
 	var names []string
 	if s.unsafeLoopback {
 		names = append(names, "--unsafe-loopback: provider and API addresses may be http on this machine")
+	}
+	if s.unsafeStore {
+		names = append(names, "--unsafe-store: rows and the database's password may cross the network to PostgreSQL in the clear")
 	}
 	if s.browser.noSandbox {
 		names = append(names, "--unsafe-no-sandbox: Chromium runs without its sandbox")

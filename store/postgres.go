@@ -71,7 +71,7 @@ func refusePlaintext(config *pgx.ConnConfig) error {
 		plain = plain || f.TLSConfig == nil && remote(f.Host)
 	}
 	if plain {
-		return fmt.Errorf("store: the connection to PostgreSQL on %s may be unencrypted; add sslmode=verify-full to the URL", config.Host)
+		return fmt.Errorf("store: the connection to PostgreSQL on %s may be unencrypted; add sslmode=verify-full to the URL, or accept the risk with --unsafe-store", config.Host)
 	}
 	return nil
 }

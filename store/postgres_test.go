@@ -176,6 +176,14 @@ func TestPostgresRefusesPlaintext(t *testing.T) {
 			t.Errorf("%s: %v", mode, err)
 		}
 	}
+	// The address is every one of this machine's, so it counts as another; nothing of PostgreSQL answers there.
+	closed := "postgres://u:hunter2@0.0.0.0:1/db?sslmode=disable"
+	for unsafe, says := range map[bool]string{false: "sslmode=verify-full", true: "does not answer"} {
+		_, err := store.Open(t.Context(), store.Options{URL: closed, UnsafePlaintext: unsafe})
+		if err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("allowed %v: %v", unsafe, err)
+		}
+	}
 	_, err := store.Open(t.Context(), store.Options{URL: "postgres://u:hunter2@%zz/db"})
 	if err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Error(err)
