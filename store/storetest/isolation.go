@@ -22,6 +22,7 @@ type tenant struct {
 	owner       auth.Owner
 	connections map[string]auth.Connection // by id, revoked ones too
 	grants      map[string]string          // id to connection
+	asked       asked
 }
 
 // testIsolation is ST-027 and the store's part of ID-008: five owners do random
@@ -34,7 +35,7 @@ func testIsolation(t *testing.T, db *store.DB) {
 		org := rand.Text()
 		for i := range tenants { // the same user in other orgs, other users in the same org
 			o := auth.Owner{Org: fmt.Sprint(org, i/2), User: fmt.Sprint("user", i%2)}
-			tenants[i] = &tenant{o, map[string]auth.Connection{}, map[string]string{}}
+			tenants[i] = &tenant{o, map[string]auth.Connection{}, map[string]string{}, asked{map[string]auth.RequestState{}, map[string]auth.ApprovalState{}, map[string]bool{}}}
 		}
 		who := rapid.SampledFrom(tenants)
 		someID := func(t *rapid.T, pick func(*tenant) []string) string {
@@ -65,7 +66,7 @@ func testIsolation(t *testing.T, db *store.DB) {
 			}
 			return nil
 		}
-		t.Repeat(map[string]func(*rapid.T){
+		steps := map[string]func(*rapid.T){
 			"connect": func(t *rapid.T) {
 				x := who.Draw(t, "who")
 				c := NewConnection(x.owner, "p", rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "account"))
@@ -81,6 +82,8 @@ func testIsolation(t *testing.T, db *store.DB) {
 				expect(t, db.CompleteRequest(ctx, r, c, nil), taken)
 				if taken == nil {
 					x.connections[c.ID] = *c
+				} else {
+					x.asked.requests[r.ID] = auth.Created
 				}
 			},
 			"state": func(t *rapid.T) {
@@ -160,9 +163,12 @@ func testIsolation(t *testing.T, db *store.DB) {
 			"": func(t *rapid.T) {
 				for _, x := range tenants {
 					x.check(ctx, t, db)
+					x.checkAsked(ctx, t, db)
 				}
 			},
-		})
+		}
+		maps.Copy(steps, askedSteps(ctx, db, who, someID, expect))
+		t.Repeat(steps)
 	})
 }
 
