@@ -71,6 +71,10 @@ func TestReadableMetadataIsPublished(t *testing.T) {
 	}
 	table := regexp.MustCompile(`(?s)CREATE TABLE (\w+) \((.*?)\n\);`)
 	column := regexp.MustCompile(`(?m)^  ([a-z]\w*) `)
+	var all string
+	for _, migration := range migrations {
+		all += page(t, migration)
+	}
 	for _, migration := range migrations {
 		text := page(t, migration)
 		tables := table.FindAllStringSubmatch(text, -1)
@@ -78,6 +82,9 @@ func TestReadableMetadataIsPublished(t *testing.T) {
 			t.Fatalf("%s: a column that this test does not see", migration)
 		}
 		for _, found := range tables {
+			if strings.Contains(all, "DROP TABLE "+found[1]+";") {
+				continue
+			}
 			_, row, _ := strings.Cut(doc, "\n| `"+found[1]+"` |")
 			row, _, _ = strings.Cut(row, "\n")
 			for _, c := range column.FindAllStringSubmatch(found[2], -1) {

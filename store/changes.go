@@ -54,7 +54,7 @@ func changesRemembered(text string) bool {
 	switch table {
 	case "connections", "grants", "tokens":
 		return true
-	case "requests", "approvals", "revocations", "apps", "keys", "meta", "sessions", "owner_links", "tickets", "processes", "audit_events", "audit_batches", "audit_heads":
+	case "requests", "approvals", "revocations", "apps", "keys", "meta", "sessions", "owner_links", "tickets", "audit_events", "audit_batches", "audit_heads":
 		return false
 	}
 	return true

@@ -19,8 +19,6 @@ import (
 var scans = map[string]string{
 	"AddKey":       "a handful of keys",
 	"Keys":         "a handful of keys",
-	"Announce":     "a row for each process",
-	"Processes":    "a row for each process",
 	"heads":        "a row for each process that ever wrote",
 	"batches":      "what was written within the last second",
 	"AddOwnerLink": "links live for minutes",

@@ -5,19 +5,7 @@ import (
 	"crypto/rand"
 	"os"
 	"path/filepath"
-	"time"
 )
-
-// Process is one that uses this store now.
-type Process struct {
-	Holder    string
-	URL       string // where it serves pages and callbacks; "" when it does not
-	StartedAt time.Time
-	SeenAt    time.Time
-}
-
-// silence after which a process is taken for gone where no lock file tells.
-const silence = 30 * time.Second
 
 // enroll gives this process a name, with SQLite a locked file of that name in
 // holders/: it is free as soon as the process is gone, however it went. What
@@ -84,53 +72,14 @@ func (db *DB) gone(holder string) bool {
 	return known && !alive
 }
 
-// bury ends what a process held: its leases lapse, its row and its file go.
+// bury ends what a process held: its leases lapse, its file goes.
 func (db *DB) bury(ctx context.Context, holder string) error {
 	err := db.write(ctx, func(ctx context.Context, q querier) error {
-		if _, err := q.exec(ctx, `UPDATE connections SET lease_until = 0, lease_holder = '' WHERE lease_holder = $1 AND lease_holder <> ''`, holder); err != nil {
-			return err
-		}
-		_, err := q.exec(ctx, `DELETE FROM processes WHERE holder = $1`, holder)
+		_, err := q.exec(ctx, `UPDATE connections SET lease_until = 0, lease_holder = '' WHERE lease_holder = $1 AND lease_holder <> ''`, holder)
 		return err
 	})
 	if err == nil && db.file != nil {
 		os.Remove(db.holderFile(holder))
 	}
 	return err
-}
-
-// Announce notes that this process is here and where it serves, "" for nowhere.
-// Call it again every few seconds: without a lock file 30 s of silence mean gone.
-func (db *DB) Announce(ctx context.Context, url string) error {
-	now := db.now()
-	return db.write(ctx, func(ctx context.Context, q querier) error {
-		_, err := q.exec(ctx, `INSERT INTO processes (holder, url, started_at, seen_at) VALUES ($1, $2, $3, $3)
-			ON CONFLICT (holder) DO UPDATE SET url = excluded.url, seen_at = excluded.seen_at`, db.id, url, ms(now))
-		if err != nil {
-			return err
-		}
-		_, err = q.exec(ctx, `DELETE FROM processes WHERE seen_at < $1`, ms(now.Add(-24*time.Hour)))
-		return err
-	})
-}
-
-// Processes lists those that are alive, the longest here first.
-func (db *DB) Processes(ctx context.Context) (alive []Process, err error) {
-	err = db.read(ctx, func(ctx context.Context, q querier) error {
-		all, err := collect(ctx, q, func(s scanner) (p Process, err error) {
-			var started, seen int64
-			err = s.Scan(&p.Holder, &p.URL, &started, &seen)
-			p.StartedAt, p.SeenAt = at(started), at(seen)
-			return p, err
-		}, `SELECT holder, url, started_at, seen_at FROM processes ORDER BY started_at, holder`)
-		alive = nil
-		for _, p := range all {
-			here, known := db.living(p.Holder)
-			if here || !known && db.now().Sub(p.SeenAt) < silence {
-				alive = append(alive, p)
-			}
-		}
-		return err
-	})
-	return alive, err
 }

@@ -161,7 +161,7 @@ func (db *DB) release(ctx context.Context) {
 	}
 }
 
-// Holder names this process in leases and in table processes.
+// Holder names this process in leases.
 func (db *DB) Holder() string { return db.id }
 
 func (db *DB) now() time.Time {

@@ -178,7 +178,7 @@ func storeOfSchema(t *testing.T, files []string) (dir string, rows []string) {
 		do(`INSERT INTO migrations (version, applied_at) VALUES ($1, 0)`, i+1)
 	}
 	do(`ATTACH $1 AS now`, filepath.Join(full, "latchpost.db"))
-	for _, table := range names(t, older, `SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name <> 'migrations'`) {
+	for _, table := range names(t, older, `SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name <> 'migrations' AND name IN (SELECT name FROM now.sqlite_schema)`) {
 		columns := strings.Join(names(t, older, `SELECT name FROM pragma_table_info($1, 'main')`, table), ", ")
 		do(`INSERT INTO main.` + table + ` (` + columns + `) SELECT ` + columns + ` FROM now.` + table)
 	}
@@ -197,7 +197,7 @@ func contents(t *testing.T, dir string) (all []string) {
 	t.Helper()
 	pool := raw(t, dir)
 	defer pool.Close()
-	for _, table := range names(t, pool, `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('migrations', 'processes', 'audit_heads') ORDER BY name`) {
+	for _, table := range names(t, pool, `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('migrations', 'audit_heads') ORDER BY name`) {
 		columns := names(t, pool, `SELECT name FROM pragma_table_info($1)`, table)
 		var parts []string
 		for _, c := range columns {

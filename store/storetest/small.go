@@ -2,7 +2,6 @@ package storetest
 
 import (
 	"crypto/rand"
-	"slices"
 	"testing"
 	"time"
 
@@ -10,7 +9,7 @@ import (
 	"github.com/latchpost/latchpost/store"
 )
 
-// testSmall tests tokens, sessions, owner links, tickets, meta and processes.
+// testSmall tests tokens, sessions, owner links, tickets and meta.
 func testSmall(t *testing.T, open func(*testing.T) *store.DB) {
 	ctx, o, db := t.Context(), NewOwner(), open(t)
 	later, past := time.UnixMilli(time.Now().Add(time.Hour).UnixMilli()).UTC(), time.Now().Add(-time.Hour)
@@ -82,24 +81,5 @@ func testSmall(t *testing.T, open func(*testing.T) *store.DB) {
 		got, err := db.Meta(ctx, name)
 		must(t, err)
 		equal(t, got, "b")
-	})
-	t.Run("processes", func(t *testing.T) {
-		other := open(t)
-		must(t, db.Announce(ctx, "http://127.0.0.1:1"))
-		must(t, other.Announce(ctx, ""))
-		must(t, db.Announce(ctx, "http://127.0.0.1:2"))
-		urls := func() map[string]string {
-			all, err := db.Processes(ctx)
-			must(t, err)
-			all = slices.DeleteFunc(all, func(p store.Process) bool { return p.Holder != db.Holder() && p.Holder != other.Holder() })
-			m := map[string]string{}
-			for _, p := range all {
-				m[p.Holder] = p.URL
-			}
-			return m
-		}
-		equal(t, urls(), map[string]string{db.Holder(): "http://127.0.0.1:2", other.Holder(): ""})
-		must(t, other.Close())
-		equal(t, urls(), map[string]string{db.Holder(): "http://127.0.0.1:2"})
 	})
 }

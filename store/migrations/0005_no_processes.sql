@@ -1,0 +1,3 @@
+-- Nobody wrote it: which processes live their lock files tell.
+
+DROP TABLE processes;
