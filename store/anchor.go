@@ -58,6 +58,17 @@ func (l *Log) dropAnchor() error {
 	if l.db.dir == "" || now.seq == 0 || now.writer == before.writer && now.seq == before.seq {
 		return nil
 	}
+	if err := l.remember(now); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.anchored = now
+	l.mu.Unlock()
+	return nil
+}
+
+// remember writes those places into the file that are behind what it says of their chain.
+func (l *Log) remember(places ...chain) error {
 	lock, err := lockFile(filepath.Join(l.db.dir, anchorFile+".lock"))
 	if err != nil {
 		return err
@@ -67,16 +78,16 @@ func (l *Log) dropAnchor() error {
 	if err != nil {
 		return err
 	}
-	if anchor[now.writer].seq < now.seq {
-		anchor[now.writer] = now
-		if err := l.writeAnchor(anchor); err != nil {
-			return err
+	moved := false
+	for _, c := range places {
+		if anchor[c.writer].seq < c.seq {
+			anchor[c.writer], moved = c, true
 		}
 	}
-	l.mu.Lock()
-	l.anchored = now
-	l.mu.Unlock()
-	return nil
+	if !moved {
+		return nil
+	}
+	return l.writeAnchor(anchor)
 }
 
 func (l *Log) writeAnchor(anchor map[string]chain) error {

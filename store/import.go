@@ -6,9 +6,9 @@ import (
 	"github.com/latchpost/latchpost/auth"
 )
 
-// Import inserts connections as they are, all in one transaction: for moving to
-// another store and for benchmarks. auth.ErrConflict when an id or a label is taken,
-// and then none is inserted. What the refresh protocol keeps is not taken along.
+// Import inserts connections as they are, all in one transaction: for tests and
+// benchmarks. auth.ErrConflict when an id or a label is taken, and then none is
+// inserted. What the refresh protocol keeps is not taken along.
 func (db *DB) Import(ctx context.Context, all ...auth.Connection) error {
 	return db.write(ctx, func(ctx context.Context, q querier) error {
 		for i := range all {

@@ -45,6 +45,8 @@ func (db *DB) openPostgres(ctx context.Context) error {
 			return err
 		}
 	}
+	name := pgName(db.id) + " " + config.RuntimeParams["application_name"] // by which others see that this process is here
+	config.RuntimeParams["application_name"] = strings.TrimSpace(name)
 	pool := stdlib.OpenDB(*config)
 	pool.SetMaxOpenConns(postgresConns)
 	pool.SetMaxIdleConns(postgresConns)
@@ -152,6 +154,33 @@ func (p *postgres) snapshot(ctx context.Context, fn func(q querier) error) error
 	}
 	defer tx.Rollback()
 	return fn(overSQL{tx})
+}
+
+// pgName is what a process of the store calls itself to PostgreSQL.
+func pgName(holder string) string { return "latchpost/" + holder }
+
+// alone is for DB.alone. Reading goes on meanwhile; who wants to write waits, and so do we for who does.
+func (p *postgres) alone(ctx context.Context, tables []table, fn func(q querier) error) error {
+	tx, err := p.pool.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead})
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	var names []string
+	for _, t := range tables {
+		names = append(names, t.name)
+	}
+	q := overSQL{tx}
+	if _, err := q.exec(ctx, `SET LOCAL lock_timeout = '30s'`); err != nil {
+		return err
+	}
+	if _, err := q.exec(ctx, `LOCK TABLE `+strings.Join(names, ", ")+` IN EXCLUSIVE MODE`); err != nil {
+		return fmt.Errorf("lock the tables, so that nobody else writes meanwhile: %w", err)
+	}
+	if err := fn(q); err != nil {
+		return err
+	}
+	return tx.Commit()
 }
 
 // overSQL makes a querier of a pool or a transaction of database/sql.

@@ -7,11 +7,9 @@ import (
 	"path/filepath"
 )
 
-// enroll gives this process a name, with SQLite a locked file of that name in
-// holders/: it is free as soon as the process is gone, however it went. What
+// enroll makes, with SQLite, a locked file of this process's name in holders/: it is free as soon as the process is gone, however it went. What
 // earlier processes left is cleared away.
 func (db *DB) enroll(ctx context.Context) error {
-	db.id = rand.Text()
 	if db.file == nil {
 		return nil
 	}

@@ -9,6 +9,7 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -82,7 +83,7 @@ func Open(ctx context.Context, opt Options) (*DB, error) {
 	if err := CheckURL(opt.URL); err != nil {
 		return nil, err
 	}
-	db := &DB{opt: opt, dir: opt.Dir}
+	db := &DB{opt: opt, dir: opt.Dir, id: rand.Text()}
 	db.known.granted.tells = db.tellStanding
 	path, file := strings.CutPrefix(opt.URL, "sqlite:")
 	var err error
