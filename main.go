@@ -58,6 +58,7 @@ func commands() []command {
 		{"audit", "verify|export|tail|trim", "read and check the record", auditFlags, audit},
 		{"backup", "FILE", "write a consistent copy of the store, without the key", nil, backup},
 		{"restore", "FILE", "put a backup in the place of the store", nil, restore},
+		{"migrate", "", "move everything to another store", migrateFlags, migrate},
 		{"rotate-key", "", "change the master key", rotateFlags, rotateKey},
 		{"doctor", "", "say what is wrong, in words", doctorFlags, doctor},
 		{"version", "", "print the version", jsonFlag, version},

@@ -41,9 +41,6 @@ func open(ctx context.Context, s *settings) (*house, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.data == "" { // the store would lie wherever we were started, the key in it
-		return nil, usagef("there is no home directory to keep things in: name one with --data")
-	}
 	for _, warning := range s.unsafe() {
 		log.Warn("unsafe flag", "flag", warning)
 	}
@@ -93,6 +90,9 @@ func connectors(out *egress.Client, s *settings) []auth.Connector {
 // openStore falls back to reading when the store cannot be written: what exists can
 // then still be looked at, and every release is refused with the reason.
 func openStore(ctx context.Context, s *settings, log *slog.Logger) (db *store.DB, cannotWrite, err error) {
+	if s.data == "" { // it would lie wherever we were started, the key in it
+		return nil, nil, usagef("there is no home directory to keep things in: name one with --data")
+	}
 	opt := store.Options{URL: s.storeURL(), Dir: s.data, UnsafePlaintext: s.unsafeStore, Log: log}
 	db, err = store.Open(ctx, opt)
 	if errors.Is(err, store.ErrReadOnly) {

@@ -46,6 +46,7 @@ type settings struct {
 	notify  notifySettings
 	given   []*flag.Flag // on the command line, not from the environment
 	newKey  string
+	to      string
 	ballast bool
 	support bool
 }
@@ -157,6 +158,9 @@ func (s *settings) check(fs *flag.FlagSet) error {
 	if s.newKey != "" {
 		wrong = append(wrong, seal.CheckURL(s.newKey))
 	}
+	if s.to != "" {
+		wrong = append(wrong, store.CheckURL(s.to))
+	}
 	if fs.Lookup("browser-dir") != nil {
 		wrong = append(wrong, browserlogin.CheckKind(s.browser.kind))
 	}
@@ -249,12 +253,14 @@ func (s *settings) storeURL() string {
 	return "sqlite:" + filepath.Join(s.data, "latchpost.db")
 }
 
-// shownStore is storeURL without what may be a password.
-func (s *settings) shownStore() string {
-	if strings.HasPrefix(s.storeURL(), "sqlite:") {
-		return s.storeURL()
+func (s *settings) shownStore() string { return shown(s.storeURL()) }
+
+// shown is the URL of a store without what may be a password.
+func shown(store string) string {
+	if strings.HasPrefix(store, "sqlite:") {
+		return store
 	}
-	u, err := url.Parse(s.storeURL())
+	u, err := url.Parse(store)
 	if err != nil {
 		return "PostgreSQL"
 	}

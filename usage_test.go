@@ -28,6 +28,9 @@ func TestWrongUse(t *testing.T) {
 		"restore usage_test.go":                                exitFailed,
 		"doctor --key bogus":                                   exitUsage,
 		"rotate-key --new-key bogus":                           exitUsage,
+		"migrate":                                              exitUsage,
+		"migrate --to bogus":                                   exitUsage,
+		"migrate somewhere":                                    exitUsage,
 		"list --store bogus":                                   exitUsage,
 		"list --store sqlite:":                                 exitUsage,
 		"doctor --store mysql://db":                            exitUsage,
@@ -75,7 +78,7 @@ func TestNotDone(t *testing.T) {
 	stop()
 	for _, line := range []string{
 		"list", "providers", "version", "notify-key", "owner-link", "token create --client a", "token list", "app list", "audit verify", "audit export", "audit tail",
-		"audit trim", "backup " + data + "/copy", "rotate-key --new-key file:" + data + "/new", "install cursor --print", "doctor",
+		"audit trim", "backup " + data + "/copy", "rotate-key --new-key file:" + data + "/new", "migrate --to sqlite:" + data + "/moved/latchpost.db", "install cursor --print", "doctor",
 	} {
 		args := append(strings.Fields(line), "--data", data)
 		var out, errs bytes.Buffer
