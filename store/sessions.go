@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/latchpost/latchpost/auth"
@@ -31,8 +32,11 @@ func (db *DB) Session(ctx context.Context, hash []byte) (o auth.Owner, expires t
 	return o, expires, err
 }
 
-// DeleteSession ends a session; one that is not there is no error.
+// DeleteSession ends a session; one that is not there is no error, and no write either: strangers make cookies up.
 func (db *DB) DeleteSession(ctx context.Context, hash []byte) error {
+	if _, _, err := db.Session(ctx, hash); errors.Is(err, auth.ErrNotFound) {
+		return nil
+	}
 	return db.mustWrite(ctx, func(ctx context.Context, q querier) error {
 		_, err := q.exec(ctx, `DELETE FROM sessions WHERE hash = $1`, hash)
 		return err
@@ -50,8 +54,16 @@ func (db *DB) AddOwnerLink(ctx context.Context, hash []byte, o auth.Owner, expir
 	})
 }
 
-// TakeOwnerLink gives the owner of a link, once; auth.ErrNotFound when it was used, has ended, or never was.
+// TakeOwnerLink gives the owner of a link, once; auth.ErrNotFound when it was used, has ended, or never was. Only one that is
+// there is a write: strangers make codes up.
 func (db *DB) TakeOwnerLink(ctx context.Context, hash []byte) (o auth.Owner, err error) {
+	err = db.read(ctx, func(ctx context.Context, q querier) error {
+		_, err := first(ctx, q, scanOwned, `SELECT org, user_id, expires_at FROM owner_links WHERE hash = $1`, hash)
+		return err
+	})
+	if errors.Is(err, auth.ErrNotFound) {
+		return o, err
+	}
 	err = db.write(ctx, func(ctx context.Context, q querier) error {
 		found, err := first(ctx, q, scanOwned, `DELETE FROM owner_links WHERE hash = $1 AND expires_at > $2
 			RETURNING org, user_id, expires_at`, hash, ms(db.now()))
