@@ -33,7 +33,8 @@ type Options struct {
 	Rate  rate.Limit
 	Burst int
 	// MaxConns and MaxConnsPerIP bound open connections (Listen); trusted proxies are exempt from the latter. 0 means 4096, or
-	// half of the descriptors that the process may have, and 1024, or a quarter of MaxConns.
+	// half of the descriptors that the process may have, and 1024, or a quarter of MaxConns. An address may have as many
+	// requests under way by HTTP/2 as connections.
 	MaxConns, MaxConnsPerIP int
 	// MaxBodies bounds the bytes of bodies that are in memory at once; an address may have a quarter. 0 means 256 MiB.
 	MaxBodies int64
@@ -69,6 +70,7 @@ type guard struct {
 	cross   *http.CrossOriginProtection
 	buckets *buckets
 	bodies  *bodies
+	streams *streams
 	layers  []layer
 }
 
@@ -106,11 +108,13 @@ func newGuard(opt Options) *guard {
 	}
 	g := &guard{opt: opt, buckets: newBuckets(opt.Rate, opt.Burst), cross: crossOrigin(opt.Origins)}
 	g.bodies = &bodies{most: opt.MaxBodies, of: make(map[netip.Prefix]int64)}
+	g.streams = &streams{of: make(map[netip.Prefix]int)}
 	g.layers = []layer{g.host, g.path, g.method, g.origin, g.rate, g.contentType, g.body}
 	return g
 }
 
 func (g *guard) serve(plain http.ResponseWriter, r *http.Request, next http.Handler) {
+	defer g.admit(r)()
 	w := &answer{ResponseWriter: plain, tls: g.opt.TLS, piece: g.opt.AnswerTimeout / 10}
 	class := g.opt.Class(r.URL.Path)
 	defer g.recover(w, r, class)
@@ -122,9 +126,10 @@ func (g *guard) serve(plain http.ResponseWriter, r *http.Request, next http.Hand
 		if no := layer(w, r, class); no != nil {
 			g.opt.Refused(no.code)
 			no.write(w, class)
+			w.end(r)
 			return
 		}
 	}
 	next.ServeHTTP(w, r)
-	w.begin() // a handler that wrote nothing answers 200
+	w.end(r)
 }

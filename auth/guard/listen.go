@@ -7,6 +7,8 @@ import (
 	"sync"
 )
 
+const maxConnsPerIP = 1024
+
 // Listen listens on a TCP address and bounds the connections that are open at once. One over the bound of its address is closed at
 // once; one over the bound of all waits until another ends.
 func Listen(ctx context.Context, addr string, opt Options) (net.Listener, error) {
@@ -19,7 +21,7 @@ func Listen(ctx context.Context, addr string, opt Options) (net.Listener, error)
 		opt.MaxConns = max(64, min(4096, descriptors()/2)) // the other half is for files, and for connections that we open
 	}
 	if opt.MaxConnsPerIP == 0 {
-		opt.MaxConnsPerIP = min(1024, opt.MaxConns/4)
+		opt.MaxConnsPerIP = min(maxConnsPerIP, opt.MaxConns/4)
 	}
 	return &listener{Listener: l, trusted: opt.TrustedProxies, perIP: opt.MaxConnsPerIP,
 		slots: make(chan struct{}, opt.MaxConns), closed: make(chan struct{}), open: make(map[netip.Prefix]int)}, nil

@@ -92,21 +92,7 @@ func TestServerLetsStreamsRest(t *testing.T) {
 // ended.
 func TestServerEndsStreamsWithoutWindow(t *testing.T) {
 	_, authority := startHTTP2(t, Options{AnswerTimeout: 300 * time.Millisecond}, ok)
-	conn, err := tls.Dial("tcp", authority, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
-	io.WriteString(conn, http2.ClientPreface)
-	fr := http2.NewFramer(conn, conn)
-	fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
-	var block bytes.Buffer
-	headers := hpack.NewEncoder(&block)
-	for _, f := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", authority}, {":path", "/"}} {
-		headers.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
-	}
-	fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true})
+	fr := noWindow(t, authority, 1)
 	for {
 		f, err := fr.ReadFrame()
 		if err != nil {
@@ -116,6 +102,80 @@ func TestServerEndsStreamsWithoutWindow(t *testing.T) {
 			return
 		}
 	}
+}
+
+// DS-002: nor does it have more of them in all its connections than it may have connections; and it has others when those are over.
+func TestServerBoundsStreams(t *testing.T) {
+	client, authority := startHTTP2(t, Options{MaxConnsPerIP: 3}, ok)
+	first := noWindow(t, authority, 2)
+	for begun := 0; begun < 2; {
+		f, err := first.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := f.(*http2.HeadersFrame); ok {
+			begun++
+		}
+	}
+	second := noWindow(t, authority, 4)
+	answered, reset := 0, 0
+	for answered+reset < 4 {
+		f, err := second.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch f.(type) {
+		case *http2.HeadersFrame:
+			answered++
+		case *http2.RSTStreamFrame:
+			reset++
+		}
+	}
+	if answered != 1 {
+		t.Errorf("%d requests of a second connection were answered beside two, want 1", answered)
+	}
+	if _, err := client.Get("https://" + authority); err == nil {
+		t.Error("a third connection is answered")
+	}
+	for _, fr := range []*http2.Framer{first, second} {
+		for id := uint32(1); id < 8; id += 2 {
+			fr.WriteWindowUpdate(id, 1000) // of one that is over: passed over
+		}
+	}
+	if !soon(func() bool {
+		res, err := client.Get("https://" + authority)
+		if err != nil {
+			return false
+		}
+		res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	}) {
+		t.Error("streams that are over are counted for ever")
+	}
+}
+
+// noWindow is a connection by HTTP/2 that has asked n times and takes no byte of any answer.
+func noWindow(t *testing.T, authority string, n int) *http2.Framer {
+	t.Helper()
+	conn, err := tls.Dial("tcp", authority, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	io.WriteString(conn, http2.ClientPreface)
+	fr := http2.NewFramer(conn, conn)
+	fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	var block bytes.Buffer
+	headers := hpack.NewEncoder(&block)
+	for i := range n {
+		block.Reset()
+		for _, f := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", authority}, {":path", "/"}} {
+			headers.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
+		}
+		fr.WriteHeaders(http2.HeadersFrameParam{StreamID: uint32(2*i + 1), BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true})
+	}
+	return fr
 }
 
 // startHTTP2 is start over TLS, with a client that speaks HTTP/2.
