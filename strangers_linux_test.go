@@ -18,7 +18,7 @@ import (
 
 // SH-014: the whole product is used in a network of its own, in which every packet to anybody is seen: sign-ins, calls,
 // renewals, failures, revocation, the demo, the doctor. Nobody but the practice servers of the test is looked up or connected to.
-// What a page loads is the matter of its content policy (HL-009).
+// What a page loads is the matter of its content policy (HL-009); what the browser for sign-ins calls, that of package browserlogin.
 func TestNobodyElseIsCalled(t *testing.T) {
 	alone := func(name string, args ...string) (string, error) {
 		cmd := exec.CommandContext(t.Context(), "latchpost-alone", append([]string{name}, args...)...)

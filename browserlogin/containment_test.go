@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -262,6 +263,38 @@ func TestPageReachesNothingInside(t *testing.T) {
 		_ = page.Goto(b.site.URL + "/attack/leave?" + url.Values{"target": {forbidden}, "now": {""}}.Encode())
 		if !allowedScheme(page.URL()) {
 			t.Errorf("a page led to %s", forbidden)
+		}
+	}
+}
+
+// SH-014: the browser, which others made, asks nobody for updates, lists or the time. Its only way out is our proxy, and all
+// that goes there in a whole sign-in, and a while after it, is the site's.
+func TestBrowserCallsNobodyElse(t *testing.T) {
+	var mu sync.Mutex
+	called := map[string]int{}
+	b := newBench(t, func(o *Options) {
+		reach := o.Dial
+		o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			mu.Lock()
+			called[addr]++
+			mu.Unlock()
+			return reach(ctx, network, addr)
+		}
+	}, authtest.SiteOptions{})
+	s, done := b.start("alice", nil)
+	b.open(s).signIn("alice")
+	if r := <-done; r.err != nil {
+		t.Fatal(r.err)
+	}
+	s, _ = b.start("alice", nil)
+	b.open(s).await("waiting")
+	<-time.After(20 * time.Second)
+	mu.Lock()
+	defer mu.Unlock()
+	t.Logf("called: %v", called)
+	for addr := range called {
+		if "http://"+addr != b.site.URL && "http://"+addr != b.site.Elsewhere.URL { // the tracker of its login page
+			t.Errorf("%s was called", addr)
 		}
 	}
 }

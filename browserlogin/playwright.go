@@ -89,9 +89,15 @@ var launchArgs = []string{
 	"--webrtc-ip-handling-policy=disable_non_proxied_udp", "--force-webrtc-ip-handling-policy=disable_non_proxied_udp", "--deny-permission-prompts",
 	// Names are resolved by our proxy, once. The browser itself asks nobody.
 	"--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+	// Or it would describe the forms of every login page to its maker.
+	"--autofill-server-url=about:blank",
 }
 
-// launch starts a browser on this machine whose traffic all goes to proxy, or joins a remote one.
+// nowhere is the proxy of all that Chromium does by itself, for which there is no switch: it asks its maker for the time, for updates
+// and who is signed in. Pages go by the proxy of their context. Nothing listens here (RFC 863 gives the port to what discards).
+const nowhere = "http://127.0.0.1:9"
+
+// launch starts a browser on this machine whose contexts send all their traffic to proxy, or joins a remote one.
 func (d *driver) launch(k kind, chromium, proxy string, sandbox bool) (*localBrowser, error) {
 	var b playwright.Browser
 	var err error
@@ -114,19 +120,27 @@ func (d *driver) launch(k kind, chromium, proxy string, sandbox bool) (*localBro
 			HandleSIGINT:      playwright.Bool(false),
 			HandleSIGTERM:     playwright.Bool(false),
 			HandleSIGHUP:      playwright.Bool(false),
-			Proxy:             &playwright.Proxy{Server: proxy, Bypass: playwright.String("<-loopback>")},
+			Proxy:             way(nowhere),
 		})
 		if err != nil {
 			return nil, launchError(err)
 		}
 	}
 	lb := &localBrowser{b: b, gone: make(chan struct{}), remote: k.cdp != ""}
+	if !lb.remote {
+		lb.proxy = way(proxy)
+	}
 	var once sync.Once
 	b.OnDisconnected(func(playwright.Browser) { once.Do(func() { close(lb.gone) }) })
 	if !b.IsConnected() {
 		once.Do(func() { close(lb.gone) })
 	}
 	return lb, nil
+}
+
+// way is a proxy for everything, this machine's own addresses too.
+func way(proxy string) *playwright.Proxy {
+	return &playwright.Proxy{Server: proxy, Bypass: playwright.String("<-loopback>")}
 }
 
 // launchError turns the browser's own words into something to act on.
@@ -168,6 +182,7 @@ var ErrNoSandbox = errors.New("browser sign-in is off")
 type localBrowser struct {
 	b      playwright.Browser
 	gone   chan struct{}
+	proxy  *playwright.Proxy // of its contexts; nil = a remote one has its own way
 	remote bool
 }
 
@@ -178,7 +193,7 @@ func (b *localBrowser) NewContext(o ContextOptions) (*Context, error) {
 	size := &playwright.Size{Width: o.Width, Height: o.Height}
 	opt := playwright.BrowserNewContextOptions{
 		AcceptDownloads: playwright.Bool(false), Viewport: size, Screen: size, ServiceWorkers: playwright.ServiceWorkerPolicyAllow,
-		IgnoreHttpsErrors: playwright.Bool(o.insecureTLS),
+		IgnoreHttpsErrors: playwright.Bool(o.insecureTLS), Proxy: b.proxy,
 	}
 	if o.UserAgent != "" {
 		opt.UserAgent = &o.UserAgent
