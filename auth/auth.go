@@ -82,7 +82,7 @@ var (
 	ErrNoApp       = &Error{Code: "no_oauth_app", Message: "no OAuth app is registered for this provider"}
 	ErrConfig      = &Error{Code: "configuration", Message: "the operator has to correct the configuration"}
 	ErrReauth      = &Error{Code: "needs_reauth", Message: "the user has to sign in again; call request_auth"}
-	ErrAudit       = &Error{Code: "audit_unavailable", Message: "the audit record cannot be written, so nothing is released; make room on the disk, then try again"}
+	ErrAudit       = &Error{Code: "audit_unavailable", Message: "the audit record cannot be written, so nothing is released; try again in a minute, and tell the operator if it stays so"}
 	ErrTampered    = &Error{Code: "tampered", Message: "a stored value does not open in its place; restore it from a backup or sign in again"}
 )
 

@@ -70,6 +70,8 @@ func (l *Log) Append(ctx context.Context, events ...auth.Event) error {
 	}
 	err := l.append(ctx, events)
 	switch {
+	case errors.Is(err, ErrFull):
+		return auth.ErrAudit.Say("the audit record cannot be written because the disk of Latchpost's store is full, so nothing is released; the operator has to make room").Because(err)
 	case errors.Is(err, ErrReadOnly):
 		return auth.ErrAudit.Say("the audit record cannot be written because Latchpost's store is read-only, so nothing is released; the operator has to make its directory writable").Because(err)
 	case errors.Is(err, ErrLocked):
