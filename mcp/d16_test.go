@@ -47,7 +47,7 @@ func TestAnswersComeWhole(t *testing.T) {
 
 // Whatever the size of an answer, mcp-go has little to write.
 func TestAnswersAreNotWrittenThrice(t *testing.T) {
-	res := (&joined{}).take(result(connected{Message: strings.Repeat("x", 100_000)}, false))
+	res := (&spoken{}).take(result(connected{Message: strings.Repeat("x", 100_000)}, false))
 	if written, err := json.Marshal(res); err != nil || len(written) > 300 {
 		t.Errorf("%d bytes, %v", len(written), err)
 	}
