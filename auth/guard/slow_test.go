@@ -55,15 +55,15 @@ func TestServerLetsStreamsRest(t *testing.T) {
 				return
 			}
 			defer c.CloseNow()
-			time.Sleep(300 * time.Millisecond)
+			time.Sleep(1300 * time.Millisecond)
 			c.Write(r.Context(), websocket.MessageText, []byte("late"))
 			return
 		}
 		w.(http.Flusher).Flush()
-		time.Sleep(300 * time.Millisecond)
+		time.Sleep(1300 * time.Millisecond)
 		io.WriteString(w, "late")
 	}
-	opt := Options{AnswerTimeout: 100 * time.Millisecond}
+	opt := Options{AnswerTimeout: time.Second}
 	authority := start(t, opt, rests)
 	over1 := http.DefaultClient
 	over2, secure := startHTTP2(t, opt, rests)
