@@ -39,30 +39,7 @@ func TestDeviceCode(t *testing.T) {
 // ID-012: where there are many users the page warns, and shows the account before it is connected.
 func TestDeviceCodeOfMany(t *testing.T) {
 	h := tenants(t)
-	h.Vault.Vault.DeviceFlow = true
-	bot := auth.Caller{Owner: ann, Client: "bot", Verified: true}
-	p := h.person().signIn("acme/ann")
-	id := h.ask(bot, auth.Wish{Method: auth.MethodDeviceCode}).RequestID
-	p.get("/c/" + id)
-	p.want(200, "acme/ann")
-	p.confirm(id, nil)
-	p.want(303)
-	p.get("/c/" + id)
-	p.want(200, "Only continue if you started this yourself. Whoever sent you a code to enter would get your account.")
-	request, err := h.Vault.Vault.Requests.Request(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := h.Server.ApproveDevice(t.Context(), request.UserCode, "bob"); err != nil {
-		t.Fatal(err)
-	}
-	h.pass(10 * time.Second)
-	if err := h.KeepOnce(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	p.get("/c/" + id)
-	p.want(303)
-	p.get("/done/" + id)
+	p, id := h.coded()
 	p.want(200, "Is this your account?", "<b>bob@example.com</b>", "Yes, connect it", "Discard this sign-in")
 	if strings.Contains(p.last.body, "Replace") {
 		t.Error("there is nothing to replace")
@@ -71,6 +48,35 @@ func TestDeviceCodeOfMany(t *testing.T) {
 	p.want(303)
 	p.get("/done/" + id)
 	p.want(200, "is connected", "bob@example.com")
+}
+
+// coded is ann at the page that asks whether the account is hers, of which somebody has entered her code.
+func (h *house) coded() (p *person, id string) {
+	h.t.Helper()
+	h.Vault.Vault.DeviceFlow = true
+	p = h.person().signIn("acme/ann")
+	id = h.ask(auth.Caller{Owner: ann, Client: "bot", Verified: true}, auth.Wish{Method: auth.MethodDeviceCode}).RequestID
+	p.get("/c/" + id)
+	p.want(200, "acme/ann")
+	p.confirm(id, nil)
+	p.want(303)
+	p.get("/c/" + id)
+	p.want(200, "Only continue if you started this yourself. Whoever sent you a code to enter would get your account.")
+	request, err := h.Vault.Vault.Requests.Request(h.t.Context(), id)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := h.Server.ApproveDevice(h.t.Context(), request.UserCode, "bob"); err != nil {
+		h.t.Fatal(err)
+	}
+	h.pass(10 * time.Second)
+	if err := h.KeepOnce(h.t.Context()); err != nil {
+		h.t.Fatal(err)
+	}
+	p.get("/c/" + id)
+	p.want(303)
+	p.get("/done/" + id)
+	return p, id
 }
 
 func TestClientCredentials(t *testing.T) {

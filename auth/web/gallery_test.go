@@ -31,6 +31,8 @@ func TestGallery(t *testing.T) {
 	}
 	h := open(t, func(_ *authtest.Vault, o *web.Options) { o.Unsafe, o.Version = []string{"--unsafe-loopback"}, "1.0" })
 	scenes := h.scenes()
+	ann, _ := tenants(t).coded()
+	scenes["held-unconfirmed"] = ann.last
 	var violations atomic.Int32
 	stage := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name := strings.TrimPrefix(r.URL.Path, "/scene/")
