@@ -165,13 +165,8 @@ func TestNoInputReachesTheClipboard(t *testing.T) {
 		}
 		return &tab{page: page, cdp: cdp}
 	}
-	one := newContext(t)
-	two, err := one.c.Browser().NewContext()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer two.Close()
-	from, to := open(one), open(&Context{c: two})
+	br := newBrowser(t)
+	from, to := open(contextOf(t, br)), open(contextOf(t, br))
 	command := func(on *tab, name string) { // what our view never sends
 		t.Helper()
 		on.page.Eval(t.Context(), `field.focus(); field.select(); ""`)

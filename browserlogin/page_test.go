@@ -16,11 +16,21 @@ import (
 // newContext is one of a browser that nobody watches.
 func newContext(t *testing.T) *Context {
 	t.Helper()
+	return contextOf(t, newBrowser(t))
+}
+
+func newBrowser(t *testing.T) Browser {
+	t.Helper()
 	br, release, err := newBench(t, nil, authtest.SiteOptions{}).pool.browser(t.Context(), "alice")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(release)
+	return br
+}
+
+func contextOf(t *testing.T, br Browser) *Context {
+	t.Helper()
 	c, err := br.NewContext(ContextOptions{Width: 640, Height: 480})
 	if err != nil {
 		t.Fatal(err)

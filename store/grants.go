@@ -69,7 +69,6 @@ func (g granted) at(now time.Time) (found []auth.Connection, all []auth.Grant) {
 		c.Scopes, c.Hosts, c.Vars = slices.Clone(c.Scopes), slices.Clone(c.Hosts), maps.Clone(c.Vars)
 		c.Salt, c.Sealed, c.Refresh.Answer = slices.Clone(c.Salt), slices.Clone(c.Sealed), slices.Clone(c.Refresh.Answer)
 	}
-	all = make([]auth.Grant, 0, len(g.grants))
 	for _, one := range g.grants {
 		if one.Until.IsZero() || ms(one.Until) > ms(now) {
 			all = append(all, one)
