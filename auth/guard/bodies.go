@@ -4,16 +4,13 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
-	"sync"
 )
 
 // bodies counts the bytes of bodies in memory, those that still arrive too, until their requests are answered. Nobody need have
 // signed in to send one, or ever end it, and by HTTP/2 a connection brings a hundred at once.
 type bodies struct {
 	most int64 // of all; an address may have a quarter
-	mu   sync.Mutex
-	all  int64
-	of   map[netip.Prefix]int64
+	of   shares
 }
 
 var (
@@ -21,28 +18,23 @@ var (
 	full    = &refusal{http.StatusServiceUnavailable, "too_many_bytes", "Too much is being sent to this server at once. Try again in a moment."}
 )
 
+var everybody = netip.MustParsePrefix("::/0")
+
 // take counts n bytes more of an address, or says why there is no room for them.
 func (b *bodies) take(from netip.Prefix, n int64) *refusal {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch {
-	case b.of[from]+n > b.most/4:
+	if !b.of.take(from, n, b.most/4) {
 		return crowded
-	case b.all+n > b.most:
+	}
+	if !b.of.take(everybody, n, b.most) {
+		b.of.give(from, n)
 		return full
 	}
-	b.of[from] += n
-	b.all += n
 	return nil
 }
 
 func (b *bodies) give(from netip.Prefix, n int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.all -= n
-	if b.of[from] -= n; b.of[from] <= 0 {
-		delete(b.of, from)
-	}
+	b.of.give(from, n)
+	b.of.give(everybody, n)
 }
 
 // counted is a body that is counted piece by piece as it is read. A *refusal ends it where there is no room.
@@ -58,7 +50,7 @@ func (g *guard) count(r *http.Request) (done func()) {
 	if r.ContentLength == 0 {
 		return func() {}
 	}
-	c := &counted{ReadCloser: r.Body, in: g.bodies, from: network(ClientAddr(r, g.opt.TrustedProxies))}
+	c := &counted{ReadCloser: r.Body, in: &g.bodies, from: network(ClientAddr(r, g.opt.TrustedProxies))}
 	r.Body = c
 	return func() { c.in.give(c.from, c.n) }
 }

@@ -69,8 +69,8 @@ type guard struct {
 	opt     Options
 	cross   *http.CrossOriginProtection
 	buckets *buckets
-	bodies  *bodies
-	streams *streams
+	bodies  bodies
+	streams shares // of requests by HTTP/2
 	layers  []layer
 }
 
@@ -107,8 +107,7 @@ func newGuard(opt Options) *guard {
 		opt.Now = time.Now
 	}
 	g := &guard{opt: opt, buckets: newBuckets(opt.Rate, opt.Burst), cross: crossOrigin(opt.Origins)}
-	g.bodies = &bodies{most: opt.MaxBodies, of: make(map[netip.Prefix]int64)}
-	g.streams = &streams{of: make(map[netip.Prefix]int)}
+	g.bodies.most = opt.MaxBodies
 	g.layers = []layer{g.host, g.path, g.method, g.origin, g.rate, g.contentType, g.body}
 	return g
 }

@@ -20,6 +20,12 @@ import (
 // start serves h behind the layers, for real, and returns its authority. The host and origin are added to opt.
 func start(t *testing.T, opt Options, h http.HandlerFunc) (authority string) {
 	t.Helper()
+	return serve(t, opt, h, (*http.Server).Serve)
+}
+
+// serve runs a Server until the test ends; run has it answer on a listener.
+func serve(t *testing.T, opt Options, h http.HandlerFunc, run func(*http.Server, net.Listener) error) (authority string) {
+	t.Helper()
 	l, err := Listen(t.Context(), "127.0.0.1:0", opt)
 	if err != nil {
 		t.Fatal(err)
@@ -32,7 +38,7 @@ func start(t *testing.T, opt Options, h http.HandlerFunc) (authority string) {
 	}
 	s := Server(h, opt)
 	done := make(chan struct{})
-	go func() { defer close(done); s.Serve(l) }()
+	go func() { defer close(done); run(s, l) }()
 	t.Cleanup(func() { s.Close(); <-done })
 	return authority
 }

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"math"
 	"net"
 	"net/netip"
 	"sync"
@@ -24,19 +25,17 @@ func Listen(ctx context.Context, addr string, opt Options) (net.Listener, error)
 		opt.MaxConnsPerIP = min(maxConnsPerIP, opt.MaxConns/4)
 	}
 	return &listener{Listener: l, trusted: opt.TrustedProxies, perIP: opt.MaxConnsPerIP,
-		slots: make(chan struct{}, opt.MaxConns), closed: make(chan struct{}), open: make(map[netip.Prefix]int)}, nil
+		slots: make(chan struct{}, opt.MaxConns), closed: make(chan struct{})}, nil
 }
 
 type listener struct {
 	net.Listener
 	trusted []netip.Prefix
 	perIP   int
+	open    shares
 	slots   chan struct{}
 	once    sync.Once
 	closed  chan struct{}
-
-	mu   sync.Mutex
-	open map[netip.Prefix]int
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -51,9 +50,9 @@ func (l *listener) Accept() (net.Conn, error) {
 			<-l.slots
 			return nil, err
 		}
-		from, limited := l.from(c)
-		if l.enter(from, limited) {
-			return &conn{Conn: c, leave: func() { l.exit(from) }}, nil
+		from, most := l.from(c)
+		if l.open.take(from, 1, most) {
+			return &conn{Conn: c, leave: func() { l.open.give(from, 1); <-l.slots }}, nil
 		}
 		c.Close()
 	}
@@ -65,29 +64,14 @@ func (l *listener) Close() error {
 	return l.Listener.Close()
 }
 
-func (l *listener) enter(from netip.Prefix, limited bool) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if limited && l.open[from] >= l.perIP {
-		return false
-	}
-	l.open[from]++
-	return true
-}
-
-func (l *listener) exit(from netip.Prefix) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open[from]--; l.open[from] == 0 {
-		delete(l.open, from)
-	}
-	<-l.slots
-}
-
-func (l *listener) from(c net.Conn) (from netip.Prefix, limited bool) {
+// from is whose connection c is, and how many they may have.
+func (l *listener) from(c net.Conn) (from netip.Prefix, most int64) {
 	ap, _ := netip.ParseAddrPort(c.RemoteAddr().String())
 	addr := ap.Addr().Unmap().WithZone("")
-	return network(addr), !within(l.trusted, addr)
+	if within(l.trusted, addr) {
+		return network(addr), math.MaxInt64 // a proxy has everybody's
+	}
+	return network(addr), int64(l.perIP)
 }
 
 // conn gives its place back when it is closed, once.

@@ -181,19 +181,12 @@ func noWindow(t *testing.T, authority string, n int) *http2.Framer {
 // startHTTP2 is start over TLS, with a client that speaks HTTP/2.
 func startHTTP2(t *testing.T, opt Options, h http.HandlerFunc) (client *http.Client, authority string) {
 	t.Helper()
-	l, err := Listen(t.Context(), "127.0.0.1:0", opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	authority = l.Addr().String()
-	opt.Hosts = append(opt.Hosts, authority)
 	lends := httptest.NewUnstartedServer(nil)
 	lends.StartTLS()
 	defer lends.Close()
-	s := Server(h, opt)
-	s.TLSConfig.Certificates = lends.TLS.Certificates
-	done := make(chan struct{})
-	go func() { defer close(done); s.ServeTLS(l, "", "") }()
-	t.Cleanup(func() { s.Close(); <-done })
+	authority = serve(t, opt, h, func(s *http.Server, l net.Listener) error {
+		s.TLSConfig.Certificates = lends.TLS.Certificates
+		return s.ServeTLS(l, "", "")
+	})
 	return &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}, authority
 }
