@@ -5,7 +5,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"fmt"
 	"io"
 	mathrand "math/rand/v2"
@@ -160,18 +159,12 @@ func TestKillWithinMigrate(t *testing.T) {
 	must(t, h.vault.Desk(auth.Local).SetApp(t.Context(), "github", "Iv1.example", auth.NewSecret("secret"), nil))
 	must(t, h.Close())
 	pg := storetest.Postgres(t)
-	admin, err := sql.Open("pgx", pg)
-	must(t, err)
-	defer admin.Close()
 
 	moved, undone := 0, 0
 	for n := range much(16, 6) {
 		to := "sqlite:" + filepath.Join(dir, fmt.Sprint("to", n), "latchpost.db")
 		if n%2 == 0 {
-			name := fmt.Sprint("to", n)
-			_, err := admin.ExecContext(t.Context(), "CREATE DATABASE "+name)
-			must(t, err)
-			to = strings.Replace(pg, "/postgres?", "/"+name+"?", 1)
+			to = storetest.Database(t, pg)
 		}
 		migrate := func() *exec.Cmd {
 			return exec.CommandContext(t.Context(), "latchpost", "migrate", "--data", filepath.Join(dir, "data"), "--to", to)

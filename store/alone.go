@@ -11,9 +11,6 @@ import (
 	"time"
 )
 
-// errUsed says that others have the store open.
-var errUsed = errors.New("other latchpost processes use this store")
-
 // alone runs fn in one transaction, while nobody else writes to the tables. A SQLite file that can only be read is
 // read as it is at one time.
 func (db *DB) alone(ctx context.Context, tables []table, fn func(q querier) error) error {
@@ -45,7 +42,7 @@ func (db *DB) unused(ctx context.Context) error {
 			if db.pg != nil {
 				where = "on all machines; pg_stat_activity names them as latchpost/…"
 			}
-			return fmt.Errorf("%w (%d): end them all, %s, then try again", errUsed, n, where)
+			return fmt.Errorf("other latchpost processes use this store (%d): end them all, %s, then try again", n, where)
 		}
 		select {
 		case <-time.After(100 * time.Millisecond):

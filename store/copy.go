@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"reflect"
 	"strings"
 )
 
@@ -73,17 +74,8 @@ func (t table) scan(s scanner) ([]any, error) {
 	if err := s.Scan(row...); err != nil {
 		return nil, err
 	}
-	for i := range row {
-		switch v := row[i].(type) {
-		case *string:
-			row[i] = *v
-		case *int64:
-			row[i] = *v
-		case *bool:
-			row[i] = *v
-		case *[]byte:
-			row[i] = *v
-		}
+	for i, p := range row {
+		row[i] = reflect.ValueOf(p).Elem().Interface()
 	}
 	return row, nil
 }

@@ -86,7 +86,11 @@ func (db *DB) missed(ctx context.Context, what string, err error) {
 // slowest is how many seconds pass at most until a failed disk is tried again.
 const slowest = 60
 
-const failedAt = "disk_failed_at" // in meta; unix milliseconds
+// Both stand in meta, as unix milliseconds, and are of one disk.
+const (
+	failedAt = "disk_failed_at"
+	triedAt  = "tried_at"
+)
 
 // mend tries a disk that has failed a write, with growing pauses, by a note of that failure for doctor.
 func (k *keeper) mend(ctx context.Context, db *DB) {
@@ -117,7 +121,7 @@ func (k *keeper) mend(ctx context.Context, db *DB) {
 // over. It leaves the room of the ballast alone.
 func (k *keeper) try(ctx context.Context, db *DB) {
 	if db.group.refused.Load() != nil && k.seconds%5 == 0 {
-		_ = db.SetMeta(ctx, "tried_at", strconv.FormatInt(ms(db.now()), 10)) // Failed tells
+		_ = db.SetMeta(ctx, triedAt, strconv.FormatInt(ms(db.now()), 10)) // Failed tells
 	}
 }
 

@@ -9,13 +9,29 @@ import (
 )
 
 //go:embed migrations/*.sql
-var migrations embed.FS
+var migrationFiles embed.FS
+
+// migrations gives the statements that bring a schema to version 1, to 2, and so on.
+func migrations() (all []string, err error) {
+	names, err := fs.Glob(migrationFiles, "migrations/*.sql")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		text, err := migrationFiles.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, string(text))
+	}
+	return all, nil
+}
 
 // migrate brings the schema to the newest version in one transaction that no
 // other process can be in at the same time. A schema that is newer than this
 // program is refused and left alone.
 func (db *DB) migrate(ctx context.Context) error {
-	files, err := fs.Glob(migrations, "migrations/*.sql")
+	all, err := migrations()
 	if err != nil {
 		return err
 	}
@@ -34,19 +50,14 @@ func (db *DB) migrate(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if have > len(files) {
-			return newerSchema(have, len(files))
+		if have > len(all) {
+			return newerSchema(have, len(all))
 		}
-		for i, name := range files[have:] {
-			text, err := migrations.ReadFile(name)
-			if err != nil {
-				return err
+		for version := have + 1; version <= len(all); version++ {
+			if _, err := q.exec(ctx, all[version-1]); err != nil {
+				return fmt.Errorf("migration to schema %d: %w", version, err)
 			}
-			if _, err := q.exec(ctx, string(text)); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			_, err = q.exec(ctx, `INSERT INTO migrations (version, applied_at) VALUES ($1, $2)`, have+i+1, ms(time.Now()))
-			if err != nil {
+			if _, err := q.exec(ctx, `INSERT INTO migrations (version, applied_at) VALUES ($1, $2)`, version, ms(time.Now())); err != nil {
 				return err
 			}
 		}
@@ -70,15 +81,15 @@ func newerSchema(have, known int) error {
 
 // checkSchema refuses a file that this program cannot read as it is.
 func (db *DB) checkSchema(have int) error {
-	files, err := fs.Glob(migrations, "migrations/*.sql")
+	all, err := migrations()
 	if err != nil {
 		return err
 	}
-	if have > len(files) {
-		return newerSchema(have, len(files))
+	if have > len(all) {
+		return newerSchema(have, len(all))
 	}
-	if have < len(files) {
-		return fmt.Errorf("the store has schema %d and needs %d: start latchpost once where it can be written", have, len(files))
+	if have < len(all) {
+		return fmt.Errorf("the store has schema %d and needs %d: start latchpost once where it can be written", have, len(all))
 	}
 	return nil
 }

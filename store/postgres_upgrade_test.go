@@ -4,7 +4,6 @@ package store_test
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"fmt"
 	"os"
@@ -27,7 +26,7 @@ func TestUpgradePostgres(t *testing.T) {
 		t.Fatal(files, err)
 	}
 	full := newDatabase(t, server)
-	db := mustOpen(t, full.url)
+	db := mustOpen(t, store.Options{URL: full.url})
 	c := storetest.NewConnection(storetest.NewOwner(), "github", "me")
 	storetest.Connect(t, db, c, auth.Grant{ID: "g", Owner: c.Owner, Client: "agent", Connection: c.ID, Kind: auth.Use, CreatedAt: storetest.Now})
 	pending := storetest.NewRequest(c.Owner, "gitlab")
@@ -52,7 +51,7 @@ func TestUpgradePostgres(t *testing.T) {
 		for _, table := range []string{"connections", "grants", "requests"} {
 			older.copy(full, table)
 		}
-		db := mustOpen(t, older.url)
+		db := mustOpen(t, store.Options{URL: older.url})
 		row, err := db.Connection(t.Context(), c.Owner, c.ID)
 		if err != nil || row.Version != 1 || string(row.Sealed) != string(c.Sealed) {
 			t.Errorf("from schema %d: %+v, %v", have, row, err)
@@ -77,9 +76,9 @@ func TestUpgradePostgres(t *testing.T) {
 	}
 }
 
-func mustOpen(t *testing.T, url string) *store.DB {
+func mustOpen(t *testing.T, opt store.Options) *store.DB {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Options{URL: url})
+	db, err := store.Open(t.Context(), opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,18 +94,8 @@ type database struct {
 
 func newDatabase(t *testing.T, server string) *database {
 	t.Helper()
-	name := "t" + strings.ToLower(rand.Text())
-	admin := connectTo(t, server)
-	admin.do(`CREATE DATABASE ` + name)
-	return connectTo(t, strings.Replace(server, "/postgres?", "/"+name+"?", 1))
-}
-
-func connectTo(t *testing.T, url string) *database {
-	t.Helper()
-	pool, err := sql.Open("pgx", url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	url := storetest.Database(t, server)
+	pool := raw(t, url)
 	t.Cleanup(func() { pool.Close() })
 	return &database{pool, t, url}
 }

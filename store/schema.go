@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"io/fs"
 	"strings"
 
 	"zombiezen.com/go/sqlite"
@@ -25,16 +24,12 @@ func schema(ctx context.Context) (all []table, err error) {
 		return nil, err
 	}
 	defer c.Close()
-	files, err := fs.Glob(migrations, "migrations/*.sql")
+	texts, err := migrations()
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range files {
-		text, err := migrations.ReadFile(name)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := c.exec(ctx, string(text)); err != nil {
+	for _, text := range texts {
+		if _, err := c.exec(ctx, text); err != nil {
 			return nil, err
 		}
 	}

@@ -233,13 +233,13 @@ func (db *DB) mustPut(ctx context.Context, j *job) error {
 // its turn, and ErrBroken when the disk has failed a write. Then only what mustWrite writes is tried, and a note now and then, on
 // files opened anew, until one such write is on disk. Rows can still be read.
 func (db *DB) Failed() error {
-	if db.group == nil {
+	switch {
+	case db.group == nil:
 		return nil
-	}
-	if db.file != nil && db.file.gone() {
+	case db.file == nil: // PostgreSQL
+	case db.file.gone():
 		return ErrGone
-	}
-	if db.file != nil && db.file.spent.Load() {
+	case db.file.spent.Load():
 		return ErrFull
 	}
 	if why := db.group.refused.Load(); why != nil {

@@ -158,6 +158,6 @@ func settle(ctx context.Context, q querier) error {
 	if _, err := q.exec(ctx, `UPDATE audit_heads SET held_until = 0`); err != nil {
 		return err
 	}
-	_, err := q.exec(ctx, `DELETE FROM meta WHERE name = $1`, failedAt)
+	_, err := q.exec(ctx, `DELETE FROM meta WHERE name IN ($1, $2)`, failedAt, triedAt)
 	return err
 }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,13 +22,13 @@ import (
 // nothing; the sign-in ends. Started again it is as it was. A program that knows less refuses, says so, and leaves
 // every byte; what it had backed up before still opens.
 func TestUpgrade(t *testing.T) {
-	files, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil || len(files) < 2 {
-		t.Fatal(files, err)
+	all, err := migrations()
+	if err != nil || len(all) < 2 {
+		t.Fatal(all, err)
 	}
-	for have := 1; have <= len(files); have++ {
+	for have := 1; have <= len(all); have++ {
 		t.Run(fmt.Sprint("from schema ", have), func(t *testing.T) {
-			dir, want := storeOfSchema(t, files[:have])
+			dir, want := storeOfSchema(t, all[:have])
 			old := filepath.Join(t.TempDir(), "old")
 			if err := firstError(os.CopyFS(old, os.DirFS(dir)), os.Chmod(old, 0o700), os.Chmod(filepath.Join(old, "latchpost.db"), 0o600)); err != nil {
 				t.Fatal(err)
@@ -38,7 +37,7 @@ func TestUpgrade(t *testing.T) {
 				db := openAt(t, dir)
 				err := db.read(t.Context(), func(ctx context.Context, q querier) error {
 					version, err := schemaVersion(ctx, q)
-					if version != len(files) {
+					if version != len(all) {
 						t.Fatalf("schema %d", version)
 					}
 					return err
@@ -86,11 +85,11 @@ func TestUpgrade(t *testing.T) {
 
 // ST-011: killed at any moment of an upgrade, the store is as it was or as it will be, and the next start finishes it.
 func TestKillWithinUpgrade(t *testing.T) {
-	files, err := fs.Glob(migrations, "migrations/*.sql")
+	all, err := migrations()
 	if err != nil {
 		t.Fatal(err)
 	}
-	from, want := storeOfSchema(t, files[:1])
+	from, want := storeOfSchema(t, all[:1])
 	before, after := 0, 0
 	for round := 0; round < 20 || after == 0 && round < 80; round++ { // a busy machine takes longer to come to it
 		dir := filepath.Join(t.TempDir(), fmt.Sprint(round))
@@ -117,7 +116,7 @@ func TestKillWithinUpgrade(t *testing.T) {
 		switch version {
 		case "1":
 			before++
-		case fmt.Sprint(len(files)):
+		case fmt.Sprint(len(all)):
 			after++
 		default:
 			t.Errorf("stopped at schema %s", version)
@@ -137,7 +136,7 @@ func TestKillWithinUpgrade(t *testing.T) {
 }
 
 // storeOfSchema makes a store as the program did that knew those migrations, and tells what is in it.
-func storeOfSchema(t *testing.T, files []string) (dir string, rows []string) {
+func storeOfSchema(t *testing.T, migrations []string) (dir string, rows []string) {
 	t.Helper()
 	full, _ := filled(t)
 	db := openAt(t, full)
@@ -169,12 +168,8 @@ func storeOfSchema(t *testing.T, files []string) (dir string, rows []string) {
 	}
 	do(`PRAGMA foreign_keys = 0`)
 	do(`CREATE TABLE migrations (version BIGINT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)`)
-	for i, name := range files {
-		text, err := migrations.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		do(string(text))
+	for i, text := range migrations {
+		do(text)
 		do(`INSERT INTO migrations (version, applied_at) VALUES ($1, 0)`, i+1)
 	}
 	do(`ATTACH $1 AS now`, filepath.Join(full, "latchpost.db"))

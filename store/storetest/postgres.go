@@ -3,6 +3,8 @@
 package storetest
 
 import (
+	"crypto/rand"
+	"database/sql"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -56,4 +59,16 @@ func Postgres(t testing.TB) (url string) {
 	})
 	must(t, run("pg_ctl", "-D", data, "-l", filepath.Join(dir, "log"), "-w", "-o", "-c listen_addresses='' -c fsync=off -c unix_socket_directories="+dir, "start"))
 	return "postgres://latchpost@/postgres?host=" + dir
+}
+
+// Database makes an empty database on the server at url, and gives its own URL.
+func Database(t testing.TB, url string) string {
+	t.Helper()
+	admin, err := sql.Open("pgx", url)
+	must(t, err)
+	defer admin.Close()
+	name := "t" + strings.ToLower(rand.Text())
+	_, err = admin.ExecContext(t.Context(), "CREATE DATABASE "+name)
+	must(t, err)
+	return strings.Replace(url, "/postgres?", "/"+name+"?", 1)
 }
