@@ -1,11 +1,9 @@
 package mcp
 
-import "net/http"
-
 // mcp-go v1.2.1 answers its streams with Cache-Control: no-cache, which lets a cache keep them. What a
 // tool answered is kept nowhere.
 type unkept struct {
-	http.ResponseWriter
+	above
 	begun bool
 }
 
@@ -26,10 +24,7 @@ func (u *unkept) Write(b []byte) (int, error) {
 	return u.ResponseWriter.Write(b)
 }
 
-// Flush is here because mcp-go looks for http.Flusher.
 func (u *unkept) Flush() {
 	u.begin()
-	_ = http.NewResponseController(u.ResponseWriter).Flush()
+	u.above.Flush()
 }
-
-func (u *unkept) Unwrap() http.ResponseWriter { return u.ResponseWriter }

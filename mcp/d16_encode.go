@@ -17,7 +17,7 @@ import (
 // byte by byte: with an answer of 1 MiB that takes ten times as long as to read and to clean it. So over HTTP
 // mcp-go is given a word in the place of an answer, and the answer takes the word's place when it is written.
 type spoken struct {
-	http.ResponseWriter
+	above
 	answer atomic.Pointer[answer]
 }
 
@@ -28,7 +28,7 @@ type spokenKey struct{}
 
 // d16 lets the answer to r be written by us.
 func d16(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request) {
-	out := &spoken{ResponseWriter: w}
+	out := &spoken{above: above{w}}
 	return out, r.WithContext(context.WithValue(r.Context(), spokenKey{}, out))
 }
 
@@ -104,8 +104,3 @@ func appendString(out, json []byte) []byte {
 	}
 	return append(out, '"')
 }
-
-// Flush is here because mcp-go looks for http.Flusher.
-func (w *spoken) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }
-
-func (w *spoken) Unwrap() http.ResponseWriter { return w.ResponseWriter }

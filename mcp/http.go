@@ -119,7 +119,7 @@ func (s *Server) edge(opts HTTPOptions) *edge {
 // stay counts a stream that is open until somebody leaves. When it gives false, it has answered.
 func (e *edge) stay(w http.ResponseWriter, caller auth.Caller) (leave func(), ok bool) {
 	who := principalOf(caller)
-	owner := principal{org: who.org, user: who.user}
+	owner := principalOf(auth.Caller{Owner: caller.Owner}) // whichever client
 	ok = e.streams.take(who)
 	if ok && !e.owners.take(owner) {
 		e.streams.give(who)
@@ -140,7 +140,10 @@ const tokenCheck = 30 * time.Second
 // client. When the token has run out the stream goes on, because many hosts do not open another; every message brings its own.
 func (e *edge) remind(r *http.Request) (inside *http.Request, forget func()) {
 	ctx, cancel := context.WithCancel(r.Context())
+	inside = r.WithContext(ctx)
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		tick := time.NewTicker(tokenCheck)
 		defer tick.Stop()
 		for {
@@ -149,7 +152,7 @@ func (e *edge) remind(r *http.Request) (inside *http.Request, forget func()) {
 			case <-ctx.Done():
 				return
 			}
-			switch _, err := e.opts.Identify(r); {
+			switch _, err := e.opts.Identify(inside); {
 			case errors.Is(err, auth.ErrExpired):
 				return
 			case errors.Is(err, auth.ErrDenied):
@@ -157,13 +160,13 @@ func (e *edge) remind(r *http.Request) (inside *http.Request, forget func()) {
 			}
 		}
 	}()
-	return r.WithContext(ctx), cancel
+	return inside, func() { cancel(); <-done }
 }
 
 // enter identifies the caller and puts them into the context, for this request alone.
 func (e *edge) enter(next func(http.ResponseWriter, *http.Request, auth.Caller)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w = &unkept{ResponseWriter: w}
+		w = &unkept{above: above{w}}
 		w.Header().Set("X-Accel-Buffering", "no") // or nginx holds back what is streamed
 		caller, err := e.opts.Identify(r)
 		if err != nil {

@@ -33,7 +33,7 @@ type (
 func (s *streams) enter(w http.ResponseWriter, r *http.Request) (_ http.ResponseWriter, inside *http.Request, done func()) {
 	id := new(string)
 	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), streamIDKey{}, id))
-	return answers{w, s, id}, r.WithContext(ctx), func() {
+	return answers{above{w}, s, id}, r.WithContext(ctx), func() {
 		cancel()
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -43,7 +43,7 @@ func (s *streams) enter(w http.ResponseWriter, r *http.Request) (_ http.Response
 
 // answers counts those that went out on a stream.
 type answers struct {
-	http.ResponseWriter
+	above
 	of *streams
 	id *string
 }
@@ -61,9 +61,6 @@ func (a answers) Write(event []byte) (int, error) {
 	}
 	return n, err
 }
-
-// Flush is here because mcp-go looks for http.Flusher.
-func (a answers) Flush() { _ = http.NewResponseController(a.ResponseWriter).Flush() }
 
 // start is the server.SessionIDGenFunc: mcp-go calls it with the context of enter.
 func (s *streams) start(ctx context.Context, _ *http.Request) (string, error) {
