@@ -30,8 +30,10 @@ type changes struct {
 // tally counts the changes of one slot. The file is an array of them.
 type tally struct{ begun, done atomic.Uint64 }
 
-// Owners share 1023 slots; what is not one owner's alone is counted in everyone's.
+// Owners share 1023 slots; what is not one owner's alone is counted in everyone's, and what may be told as late as memoryAge
+// in none.
 const (
+	nobodys     = -1
 	everyone    = 0
 	changeSlots = 1024
 	changesSize = changeSlots * 16 // bytes of the file

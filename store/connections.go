@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -219,31 +220,25 @@ func (db *DB) Touch(_ context.Context, o auth.Owner, id string, at time.Time) er
 
 const touchedRows = 64 // in one transaction
 
-// noteUses writes what Touch was told, owner by owner: whatever is remembered of one is read anew once.
+// noteUses writes what Touch was told. Nothing is read anew for it: a time of use may be told late.
 func (db *DB) noteUses(ctx context.Context) error {
 	db.touch.mu.Lock()
 	due := db.touch.due
 	db.touch.due = nil
 	db.touch.mu.Unlock()
-	byOwner := map[auth.Owner][]rowKey{}
-	for key := range due {
-		byOwner[key.owner] = append(byOwner[key.owner], key)
-	}
-	for o, keys := range byOwner {
-		for some := range slices.Chunk(keys, touchedRows) {
-			err := db.writeOf(ctx, o, func(ctx context.Context, q querier) error {
-				for _, key := range some {
-					_, err := q.exec(ctx, `UPDATE connections SET last_used_at = $4
-						WHERE org = $1 AND user_id = $2 AND id = $3 AND last_used_at < $4`, o.Org, o.User, key.id, ms(due[key]))
-					if err != nil {
-						return err
-					}
+	for some := range slices.Chunk(slices.Collect(maps.Keys(due)), touchedRows) {
+		err := db.put(ctx, &job{slot: nobodys, run: func(ctx context.Context, q querier) error {
+			for _, key := range some {
+				_, err := q.exec(ctx, `UPDATE connections SET last_used_at = $4
+					WHERE org = $1 AND user_id = $2 AND id = $3 AND last_used_at < $4`, key.owner.Org, key.owner.User, key.id, ms(due[key]))
+				if err != nil {
+					return err
 				}
-				return nil
-			})
-			if err != nil {
-				return err
 			}
+			return nil
+		}})
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -52,7 +52,7 @@ type transaction interface {
 // job is one write: run, or events for a log.
 type job struct {
 	run    func(ctx context.Context, q querier) error
-	slot   int // of the owner whose connections, grants and tokens run changes; 0 = everyone's
+	slot   int // of the owner whose connections, grants and tokens run changes, everyone (0), or nobodys
 	log    *Log
 	events []entry
 	mends  bool // is tried also when nothing is written, on a handle opened anew; its commit ends that

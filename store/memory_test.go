@@ -78,6 +78,23 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// That a connection was used does not make anybody read it again.
+func TestUsesAreNoChange(t *testing.T) {
+	dir, here, there := connected(t)
+	used := time.Now().Truncate(time.Minute)
+	must(t, there.Touch(t.Context(), ada, "c", used))
+	must(t, there.noteUses(t.Context()))
+	if c, err := here.Connection(t.Context(), ada, "c"); err != nil || !c.LastUsedAt.Equal(used) {
+		t.Errorf("not noted: %+v, %v", c, err)
+	}
+	if _, err := raw(t, dir).Exec(`UPDATE connections SET state = 'expiring'`); err != nil { // nobody counts it
+		t.Fatal(err)
+	}
+	if got := view(t, here); got != "active 1, sealed active 1, 1 grant, token" {
+		t.Errorf("read again: %s", got)
+	}
+}
+
 // What a connection's row has said is not asked of it again; what came after it is.
 func TestGrantedTellsStanding(t *testing.T) {
 	dir, _, there := connected(t)

@@ -266,7 +266,7 @@ func (c changing) Next() bool {
 }
 
 func (t *sqliteTx) note() {
-	if !slices.Contains(t.changed, t.slot) {
+	if t.slot != nobodys && !slices.Contains(t.changed, t.slot) {
 		t.changed = append(t.changed, t.slot)
 	}
 }
