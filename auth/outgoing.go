@@ -71,9 +71,9 @@ func (v *Vault) callTarget(p *providers.Provider, conn *Connection, call Call) (
 	}
 	if len(call.Query) > 0 {
 		t.RawQuery = strings.TrimPrefix(t.RawQuery+"&"+url.Values(call.Query).Encode(), "&")
-	}
-	if _, err := egress.Parse(t.String(), opt); err != nil { // with the query it may be too long
-		return t, ErrInvalid.Say("%s", err)
+		if _, err := egress.Parse(t.String(), opt); err != nil { // it may be too long now
+			return t, ErrInvalid.Say("%s", err)
+		}
 	}
 	return t, reservedQuery(p, conn, t)
 }
