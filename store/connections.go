@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -91,6 +92,10 @@ func (db *DB) tellStanding(r remembered[granted]) {
 type rowKey struct {
 	owner auth.Owner
 	id    string
+}
+
+func (k rowKey) compare(other rowKey) int {
+	return cmp.Or(cmp.Compare(k.owner.Org, other.owner.Org), cmp.Compare(k.owner.User, other.owner.User), cmp.Compare(k.id, other.id))
 }
 
 func scanConnection(s scanner) (c auth.Connection, err error) {
@@ -226,7 +231,8 @@ func (db *DB) noteUses(ctx context.Context) error {
 	due := db.touch.due
 	db.touch.due = nil
 	db.touch.mu.Unlock()
-	for some := range slices.Chunk(slices.Collect(maps.Keys(due)), touchedRows) {
+	inOrder := slices.SortedFunc(maps.Keys(due), rowKey.compare) // or two machines could wait for each other's rows
+	for some := range slices.Chunk(inOrder, touchedRows) {
 		err := db.put(ctx, &job{slot: nobodys, run: func(ctx context.Context, q querier) error {
 			for _, key := range some {
 				_, err := q.exec(ctx, `UPDATE connections SET last_used_at = $4
