@@ -18,7 +18,7 @@ func TestDeadKeysAreFound(t *testing.T) {
 		if err := v.KeepOnce(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		found, err := v.Desk(auth.Local).Connections(t.Context())
+		found, err := v.Connections.Connections(t.Context(), auth.Local, "", "")
 		if err != nil || len(found) != 1 {
 			t.Fatalf("connections: %v, %v", found, err)
 		}
@@ -63,13 +63,13 @@ func TestRenewedAfterSleep(t *testing.T) {
 	keep(2)
 }
 
-// use asks for the credential and waits until that is noted.
+// use asks for the credential and waits until that is noted in the store.
 func use(t *testing.T, v *authtest.Vault, c *clock) {
 	t.Helper()
 	get(t, v)
 	minute := c.Now().Truncate(time.Minute)
 	for begin := time.Now(); time.Since(begin) < 10*time.Second; time.Sleep(50 * time.Millisecond) {
-		found, err := v.Desk(auth.Local).Connections(t.Context())
+		found, err := v.Connections.Connections(t.Context(), auth.Local, "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
