@@ -18,7 +18,7 @@ func TestDeadKeysAreFound(t *testing.T) {
 		if err := v.KeepOnce(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		found, err := v.Connections.Connections(t.Context(), auth.Local, "", "")
+		found, err := v.Desk(auth.Local).Connections(t.Context())
 		if err != nil || len(found) != 1 {
 			t.Fatalf("connections: %v, %v", found, err)
 		}

@@ -294,9 +294,8 @@ func (p *person) at(selector string) (x, y float64) {
 	p.seen(selector)
 	eventually(p.t, "a picture of the page as it is", func() bool {
 		inner, err := p.front().Evaluate("innerWidth + 'x' + innerHeight")
-		drawn, err2 := p.page.Evaluate("picture.dataset.w + 'x' + picture.dataset.h")
-		fits, err3 := p.page.Evaluate("Number(picture.dataset.w) === stage.clientWidth") // or it is about to change
-		return err == nil && err2 == nil && err3 == nil && inner == drawn && fits == true
+		drawn, err2 := p.page.Evaluate("Number(picture.dataset.w) === stage.clientWidth && picture.dataset.w + 'x' + picture.dataset.h") // or it is about to change
+		return err == nil && err2 == nil && inner == drawn
 	})
 	box, err := p.front().Locator(selector).First().BoundingBox()
 	if err != nil || box == nil {
