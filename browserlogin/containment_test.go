@@ -257,12 +257,17 @@ func TestPageReachesNothingInside(t *testing.T) {
 		t.Errorf("the proxy refused only %d times", b.pool.proxy.refused.Load())
 	}
 	for _, forbidden := range []string{"file:///etc/passwd", "view-source:file:///etc/passwd", "chrome://version"} {
+		// What the page before was still about would end the navigation under test, or follow it.
+		eventually(t, "a page at rest", func() bool { return page.Goto(b.site.URL+"/attack/title") == nil })
 		_ = page.Goto(forbidden)
 		eventually(t, "the way back from "+forbidden, func() bool { return allowedScheme(page.URL()) })
-		// A page has no way there at all.
-		_ = page.Goto(b.site.URL + "/attack/leave?" + url.Values{"target": {forbidden}, "now": {""}}.Encode())
-		if !allowedScheme(page.URL()) {
-			t.Errorf("a page led to %s", forbidden)
+		// A page has no way there at all: it stays where it was, and was not brought back.
+		leave := b.site.URL + "/attack/leave?" + url.Values{"target": {forbidden}, "now": {""}}.Encode()
+		eventually(t, "the page that wants to leave", func() bool { return page.Goto(leave) == nil })
+		eventually(t, "its attempt", func() bool { n, _ := page.Count(t.Context(), "#result[data-done]"); return n > 0 })
+		<-time.After(300 * time.Millisecond)
+		if page.URL() != leave {
+			t.Errorf("a page that wanted to %s led to %s", forbidden, page.URL())
 		}
 	}
 }
