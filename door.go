@@ -28,9 +28,8 @@ import (
 // is proven with a key that only processes of this store have.
 type door struct {
 	listen  string
-	fixed   string // --base-url
-	cert    string // PEM files; "" is plain http
-	key     string
+	fixed   string         // --base-url
+	cert    *certificate   // nil is plain http
 	proxies []netip.Prefix // --behind-proxy
 	own     bool           // agents come here too: pages of a neighbour, or another port, will not do
 	prove   func([]byte) []byte
@@ -47,7 +46,10 @@ const (
 )
 
 func newDoor(s *settings, prove func([]byte) []byte, log *slog.Logger) *door {
-	d := &door{listen: cmp.Or(s.listen, defaultListen), fixed: s.baseURL, cert: s.serve.tlsCert, key: s.serve.tlsKey, prove: prove, log: log}
+	d := &door{listen: cmp.Or(s.listen, defaultListen), fixed: s.baseURL, prove: prove, log: log}
+	if s.serve.tlsCert != "" {
+		d.cert = &certificate{chain: s.serve.tlsCert, key: s.serve.tlsKey, log: log}
+	}
 	d.proxies, _ = prefixes(s.serve.proxies) // checked at the start
 	d.moveTo(d.listen)
 	return d
@@ -120,11 +122,16 @@ func (d *door) serveOrWatch(ctx context.Context, l net.Listener, pages func(stri
 func (d *door) serve(ctx context.Context, l net.Listener, srv *http.Server) error {
 	ended := make(chan error, 1)
 	go func() {
-		if d.cert != "" {
-			ended <- srv.ServeTLS(l, d.cert, d.key)
-		} else {
+		if d.cert == nil {
 			ended <- srv.Serve(l)
+			return
 		}
+		if _, err := d.cert.forHandshake(nil); err != nil { // deleted since it was checked
+			ended <- err
+			return
+		}
+		srv.TLSConfig.GetCertificate = d.cert.forHandshake
+		ended <- srv.ServeTLS(l, "", "")
 	}()
 	select {
 	case err := <-ended:

@@ -220,7 +220,7 @@ func TestTheDoorOfAgentsIsTheirs(t *testing.T) {
 // OP-001: a process whose listener fails ends and says so, instead of living on where nobody can come in.
 func TestNobodyStaysBehindAFallenDoor(t *testing.T) {
 	h := newHouse(t, filepath.Join(t.TempDir(), "data"), freePort(t))
-	h.door.own, h.door.cert, h.door.key = true, "gone.pem", "gone.key" // as if they had been deleted since they were checked
+	h.door.own, h.door.cert = true, &certificate{chain: "gone.pem", key: "gone.key"} // as if they had been deleted since they were checked
 	ended := make(chan error, 1)
 	go func() {
 		ended <- h.run(t.Context(), func(ctx context.Context) error { <-ctx.Done(); return nil })

@@ -21,7 +21,7 @@ import (
 
 // HL-011: every cookie of the whole way, over https and over http on loopback.
 func (c *chromium) httpsStory(t *testing.T) {
-	cert, key := certificate(t)
+	cert, key := certificateFiles(t)
 	listen := freePort(t)
 	base := "https://" + listen
 	issuer := authtest.NewServer(authtest.Options{Clients: []authtest.Client{{ID: "pages", RedirectURIs: []string{base + "/login/callback"}}}})
@@ -96,8 +96,8 @@ func (p *person) hasCookies(n *neighbourhood, secure bool, names ...string) {
 	}
 }
 
-// certificate makes a self-signed one for 127.0.0.1 and gives the files.
-func certificate(t *testing.T) (cert, key string) {
+// certificateFiles makes a self-signed one for 127.0.0.1 and gives the files.
+func certificateFiles(t *testing.T) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

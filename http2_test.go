@@ -20,7 +20,7 @@ import (
 // HL-033: a client that opens and resets streams as fast as it can, and one that never ends its headers, are sent
 // away by GOAWAY; memory is bounded, and others are answered meanwhile.
 func TestHTTP2Floods(t *testing.T) {
-	cert, key := certificate(t)
+	cert, key := certificateFiles(t)
 	listen := freePort(t)
 	base := "https://" + listen
 	settleAt(t, authtest.Options{}, listen, base, strings.NewReader(""), io.Discard, "serve", "--base-url", base, "--tls-cert", cert, "--tls-key", key)

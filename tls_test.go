@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
+	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -12,7 +16,8 @@ func TestTLS(t *testing.T) {
 	listen := freePort(t)
 	h := newHouse(t, filepath.Join(t.TempDir(), "data"), listen)
 	h.door.fixed = "https://" + listen
-	h.door.cert, h.door.key = certificate(t)
+	h.door.cert = &certificate{log: slog.New(slog.DiscardHandler)}
+	h.door.cert.chain, h.door.cert.key = certificateFiles(t)
 	h.door.moveTo(listen)
 	share(t, h)
 
@@ -38,5 +43,55 @@ func TestTLS(t *testing.T) {
 		if resp.StatusCode == http.StatusOK {
 			t.Error("plain http is answered, too")
 		}
+	}
+}
+
+// A certificate that is renewed on disk is shown without a restart. Between its two files there is a moment in which they
+// do not fit, and the one before is shown on.
+func TestRenewedCertificate(t *testing.T) {
+	var told bytes.Buffer
+	c := &certificate{log: slog.New(slog.NewTextHandler(&told, nil))}
+	c.chain, c.key = certificateFiles(t)
+	shown := func() []byte {
+		t.Helper()
+		c.looked = c.looked.Add(-certificateLook)
+		pair, err := c.forHandshake(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pair.Certificate[0]
+	}
+	old := shown()
+	chain, key := certificateFiles(t)
+	pair, err := tls.LoadX509KeyPair(chain, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		what string
+		do   func() error
+		want []byte
+		says int // how often an unfit pair was told of
+	}{
+		{"nothing", func() error { return nil }, old, 0},
+		{"the chain is new", func() error { return os.Rename(chain, c.chain) }, old, 1},
+		{"a second later", func() error { return nil }, old, 1},
+		{"the key is new too", func() error { return os.Rename(key, c.key) }, pair.Certificate[0], 1},
+		{"the key is nothing", func() error { return os.WriteFile(c.key, nil, 0o600) }, pair.Certificate[0], 2},
+		{"the files are gone", func() error { return os.Remove(c.chain) }, pair.Certificate[0], 2},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(shown(), step.want) {
+			t.Errorf("%s: another certificate is shown", step.what)
+		}
+		if n := strings.Count(told.String(), "does not load"); n != step.says {
+			t.Errorf("%s: told %d times, not %d: %s", step.what, n, step.says, &told)
+		}
+	}
+	first := &certificate{chain: c.chain, key: c.key, log: c.log}
+	if _, err := first.forHandshake(nil); err == nil {
+		t.Error("there is no certificate, and no error")
 	}
 }
