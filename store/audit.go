@@ -76,6 +76,8 @@ func (l *Log) Append(ctx context.Context, events ...auth.Event) error {
 		return auth.ErrAudit.Say("the audit record cannot be written because Latchpost's store is read-only, so nothing is released; the operator has to make its directory writable").Because(err)
 	case errors.Is(err, ErrLocked):
 		return auth.ErrAudit.Say("the audit record cannot be written because another process keeps Latchpost's store locked, so nothing is released; try again in a minute").Because(err)
+	case errors.Is(err, ErrStandby):
+		return auth.ErrAudit.Say("the audit record cannot be written because Latchpost's PostgreSQL takes no writes, so nothing is released; the operator has to look at it").Because(err)
 	case errors.Is(err, ErrGone), errors.Is(err, ErrBroken):
 		return auth.ErrAudit.Say("the audit record cannot be written because Latchpost's disk fails or its store is gone, so nothing is released; the operator has to look at it").Because(err)
 	case err != nil:
@@ -89,12 +91,10 @@ func (l *Log) append(ctx context.Context, events []auth.Event) error {
 	switch {
 	case db.group == nil:
 		return ErrReadOnly
-	case db.file == nil:
-		return db.group.do(ctx, &job{log: l, events: entries(events)})
-	case db.file.spent.Load():
+	case db.file != nil && db.file.spent.Load():
 		return ErrFull
 	}
-	return db.file.explain(db.group.do(ctx, &job{log: l, events: entries(events)}))
+	return db.explain(db.group.do(ctx, &job{log: l, events: entries(events)}))
 }
 
 // Later queues events without waiting for the disk. Events that cannot be written

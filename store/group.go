@@ -37,7 +37,7 @@ type group struct {
 	broken  atomic.Pointer[error] // why nothing is written; nil while there is no reason
 	failure atomic.Pointer[error] // the last broken that was not nil
 	mending *error                // broken, when the transaction that runs was begun
-	refused atomic.Pointer[error] // why the last transaction found no room, or not its turn; nil after one that did
+	refused atomic.Pointer[error] // why the last transaction found no room, not its turn or no server that writes; nil after one that did
 }
 
 // transaction is one that has begun.
@@ -280,7 +280,7 @@ func (g *group) note(err error) {
 	switch {
 	case err == nil && g.refused.Load() != nil:
 		g.refused.Store(nil)
-	case isFull(err) || isLocked(err):
+	case isFull(err) || isLocked(err) || isStandby(err):
 		why := err
 		g.refused.Store(&why)
 	}
@@ -303,7 +303,9 @@ func within(ctx context.Context, tx transaction, alone bool, fn func() error) er
 	if _, err := tx.exec(ctx, `SAVEPOINT job`); err != nil {
 		return err
 	}
-	if fn() != nil {
+	if err := fn(); isStandby(err) { // nor will the others be written, though their commit would pass
+		return err
+	} else if err != nil {
 		// Fails when the database has rolled the whole transaction back itself.
 		if _, err := tx.exec(ctx, `ROLLBACK TO SAVEPOINT job`); err != nil {
 			return err

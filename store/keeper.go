@@ -38,8 +38,8 @@ func (k *keeper) tick(ctx context.Context, db *DB) {
 			return
 		}
 		k.mend(ctx, db)
-		k.try(ctx, db)
 	}
+	k.try(ctx, db)
 	for _, l := range db.audits() {
 		if err := l.dropAnchor(); err != nil {
 			db.log().Warn("audit anchor not written", "error", err)
@@ -75,10 +75,10 @@ func (k *keeper) look(db *DB) {
 	}
 }
 
-// missed warns of work that was not done, for another reason than that the store ends or that its disk is
-// full or has failed: those are told once, elsewhere.
+// missed warns of work that was not done, for another reason than that the store ends, that its disk is
+// full or has failed, or that PostgreSQL takes no writes: those are told elsewhere.
 func (db *DB) missed(ctx context.Context, what string, err error) {
-	if err != nil && ctx.Err() == nil && !isFull(err) && !errors.Is(err, ErrBroken) {
+	if err != nil && ctx.Err() == nil && !isFull(err) && !errors.Is(err, ErrBroken) && !errors.Is(err, ErrStandby) {
 		db.log().Warn(what, "error", err)
 	}
 }
@@ -120,9 +120,17 @@ func (k *keeper) mend(ctx context.Context, db *DB) {
 // try writes now and then as long as writes find no room, or not their turn: where nobody else asks, nobody would see that it is
 // over. It leaves the room of the ballast alone.
 func (k *keeper) try(ctx context.Context, db *DB) {
-	if db.group.refused.Load() != nil && k.seconds%5 == 0 {
-		_ = db.SetMeta(ctx, triedAt, strconv.FormatInt(ms(db.now()), 10)) // Failed tells
+	if db.group.refused.Load() == nil || k.seconds%5 != 0 {
+		return
 	}
+	if db.pg != nil {
+		db.pg.renew()
+	} else if db.file.spent.Load() {
+		return
+	}
+	_ = db.group.do(ctx, &job{run: func(ctx context.Context, q querier) error { // Failed tells
+		return setMeta(ctx, q, triedAt, strconv.FormatInt(ms(db.now()), 10))
+	}})
 }
 
 // FailedAt is when the disk last failed a write that one of the store's processes told of; zero for never.

@@ -59,7 +59,7 @@ func (db *DB) openPostgres(ctx context.Context) error {
 	if err := firstError(db.migrate(ctx), db.enroll(ctx)); err != nil {
 		db.group.close()
 		pool.Close()
-		return fmt.Errorf("store: %w", err)
+		return fmt.Errorf("store: %w", db.explain(err))
 	}
 	db.keep()
 	return nil
@@ -139,6 +139,12 @@ func (p *postgres) begin(ctx context.Context) (transaction, error) {
 	return postgresTx{overSQL{tx}, tx}, err
 }
 
+// renew closes the sessions that rest, so that the next ones find the server that takes writes now.
+func (p *postgres) renew() {
+	p.pool.SetMaxIdleConns(-1)
+	p.pool.SetMaxIdleConns(postgresConns)
+}
+
 type postgresTx struct {
 	overSQL
 	*sql.Tx
@@ -213,6 +219,12 @@ func pgCode(err error) string {
 		return e.Code
 	}
 	return ""
+}
+
+// isStandby: no transaction on this server can write now.
+func isStandby(err error) bool {
+	code := pgCode(err)
+	return code == "25006" || code == "53100" // read_only_sql_transaction, disk_full
 }
 
 // clashed: another transaction was in the way, this one is undone.

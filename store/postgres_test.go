@@ -5,6 +5,7 @@ package store_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -80,6 +81,71 @@ func testKilled(t *testing.T, db *store.DB, url string) {
 		if c.Version != version+1 {
 			t.Fatalf("version is %d after %d writes", c.Version, version)
 		}
+	}
+}
+
+// ST-013, OP-001, of PostgreSQL: a server that answers but takes no writes, as a primary that has become a standby or that was made
+// read-only before its disk is full. Nothing is released, the reason is told, and it ends by itself.
+func TestPostgresTakesNoWrites(t *testing.T) {
+	url := storetest.Database(t, storetest.Postgres(t))
+	db, err := store.Open(t.Context(), store.Options{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	log, c := db.AuditLog(storetest.MAC), storetest.NewConnection(storetest.NewOwner(), "github", "me")
+	storetest.Connect(t, db, c)
+	record := func() error { return log.Append(t.Context(), auth.Event{ID: "e", Owner: c.Owner, Kind: "call"}) }
+	if err := record(); err != nil {
+		t.Fatal(err)
+	}
+	admin, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	admin.SetMaxOpenConns(1)
+	do := func(text string) {
+		t.Helper()
+		if _, err := admin.ExecContext(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(`SELECT 1`) // a session that may write; those after the next line may not
+	do(`DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || current_database() || ' SET default_transaction_read_only = on'; END $$`)
+	do(`SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()`)
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			if err := record(); !errors.Is(err, auth.ErrAudit) || !errors.Is(err, store.ErrStandby) {
+				t.Errorf("a record: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	if err := db.SaveSealed(t.Context(), c); !errors.Is(err, store.ErrStandby) {
+		t.Errorf("a write: %v", err)
+	}
+	if err := db.Failed(); !errors.Is(err, store.ErrStandby) { // /readyz says it
+		t.Errorf("it is called well: %v", err)
+	}
+	if _, err := db.Connection(t.Context(), c.Owner, c.ID); err != nil {
+		t.Errorf("reading: %v", err)
+	}
+	if _, err := store.Open(t.Context(), store.Options{URL: url}); !errors.Is(err, store.ErrStandby) {
+		t.Errorf("opening: %v", err)
+	}
+	do(`DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || current_database() || ' RESET default_transaction_read_only'; END $$`)
+	for end := time.Now().Add(30 * time.Second); db.Failed() != nil; <-time.After(50 * time.Millisecond) { // no session is ended: old ones are left
+		if time.Now().After(end) {
+			t.Fatal("nobody has noticed that it takes writes again")
+		}
+	}
+	if err := record(); err != nil {
+		t.Error(err)
+	}
+	if report, err := log.Verify(t.Context()); err != nil || report.Events != 2 || len(report.Faults) > 0 {
+		t.Errorf("%+v, %v", report, err)
 	}
 }
 

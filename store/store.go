@@ -214,7 +214,7 @@ func (db *DB) put(ctx context.Context, j *job) error {
 	case db.group == nil:
 		return auth.ErrConfig.Say("Latchpost's store cannot be written, so nothing can be connected, allowed or ended; the operator has to make its directory writable").Because(ErrReadOnly)
 	case db.pg != nil:
-		return db.pg.write(ctx, j.run)
+		return db.explain(db.pg.write(ctx, j.run))
 	case db.file.spent.Load():
 		return ErrFull
 	}
@@ -229,8 +229,8 @@ func (db *DB) mustPut(ctx context.Context, j *job) error {
 	return err
 }
 
-// Failed gives ErrGone when the file is not there any more, ErrFull and ErrLocked when the last write found no room or not
-// its turn, and ErrBroken when the disk has failed a write. Then only what mustWrite writes is tried, and a note now and then, on
+// Failed gives ErrGone when the file is not there any more, ErrFull, ErrLocked and ErrStandby when the last write found no room, not
+// its turn or no server that writes, and ErrBroken when the disk has failed a write. Then only what mustWrite writes is tried, and a note now and then, on
 // files opened anew, until one such write is on disk. Rows can still be read.
 func (db *DB) Failed() error {
 	switch {
@@ -243,9 +243,9 @@ func (db *DB) Failed() error {
 		return ErrFull
 	}
 	if why := db.group.refused.Load(); why != nil {
-		return db.file.explain(*why)
+		return db.explain(*why)
 	}
-	return db.file.explain(db.group.failed())
+	return db.explain(db.group.failed())
 }
 
 func firstError(errs ...error) error {
