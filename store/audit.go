@@ -76,7 +76,7 @@ func (l *Log) Append(ctx context.Context, events ...auth.Event) error {
 		return auth.ErrAudit.Say("the audit record cannot be written because Latchpost's store is read-only, so nothing is released; the operator has to make its directory writable").Because(err)
 	case errors.Is(err, ErrLocked):
 		return auth.ErrAudit.Say("the audit record cannot be written because another process keeps Latchpost's store locked, so nothing is released; try again in a minute").Because(err)
-	case errors.Is(err, ErrStandby):
+	case errors.Is(err, ErrUnwritable):
 		return auth.ErrAudit.Say("the audit record cannot be written because Latchpost's PostgreSQL takes no writes, so nothing is released; the operator has to look at it").Because(err)
 	case errors.Is(err, ErrGone), errors.Is(err, ErrBroken):
 		return auth.ErrAudit.Say("the audit record cannot be written because Latchpost's disk fails or its store is gone, so nothing is released; the operator has to look at it").Because(err)

@@ -20,8 +20,8 @@ var (
 	ErrGone = errors.New("the store's file was deleted, moved or replaced while it was in use, so nothing can be released, granted or connected: put it back, or end all latchpost processes and start them again")
 	// ErrBroken says that a write failed on the way to the disk, or was not tried because one before it had.
 	ErrBroken = errors.New("the disk failed during a write, so nothing can be released, granted or connected until one succeeds: look at the disk (dmesg); latchpost goes on by itself")
-	// ErrStandby says that PostgreSQL answers but takes no writes.
-	ErrStandby = errors.New("PostgreSQL takes no writes, because it is a standby, was made read-only or has no room left, so nothing can be released, granted or connected until it does: look at the server; of several in the URL, target_session_attrs=read-write finds the one that takes them")
+	// ErrUnwritable says that PostgreSQL answers but takes no writes.
+	ErrUnwritable = errors.New("PostgreSQL takes no writes, because it is a standby, was made read-only or has no room left, so nothing can be released, granted or connected until it does: look at the server; of several in the URL, target_session_attrs=read-write finds the one that takes them")
 	// ErrLocked says that another process has not let go of the file's lock for writing.
 	ErrLocked = errors.New("another process keeps the store's file locked, so nothing can be released, granted or connected until it lets go: see who has the file open (fuser -v) and end that one, or let it go on if it was stopped")
 )
@@ -31,8 +31,8 @@ func (db *DB) explain(err error) error {
 	switch {
 	case db.file != nil:
 		return db.file.explain(err)
-	case isStandby(err):
-		return fmt.Errorf("%w (%w)", ErrStandby, err)
+	case isUnwritable(err):
+		return fmt.Errorf("%w (%w)", ErrUnwritable, err)
 	}
 	return err
 }

@@ -280,7 +280,7 @@ func (g *group) note(err error) {
 	switch {
 	case err == nil && g.refused.Load() != nil:
 		g.refused.Store(nil)
-	case isFull(err) || isLocked(err) || isStandby(err):
+	case isFull(err) || isLocked(err) || isUnwritable(err):
 		why := err
 		g.refused.Store(&why)
 	}
@@ -303,7 +303,7 @@ func within(ctx context.Context, tx transaction, alone bool, fn func() error) er
 	if _, err := tx.exec(ctx, `SAVEPOINT job`); err != nil {
 		return err
 	}
-	if err := fn(); isStandby(err) { // nor will the others be written, though their commit would pass
+	if err := fn(); isUnwritable(err) { // nor will the others be written, though their commit would pass
 		return err
 	} else if err != nil {
 		// Fails when the database has rolled the whole transaction back itself.

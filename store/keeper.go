@@ -78,7 +78,7 @@ func (k *keeper) look(db *DB) {
 // missed warns of work that was not done, for another reason than that the store ends, that its disk is
 // full or has failed, or that PostgreSQL takes no writes: those are told elsewhere.
 func (db *DB) missed(ctx context.Context, what string, err error) {
-	if err != nil && ctx.Err() == nil && !isFull(err) && !errors.Is(err, ErrBroken) && !errors.Is(err, ErrStandby) {
+	if err != nil && ctx.Err() == nil && !isFull(err) && !errors.Is(err, ErrBroken) && !errors.Is(err, ErrUnwritable) {
 		db.log().Warn(what, "error", err)
 	}
 }

@@ -221,8 +221,8 @@ func pgCode(err error) string {
 	return ""
 }
 
-// isStandby: no transaction on this server can write now.
-func isStandby(err error) bool {
+// isUnwritable: no transaction on this server can write now.
+func isUnwritable(err error) bool {
 	code := pgCode(err)
 	return code == "25006" || code == "53100" // read_only_sql_transaction, disk_full
 }

@@ -117,22 +117,22 @@ func TestPostgresTakesNoWrites(t *testing.T) {
 	var all sync.WaitGroup
 	for range 16 {
 		all.Go(func() {
-			if err := record(); !errors.Is(err, auth.ErrAudit) || !errors.Is(err, store.ErrStandby) {
+			if err := record(); !errors.Is(err, auth.ErrAudit) || !errors.Is(err, store.ErrUnwritable) {
 				t.Errorf("a record: %v", err)
 			}
 		})
 	}
 	all.Wait()
-	if err := db.SaveSealed(t.Context(), c); !errors.Is(err, store.ErrStandby) {
+	if err := db.SaveSealed(t.Context(), c); !errors.Is(err, store.ErrUnwritable) {
 		t.Errorf("a write: %v", err)
 	}
-	if err := db.Failed(); !errors.Is(err, store.ErrStandby) { // /readyz says it
+	if err := db.Failed(); !errors.Is(err, store.ErrUnwritable) { // /readyz says it
 		t.Errorf("it is called well: %v", err)
 	}
 	if _, err := db.Connection(t.Context(), c.Owner, c.ID); err != nil {
 		t.Errorf("reading: %v", err)
 	}
-	if _, err := store.Open(t.Context(), store.Options{URL: url}); !errors.Is(err, store.ErrStandby) {
+	if _, err := store.Open(t.Context(), store.Options{URL: url}); !errors.Is(err, store.ErrUnwritable) {
 		t.Errorf("opening: %v", err)
 	}
 	do(`DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || current_database() || ' RESET default_transaction_read_only'; END $$`)
