@@ -118,21 +118,22 @@ func (d *door) serveOrWatch(ctx context.Context, l net.Listener, pages func(stri
 	return d.serve(ctx, l, pages(l.Addr().String()))
 }
 
+// answer serves on l, by TLS when there is a certificate, and closes l at the end.
+func (d *door) answer(l net.Listener, srv *http.Server) error {
+	if d.cert == nil {
+		return srv.Serve(l)
+	}
+	if _, err := d.cert.forHandshake(nil); err != nil { // deleted since it was checked
+		return errors.Join(err, l.Close())
+	}
+	srv.TLSConfig.GetCertificate = d.cert.forHandshake
+	return srv.ServeTLS(l, "", "")
+}
+
 // serve answers until ctx ends, and lets requests that run finish.
 func (d *door) serve(ctx context.Context, l net.Listener, srv *http.Server) error {
 	ended := make(chan error, 1)
-	go func() {
-		if d.cert == nil {
-			ended <- srv.Serve(l)
-			return
-		}
-		if _, err := d.cert.forHandshake(nil); err != nil { // deleted since it was checked
-			ended <- err
-			return
-		}
-		srv.TLSConfig.GetCertificate = d.cert.forHandshake
-		ended <- srv.ServeTLS(l, "", "")
-	}()
+	go func() { ended <- d.answer(l, srv) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serving on %s: %w; start latchpost again", l.Addr(), err)

@@ -303,14 +303,16 @@ func within(ctx context.Context, tx transaction, alone bool, fn func() error) er
 	if _, err := tx.exec(ctx, `SAVEPOINT job`); err != nil {
 		return err
 	}
-	if err := fn(); isUnwritable(err) { // nor will the others be written, though their commit would pass
+	err := fn()
+	if isUnwritable(err) { // nor will the others be written, though their commit would pass
 		return err
-	} else if err != nil {
+	}
+	if err != nil {
 		// Fails when the database has rolled the whole transaction back itself.
 		if _, err := tx.exec(ctx, `ROLLBACK TO SAVEPOINT job`); err != nil {
 			return err
 		}
 	}
-	_, err := tx.exec(ctx, `RELEASE SAVEPOINT job`)
+	_, err = tx.exec(ctx, `RELEASE SAVEPOINT job`)
 	return err
 }

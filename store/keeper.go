@@ -78,7 +78,7 @@ func (k *keeper) look(db *DB) {
 // missed warns of work that was not done, for another reason than that the store ends, that its disk is
 // full or has failed, or that PostgreSQL takes no writes: those are told elsewhere.
 func (db *DB) missed(ctx context.Context, what string, err error) {
-	if err != nil && ctx.Err() == nil && !isFull(err) && !errors.Is(err, ErrBroken) && !errors.Is(err, ErrUnwritable) {
+	if err != nil && ctx.Err() == nil && !isFull(err) && !errors.Is(err, ErrBroken) && !isUnwritable(err) {
 		db.log().Warn(what, "error", err)
 	}
 }
@@ -125,12 +125,8 @@ func (k *keeper) try(ctx context.Context, db *DB) {
 	}
 	if db.pg != nil {
 		db.pg.renew()
-	} else if db.file.spent.Load() {
-		return
 	}
-	_ = db.group.do(ctx, &job{run: func(ctx context.Context, q querier) error { // Failed tells
-		return setMeta(ctx, q, triedAt, strconv.FormatInt(ms(db.now()), 10))
-	}})
+	_ = db.SetMeta(ctx, triedAt, strconv.FormatInt(ms(db.now()), 10)) // Failed tells
 }
 
 // FailedAt is when the disk last failed a write that one of the store's processes told of; zero for never.

@@ -214,7 +214,9 @@ func (db *DB) put(ctx context.Context, j *job) error {
 	case db.group == nil:
 		return auth.ErrConfig.Say("Latchpost's store cannot be written, so nothing can be connected, allowed or ended; the operator has to make its directory writable").Because(ErrReadOnly)
 	case db.pg != nil:
-		return db.explain(db.pg.write(ctx, j.run))
+		err := db.pg.write(ctx, j.run)
+		db.group.note(err)
+		return db.explain(err)
 	case db.file.spent.Load():
 		return ErrFull
 	}
