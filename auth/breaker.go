@@ -38,6 +38,14 @@ func (b *breakers) wait(endpoint string, now time.Time) time.Duration {
 	return 0
 }
 
+// rests reports whether the endpoint is left alone at the moment.
+func (b *breakers) rests(endpoint string, now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	x := b.m[endpoint]
+	return x != nil && x.failures >= breakAfter && x.until.After(now)
+}
+
 // heard notes that the endpoint answered, whatever it said.
 func (b *breakers) heard(endpoint string) {
 	b.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
@@ -13,7 +14,10 @@ import (
 const (
 	keepInterval = 2 * time.Second
 	keepBatch    = 20
+	keepLook     = 10 * keepBatch     // renewals that are looked at for a batch
 	aheadOf      = 2 * time.Minute    // renew what was used lately and ends within this
+	aliveWithin  = 7 * 24 * time.Hour // renew unused sign-ins that end within this, most of whose time is over
+	aliveEvery   = 10 * time.Minute   // how often these are looked for: they may be many
 	lapsedFor    = time.Hour          // what ended longer ago, and was not renewed, is renewed when it is used: most of a big store is such
 	usedLately   = 24 * time.Hour     // what "lately" is
 	stuckAfter   = 2 * time.Minute    // a claimed request whose process died
@@ -123,10 +127,12 @@ func (v *Vault) tellDue(ctx context.Context) error {
 	return each(due, func(rev Revocation) error { v.tell(ctx, &rev); return nil })
 }
 
-// lookout remembers until when everything has been found that is to be renewed ahead.
+// lookout remembers until when everything has been found that is to be renewed ahead, and when sign-ins that would
+// die unused were looked for.
 type lookout struct {
 	mu    sync.Mutex
 	until time.Time
+	alive time.Time
 }
 
 // from is how far back to look: further when nobody did, because no process ran or the machine slept.
@@ -142,30 +148,53 @@ func (l *lookout) from(now time.Time) time.Time {
 	return l.until
 }
 
-func (l *lookout) found(all time.Time) {
+// fading is until when sign-ins may end that are looked for because most of their time is over.
+func (l *lookout) fading(now time.Time) time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.until = all
+	if d := now.Sub(l.alive); d >= 0 && d < aliveEvery {
+		return now.Add(aheadOf)
+	}
+	return now.Add(aliveWithin)
+}
+
+func (l *lookout) found(now, fading time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.until = now
+	if fading.After(now.Add(aheadOf)) {
+		l.alive = now
+	}
 }
 
 // renewAhead renews before anybody has to wait for it, and keeps alive what would die unused.
 func (v *Vault) renewAhead(ctx context.Context) error {
 	now := v.now()
-	due, err := v.Pending.DueRefreshes(ctx, now, v.lookout.from(now), now.Add(aheadOf), now.Add(-usedLately), keepBatch)
+	fading := v.lookout.fading(now)
+	due, err := v.Pending.DueRefreshes(ctx, now, v.lookout.from(now), now.Add(aheadOf), fading, now.Add(-usedLately), keepLook)
 	if err != nil {
 		return err
 	}
-	if len(due) < keepBatch {
-		v.lookout.found(now)
+	if len(due) < keepLook {
+		v.lookout.found(now, fading)
 	}
-	return each(due, func(c Connection) error {
-		dying := !c.RefreshExpiresAt.IsZero() && c.RefreshExpiresAt.Before(now.Add(aheadOf)) && now.Sub(c.IssuedAt) > minInterval
+	// A provider that is down keeps nobody else's sign-ins waiting.
+	due = slices.DeleteFunc(due, func(c Connection) bool { return v.breakers.rests(c.Bind, now) })
+	return each(due[:min(len(due), keepBatch)], func(c Connection) error {
+		dying := dies(&c, now)
 		if !dying && !v.due(&c) {
 			return nil
 		}
 		_, err := v.fresh(ctx, &c, dying)
 		return quiet(err)
 	})
+}
+
+// dies reports whether c has to be renewed for the sake of its sign-in: that ends at once, or within a week and
+// four fifths of its time are over. A renewal that brings no more time is therefore not made again soon.
+func dies(c *Connection, now time.Time) bool {
+	left, age := c.RefreshExpiresAt.Sub(now), now.Sub(c.IssuedAt)
+	return !c.RefreshExpiresAt.IsZero() && age > minInterval && (left < aheadOf || left < aliveWithin && left*4 < age)
 }
 
 // probeDue asks the providers whether sessions and keys still work. Only a clear no

@@ -1,11 +1,14 @@
 package auth_test
 
 import (
+	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
 	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/auth/authtest"
+	"github.com/latchpost/latchpost/providers"
 )
 
 // A key that died unnoticed is found by the background work, and only the provider's
@@ -43,24 +46,15 @@ func TestDeadKeysAreFound(t *testing.T) {
 // nobody used for a day waits for its next use.
 func TestRenewedAfterSleep(t *testing.T) {
 	v, c := connected(t, authtest.Options{})
-	keep := func(want int) {
-		t.Helper()
-		if err := v.KeepOnce(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if got := v.Server.Stats().Refreshes; got != want {
-			t.Errorf("renewed %d times by now, not %d", got, want)
-		}
-	}
 	use(t, v, c)
 	c.forward(10 * time.Hour)
-	keep(1)
-	keep(1)
+	keep(t, v, 1)
+	keep(t, v, 1)
 	use(t, v, c)
 	c.forward(10 * time.Hour)
-	keep(2)
+	keep(t, v, 2)
 	c.forward(25 * time.Hour)
-	keep(2)
+	keep(t, v, 2)
 }
 
 // use asks for the credential and waits until that is noted in the store.
@@ -78,4 +72,81 @@ func use(t *testing.T, v *authtest.Vault, c *clock) {
 		}
 	}
 	t.Fatal("the use is not noted")
+}
+
+// A sign-in that nobody uses is kept alive by a process that runs an hour now and then, in the last fifth of its time. What
+// brings no more time is not tried again at once.
+func TestUnusedSignInsAreKeptAlive(t *testing.T) {
+	v, c := newClockedVault(t, authtest.Options{})
+	redefine(t, v, c, func(p *providers.Provider) { p.OAuth2.Refresh.IdleS = 30 * 24 * 3600 })
+	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+	c.forward(20 * 24 * time.Hour)
+	keep(t, v, 0)
+	c.forward(5 * 24 * time.Hour)
+	keep(t, v, 1)
+	if left := only(t, v).RefreshExpiresAt.Sub(c.Now()); left < 29*24*time.Hour {
+		t.Errorf("the sign-in ends in %v", left)
+	}
+
+	v, c = newClockedVault(t, authtest.Options{})
+	end := c.Now().Add(30 * 24 * time.Hour)
+	v.Server.FaultAlways("/token", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		authtest.With(map[string]any{"refresh_token_expires_in": int(end.Sub(c.Now()).Seconds())})(w, r, next)
+	})
+	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+	c.forward(25 * 24 * time.Hour)
+	for range 24 {
+		c.forward(time.Hour)
+		if err := v.KeepOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keep(t, v, 1)
+}
+
+// keep runs the background work once and counts the renewals by then.
+func keep(t *testing.T, v *authtest.Vault, want int) {
+	t.Helper()
+	if err := v.KeepOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := v.Server.Stats().Refreshes; got != want {
+		t.Errorf("renewed %d times by now, not %d", got, want)
+	}
+}
+
+// A provider that is down, with more connections than are renewed at once, keeps nobody else's waiting: the sign-in that
+// would be lost comes first.
+func TestKeepingIsFair(t *testing.T) {
+	v, c := connected(t, authtest.Options{})
+	row := only(t, v)
+	v.Server.FaultAlways("/token", authtest.Busy(503, ""))
+	c.forward(2 * time.Hour)
+	now := c.Now()
+	like := func(n int) auth.Connection {
+		other := *row
+		other.ID, other.Account = fmt.Sprint("other ", n), fmt.Sprint("account ", n)
+		other.ExpiresAt, other.LastUsedAt, other.RefreshExpiresAt = now.Add(-time.Minute), now, time.Time{}
+		return other
+	}
+	for n := range 60 {
+		if err := v.DB.Import(t.Context(), like(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := like(60)
+	last.Bind, last.ExpiresAt, last.RefreshExpiresAt = "https://another.example", now.Add(30*time.Minute), now.Add(3*time.Minute)
+	if err := v.DB.Import(t.Context(), last); err != nil {
+		t.Fatal(err)
+	}
+	for range 90 { // three minutes
+		if err := v.KeepOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		c.forward(2 * time.Second)
+	}
+	found, err := v.DB.Connection(t.Context(), last.Owner, last.ID)
+	if err != nil || found.Refresh.Fence == 0 {
+		t.Errorf("it was never looked at: %+v, %v", found.Refresh, err)
+	}
 }

@@ -103,6 +103,7 @@ type PendingStore interface {
 	// OpenRequests of an owner, newest first.
 	OpenRequests(ctx context.Context, o Owner) ([]Request, error)
 	// DueRefreshes gives connections to refresh ahead: active, used after usedAfter and expiring between lapsed
-	// and soon, or with a sign-in that would die unused then; and used ones whose provider was down at the last try.
-	DueRefreshes(ctx context.Context, now, lapsed, soon, usedAfter time.Time, limit int) ([]Connection, error)
+	// and soon, or with a sign-in that would die unused then, or before fading and with four fifths of its time over;
+	// and used ones whose provider was down at the last try.
+	DueRefreshes(ctx context.Context, now, lapsed, soon, fading, usedAfter time.Time, limit int) ([]Connection, error)
 }

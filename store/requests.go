@@ -237,7 +237,7 @@ func (db *DB) ExpireRequests(ctx context.Context, now, stuck, old time.Time, mos
 }
 
 // DueRefreshes gives connections to refresh ahead, the most urgent first.
-func (db *DB) DueRefreshes(ctx context.Context, now, lapsed, soon, usedAfter time.Time, limit int) (due []auth.Connection, err error) {
+func (db *DB) DueRefreshes(ctx context.Context, now, lapsed, soon, fading, usedAfter time.Time, limit int) (due []auth.Connection, err error) {
 	err = db.read(ctx, func(ctx context.Context, q querier) (err error) {
 		due, err = collect(ctx, q, scanConnection, `SELECT org, user_id, id, provider, account, account_id, method, state, cause, scopes, hosts, vars, bind,
 			salt, sealed, version, expires_at, refresh_expires_at, issued_at, created_at, updated_at, last_used_at,
@@ -245,9 +245,10 @@ func (db *DB) DueRefreshes(ctx context.Context, now, lapsed, soon, usedAfter tim
 			FROM connections WHERE state IN ('active', 'expiring', 'provider_down') AND method NOT IN ('browser', 'api_key')
 			AND dead_version <> version AND (next_try_at <= $1 OR next_try_at >= $6) AND lease_until <= $1 AND (
 				expires_at <> 0 AND expires_at > $2 AND expires_at < $3 AND last_used_at > $4
-				OR refresh_expires_at <> 0 AND refresh_expires_at > $2 AND refresh_expires_at < $3
+				OR refresh_expires_at <> 0 AND refresh_expires_at > $2 AND refresh_expires_at < $7
+					AND (refresh_expires_at < $3 OR (refresh_expires_at - $1) * 4 < $1 - issued_at)
 				OR state = 'provider_down' AND next_try_at <= $1 AND expires_at <> 0 AND expires_at < $3 AND last_used_at > $4)
-			ORDER BY expires_at LIMIT $5`, ms(now), ms(lapsed), ms(soon), ms(usedAfter), limit, ms(now.Add(auth.LongestWait)))
+			ORDER BY CASE WHEN refresh_expires_at <> 0 AND refresh_expires_at < $7 THEN 0 ELSE 1 END, expires_at LIMIT $5`, ms(now), ms(lapsed), ms(soon), ms(usedAfter), limit, ms(now.Add(auth.LongestWait)), ms(fading))
 		return err
 	})
 	return due, err

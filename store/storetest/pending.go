@@ -161,6 +161,13 @@ func testPending(t *testing.T, db *store.DB) {
 		}
 		used := add("used", func(*auth.Connection) {})
 		dying := add("dying", func(c *auth.Connection) { c.LastUsedAt, c.RefreshExpiresAt = time.Time{}, Now.Add(time.Minute) })
+		fading := add("fading", func(c *auth.Connection) {
+			c.LastUsedAt, c.ExpiresAt, c.IssuedAt, c.RefreshExpiresAt = time.Time{}, Now.Add(-90*24*time.Hour), Now.Add(-24*24*time.Hour), Now.Add(5*24*time.Hour)
+		})
+		add("renewed a while ago", func(c *auth.Connection) {
+			c.LastUsedAt, c.ExpiresAt, c.IssuedAt, c.RefreshExpiresAt = time.Time{}, Now.Add(time.Hour), Now.Add(-time.Hour), Now.Add(5*24*time.Hour)
+		})
+		add("nothing to renew with", func(c *auth.Connection) { c.Refresh.DeadVersion = 1 })
 		add("unused", func(c *auth.Connection) { c.LastUsedAt = time.Time{} })
 		add("later", func(c *auth.Connection) { c.ExpiresAt = Now.Add(time.Hour) })
 		add("never", func(c *auth.Connection) { c.ExpiresAt, c.RefreshExpiresAt = time.Time{}, time.Time{} })
@@ -175,14 +182,22 @@ func testPending(t *testing.T, db *store.DB) {
 		add("lapsed", func(c *auth.Connection) { c.ExpiresAt = lapsed.Add(-time.Minute) })
 		down := add("down", func(c *auth.Connection) { c.State, c.ExpiresAt = auth.ProviderDown, lapsed.Add(-time.Minute) })
 		late := add("late", func(c *auth.Connection) { c.ExpiresAt = lapsed.Add(time.Minute) })
-		due, err := db.DueRefreshes(ctx, Now, lapsed, soon, usedAfter, 10000)
-		must(t, err)
-		due = slices.DeleteFunc(due, func(c auth.Connection) bool { return c.Owner != o })
-		got := []string{}
-		for _, c := range due {
-			got = append(got, c.Account)
+		found := func(within time.Time) (accounts []string) {
+			due, err := db.DueRefreshes(ctx, Now, lapsed, soon, within, usedAfter, 10000)
+			must(t, err)
+			for _, c := range due {
+				if c.Owner == o {
+					accounts = append(accounts, c.Account)
+				}
+			}
+			return accounts
 		}
+		got := found(soon)
+		equal(t, got[:1], []string{dying.Account}) // its sign-in would be lost, the others only wait a little
 		slices.Sort(got)
 		equal(t, got, []string{down.Account, dying.Account, late.Account, used.Account})
+		got = found(Now.Add(7 * 24 * time.Hour))
+		slices.Sort(got)
+		equal(t, got, []string{down.Account, dying.Account, fading.Account, late.Account, used.Account})
 	})
 }
