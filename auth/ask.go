@@ -40,7 +40,7 @@ func (v *Vault) Request(ctx context.Context, c Caller, w Wish) (*Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	if reason := lacking(conn, w.Scopes); reason != "" {
+	if reason := v.lacking(conn, w.Scopes); reason != "" {
 		return nil, v.ask(ctx, c, p, w, conn, reason)
 	}
 	info, err := v.info(ctx, c, conn)
@@ -149,8 +149,8 @@ func only(found []Connection, provider string) (*Connection, error) {
 }
 
 // lacking says why the person has to sign in again before conn can serve scopes; "" when it can.
-func lacking(conn *Connection, scopes []string) string {
-	if conn.State == NeedsReauth || conn.State == Revoked {
+func (v *Vault) lacking(conn *Connection, scopes []string) string {
+	if conn.State == NeedsReauth || conn.State == Revoked || v.ended(conn) {
 		return ReasonReauth
 	}
 	if conn.Method == MethodAPIKey || conn.Method == MethodBrowser {
@@ -249,7 +249,7 @@ func (v *Vault) authRequired(p *providers.Provider, r *Request, renews *Connecti
 	}
 	reason := reasonText(p, r.Reason)
 	if r.Reason == ReasonReauth && renews != nil {
-		reason += ": " + whyReauth(renews.Cause)
+		reason += ": " + whyReauth(orDefault(renews.Cause, causeEnded))
 	}
 	a.Message = fmt.Sprintf("%s. Show the user this link and the code %s, which the page shows too: %s — then call wait_for_auth with request_id %s.",
 		reason, a.MatchCode, a.URL, a.RequestID)

@@ -284,7 +284,7 @@ func (v *Vault) tryAgain(ctx context.Context, c Caller, a *sending, out egress.R
 			return a, err
 		}
 	}
-	err = v.Connections.SetState(context.WithoutCancel(ctx), a.conn.Owner, a.conn.ID, a.conn.Version, NeedsReauth, "refused_by_api")
+	err = v.Connections.SetState(context.WithoutCancel(ctx), a.conn.Owner, a.conn.ID, a.conn.Version, NeedsReauth, causeRefused)
 	if errors.Is(err, ErrConflict) {
 		return a, nil // renewed meanwhile: the agent may try again
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/url"
 	"time"
+
+	"github.com/latchpost/latchpost/providers"
 )
 
 // ClientCredentials gets a token for the OAuth app itself (RFC 6749 section 4.4).
@@ -40,6 +42,9 @@ func (c ClientCredentials) Finish(ctx context.Context, f *Flow, _ Input) (*Outco
 	}
 	return out, nil
 }
+
+// Renews is always true: the OAuth app itself is all it takes.
+func (ClientCredentials) Renews(*providers.Provider, *Credential) bool { return true }
 
 // Refresh asks anew, once: a client's own token needs no refresh token.
 func (c ClientCredentials) Refresh(ctx context.Context, f *Flow, old *Credential) ([]byte, error) {

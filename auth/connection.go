@@ -61,13 +61,16 @@ type RefreshState struct {
 	Holder      string    // process that refreshes now
 	Until       time.Time // end of its lease
 	Fence       int64     // counts leases
-	DeadVersion int64     // generation that the provider refused: nobody tries it again
+	DeadVersion int64     // generation that cannot be renewed, because the provider refused it or gave nothing to do it with: nobody tries
 	AttemptedAt time.Time // durable intent of the current attempt; zero = none under way
 	Attempts    int       // calls made for this generation whose outcome nobody knows
 	Answer      []byte    // sealed raw answer that was received but not yet committed
 	Failures    int       // transient failures in a row
 	NextTryAt   time.Time // not before
 }
+
+// final reports whether this generation is the last: when its token ends, the person has to sign in again.
+func (c *Connection) final() bool { return c.Refresh.DeadVersion == c.Version }
 
 // LongestWait is longer than any wait between two tries of a renewal: Retry-After counts up to an hour. What is to wait longer
 // was noted while the clock was wrong.

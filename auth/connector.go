@@ -27,6 +27,8 @@ type Refresher interface {
 	Refresh(ctx context.Context, f *Flow, old *Credential) (answer []byte, err error)
 	// Refreshed reads such an answer. Values the provider left out are kept from old.
 	Refreshed(f *Flow, old *Credential, answer []byte, sentAt time.Time) (*Outcome, error)
+	// Renews reports whether cred holds what the provider wants for a renewal.
+	Renews(p *providers.Provider, cred *Credential) bool
 }
 
 // Revoker is a Connector that can tell the provider that a credential is dead.

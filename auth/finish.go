@@ -198,7 +198,7 @@ func (v *Vault) store(ctx context.Context, r *Request, c *Connection, out *Outco
 	c.State, c.Cause, c.UpdatedAt, c.IssuedAt = Active, "", now, now
 	c.Salt = seal.NewSalt()
 	c.Version++
-	c.Refresh = RefreshState{Fence: c.Refresh.Fence}
+	c.Refresh = RefreshState{Fence: c.Refresh.Fence, DeadVersion: v.lastOf(c, resolved, out.Credential)}
 	c.Scopes = out.Scopes
 	if c.Scopes == nil {
 		c.Scopes = r.Scopes

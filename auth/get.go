@@ -53,7 +53,7 @@ func (v *Vault) Get(ctx context.Context, c Caller, n Need) (*Handle, error) {
 			v.note(e)
 			return nil, errMeanwhile
 		}
-		if lacking(conn, n.Scopes) == InsufficientScope { // the provider may have narrowed them
+		if v.lacking(conn, n.Scopes) == InsufficientScope { // the provider may have narrowed them
 			return nil, v.askAgain(ctx, c, Wish{Provider: n.Provider, Account: n.Account, Scopes: n.Scopes}, conn, InsufficientScope)
 		}
 		h.Info = *info
@@ -99,7 +99,7 @@ func (v *Vault) usable(ctx context.Context, c Caller, provider, account string, 
 	if err != nil {
 		return nil, nil, err
 	}
-	if reason := lacking(conn, scopes); reason != "" && !(reason == ReasonReauth && v.outlasts(conn)) {
+	if reason := v.lacking(conn, scopes); reason != "" && !(reason == ReasonReauth && v.outlasts(conn)) {
 		return nil, nil, v.askAgain(ctx, c, wish, conn, reason)
 	}
 	return conn, grants, nil

@@ -38,6 +38,9 @@ func (v *Vault) infoWith(c Caller, conn *Connection, grants []Grant) *Info {
 		State: v.stateOf(conn), Cause: conn.Cause, Scopes: conn.Scopes, Hosts: conn.Hosts,
 		CreatedAt: conn.CreatedAt, ExpiresAt: conn.ExpiresAt, RefreshExpiresAt: conn.RefreshExpiresAt, LastUsedAt: conn.LastUsedAt,
 	}
+	if i.State == NeedsReauth {
+		i.Cause = orDefault(i.Cause, causeEnded)
+	}
 	if p, err := v.Catalog.Get(conn.Provider); err == nil {
 		i.ProviderName = p.Name
 	}
@@ -80,10 +83,10 @@ func (v *Vault) stateOf(c *Connection) State {
 	return Active
 }
 
-// renewable reports whether the connection's method can renew it without the person.
+// renewable reports whether the connection can be renewed without the person.
 func (v *Vault) renewable(c *Connection) bool {
 	conn, err := v.connector(c.Method)
-	if err != nil {
+	if err != nil || c.final() {
 		return false
 	}
 	_, ok := conn.(Refresher)

@@ -46,6 +46,16 @@ func (o *OAuth) Refresh(ctx context.Context, f *Flow, old *Credential) ([]byte, 
 	return answer.encode()
 }
 
+// Renews reports whether cred has what the definition renews with: a refresh token, or itself.
+func (o *OAuth) Renews(p *providers.Provider, cred *Credential) bool { return renews(p, cred) }
+
+func renews(p *providers.Provider, cred *Credential) bool {
+	return p.OAuth2.Refresh.Grant == "exchange" || p.OAuth2.Refresh.Grant == "refresh_token" && !cred.RefreshToken.Empty()
+}
+
+// errFinal marks a credential that nothing can renew.
+var errFinal = errors.New("there is no refresh token, or the provider renews nothing")
+
 // errTooYoung marks a renewal for which the provider was not asked.
 var errTooYoung = errors.New("the token is younger than its minimum age")
 
@@ -53,8 +63,8 @@ func refreshRequest(f *Flow, old *Credential) (tokenRequest, error) {
 	def := f.Provider.OAuth2.Refresh
 	r := tokenRequest{endpoint: refreshEndpoint(f.Provider.OAuth2.Token, def), values: credentialValues(f, old), subject: old.AccessToken}
 	switch {
-	case def.Grant == "none", def.Grant == "refresh_token" && old.RefreshToken.Empty():
-		return r, ErrReauth.Say("%s gave no way to renew this sign-in; the user has to sign in again", f.Provider.Name)
+	case !renews(f.Provider, old):
+		return r, signInAgain(causeEnded).Because(errFinal)
 	case f.Connection != nil && def.MinAgeS > 0:
 		if wait := f.Connection.IssuedAt.Add(seconds(def.MinAgeS)).Sub(f.Now); wait > 0 {
 			return r, ErrUnavailable.Say("%s does not renew a token that young; try again later", f.Provider.Name).After(retrySeconds(wait)).Because(errTooYoung)

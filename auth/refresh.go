@@ -5,9 +5,13 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"hash/fnv"
+	"io"
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/latchpost/latchpost/providers"
 )
 
 // Renewal happens once for each generation of a credential, over all goroutines
@@ -19,9 +23,10 @@ import (
 const (
 	leaseTTL    = 5 * time.Second
 	flightTime  = 45 * time.Second
-	storeTime   = 20 * time.Second // for what came, however late it came
-	minInterval = time.Minute      // between two renewals of a connection that nothing forces
-	clocksApart = 10 * time.Minute // what the clocks of two processes may differ by
+	storeTime   = 20 * time.Second       // for what came, however late it came
+	patience    = 700 * time.Millisecond // of those whose token is still good
+	minInterval = time.Minute            // between two renewals of a connection that nothing forces
+	clocksApart = 10 * time.Minute       // what the clocks of two processes may differ by
 )
 
 // flights joins the callers of one process that wait for the same renewal.
@@ -51,6 +56,17 @@ func (v *Vault) fresh(ctx context.Context, c *Connection, force bool) (*Connecti
 	if _, ok := method.(Refresher); !ok {
 		return c, nil
 	}
+	alive := v.now().Before(c.ExpiresAt)
+	switch {
+	case c.final() && (force || alive): // as good as it gets; the API says how good
+		return c, nil
+	case c.final():
+		return nil, signInAgain(orDefault(c.Cause, causeEnded))
+	case !force && alive: // nobody waits for a slow provider who has a token that is good
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
 	got, err := v.join(ctx, c, force)
 	for err == nil && force && got.Version == c.Version { // the flight was of somebody who had not seen this generation, and did not renew it
 		got, err = v.join(ctx, c, force)
@@ -59,19 +75,36 @@ func (v *Vault) fresh(ctx context.Context, c *Connection, force bool) (*Connecti
 		return got, nil
 	}
 	if !force && v.now().Before(c.ExpiresAt) && !errors.Is(err, ErrNotFound) {
-		return c, nil // renewal does not work, but the old token still lives
+		return c, nil // renewal does not work, or takes its time, but the old token still lives
 	}
 	return nil, err
 }
 
 // outlasts reports whether the access token lives on although the sign-in is over.
 func (v *Vault) outlasts(c *Connection) bool {
-	return c.State == NeedsReauth && c.Refresh.DeadVersion == c.Version && v.now().Before(c.ExpiresAt)
+	return c.State == NeedsReauth && c.final() && c.Cause != causeRefused && v.now().Before(c.ExpiresAt)
+}
+
+// lastOf is the generation of c after which none can come: its own when cred, which it is to hold, cannot be renewed.
+func (v *Vault) lastOf(c *Connection, p *providers.Provider, cred *Credential) int64 {
+	method, err := v.connector(c.Method)
+	if err != nil {
+		return 0
+	}
+	if r, ok := method.(Refresher); ok && !r.Renews(p, cred) {
+		return c.Version
+	}
+	return 0
+}
+
+// ended reports whether the clock alone says that a sign-in is over.
+func (v *Vault) ended(c *Connection) bool {
+	return c.final() && !c.ExpiresAt.IsZero() && !v.now().Before(c.ExpiresAt)
 }
 
 // due reports whether the credential should be renewed before it is used. The
 // margin is a share of the lifetime, because lifetimes go from a minute to a
-// year, and it never makes a token that lives a minute be renewed more often than
+// year, less a little that differs from connection to connection, and it never makes a token that lives a minute be renewed more often than
 // once a minute. A provider that tells lifetimes of seconds is not believed. Nor is the
 // end of a token that was issued later than now: the clock was wrong, then or now.
 func (v *Vault) due(c *Connection) bool {
@@ -86,7 +119,15 @@ func (v *Vault) due(c *Connection) bool {
 		return !now.Before(c.ExpiresAt) && (life >= 10*time.Second || now.Sub(c.IssuedAt) >= minInterval)
 	}
 	margin := min(life/10, time.Minute, life-minInterval)
-	return !now.Before(c.ExpiresAt.Add(-margin))
+	return !now.Before(c.ExpiresAt.Add(-margin + jitter(c, margin/4)))
+}
+
+// jitter is a share of most that the connection alone decides, so that every process says the same: what was
+// connected together is not renewed together.
+func jitter(c *Connection, most time.Duration) time.Duration {
+	h := fnv.New32a()
+	_, _ = io.WriteString(h, c.ID)
+	return most * time.Duration(h.Sum32()%1000) / 1000
 }
 
 // join waits for the flight of this connection in this process, and starts it when there is none.
@@ -156,7 +197,7 @@ func (v *Vault) renew(ctx context.Context, o Owner, id string, seen int64, force
 			return nil, ErrNotFound.Say("the connection was revoked")
 		case c.Version != seen, !force && !v.due(c):
 			return c, nil
-		case c.Refresh.DeadVersion == c.Version:
+		case c.final():
 			return nil, signInAgain(c.Cause)
 		case c.Refresh.Waits(v.now()):
 			return nil, v.notYet(c)
@@ -196,14 +237,20 @@ func whyReauth(cause string) string {
 		return "the provider has renewed this sign-in, but its answer was lost or spoilt on the way"
 	case causeInvalidGrant:
 		return "the provider does not accept this sign-in any more: it ended or was revoked there, or it was used elsewhere, as by a copy of this store"
+	case causeEnded:
+		return "its time is up, and the provider gave no way to renew it"
+	case causeRefused:
+		return "the API does not accept it any more"
 	case causeRebound:
 		return "the definition of this provider changed where credentials are sent"
 	}
 	return "this sign-in does not work any more"
 }
 
-// Causes of NeedsReauth that a refresh finds.
+// Causes of NeedsReauth.
 const (
+	causeEnded        = "ended"          // the access token did, and nothing renews it
+	causeRefused      = "refused_by_api" // also after a renewal, if there is one
 	causeInvalidGrant = "invalid_grant"
 	causeInterrupted  = "interrupted_rotation" // refused after a call whose answer nobody has
 	causeRebound      = "definition_changed"
@@ -228,8 +275,8 @@ func (v *Vault) tryRefresh(ctx context.Context, c *Connection) (*Connection, err
 }
 
 // refreshOnce holds the lease on c. It makes the call (twice when the outcome of
-// the first is unknown: providers give a grace period for just that) and leaves
-// the row without a lease, whatever happens.
+// the first is unknown: providers give a grace period for just that, unless their definition says what
+// the second would do) and leaves the row without a lease, whatever happens.
 func (v *Vault) refreshOnce(ctx context.Context, c *Connection) (*Connection, error) {
 	stop := v.keepLease(context.WithoutCancel(ctx), c)
 	defer stop()
@@ -252,7 +299,11 @@ func (v *Vault) refreshOnce(ctx context.Context, c *Connection) (*Connection, er
 		answer, err = refresher.Refresh(ctx, f, cred)
 		if err != nil && outcomeUnknown(err) {
 			c.Refresh.Attempts++
-			answer, err = refresher.Refresh(ctx, f, cred)
+			if punished(f.Provider) && v.now().Before(c.ExpiresAt) {
+				err = signInAgain(causeInterrupted)
+			} else {
+				answer, err = refresher.Refresh(ctx, f, cred)
+			}
 		}
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), storeTime)
@@ -270,7 +321,12 @@ func (v *Vault) refreshOnce(ctx context.Context, c *Connection) (*Connection, er
 		v.dropAnswer(ctx, c)
 		return nil, v.failed(ctx, c, err)
 	}
-	return v.commit(ctx, c, out, sentAt)
+	return v.commit(ctx, c, f.Provider, out, sentAt)
+}
+
+// punished reports whether a refresh token that is sent once more costs the access token too, which else lives on.
+func punished(p *providers.Provider) bool {
+	return p.OAuth2.Refresh.Reuse == "revokes" && p.OAuth2.Refresh.GraceS == 0
 }
 
 // keepLease renews the lease until stop is called.
@@ -327,7 +383,7 @@ func (v *Vault) dropAnswer(ctx context.Context, c *Connection) {
 // commit makes the outcome the next generation. A disk that fills up in this moment
 // gets a few more tries, because the outcome may exist nowhere else. When the connection
 // was revoked meanwhile the new tokens are revoked too, and never stored.
-func (v *Vault) commit(ctx context.Context, c *Connection, out *Outcome, sentAt time.Time) (*Connection, error) {
+func (v *Vault) commit(ctx context.Context, c *Connection, p *providers.Provider, out *Outcome, sentAt time.Time) (*Connection, error) {
 	next := *c
 	next.Version++
 	next.State, next.Cause = Active, ""
@@ -338,7 +394,7 @@ func (v *Vault) commit(ctx context.Context, c *Connection, out *Outcome, sentAt 
 	if !out.RefreshExpiresAt.IsZero() {
 		next.RefreshExpiresAt = out.RefreshExpiresAt
 	}
-	next.Refresh = RefreshState{Fence: c.Refresh.Fence}
+	next.Refresh = RefreshState{Fence: c.Refresh.Fence, DeadVersion: v.lastOf(&next, p, out.Credential)}
 	if err := v.sealCredential(&next, out.Credential); err != nil {
 		return nil, v.failed(ctx, c, err)
 	}
@@ -386,6 +442,8 @@ func (v *Vault) failed(ctx context.Context, c *Connection, cause error) error {
 		switch {
 		case errors.Is(cause, errRebound):
 			f.Cause = causeRebound
+		case errors.Is(cause, errFinal):
+			f.Cause = causeEnded
 		case c.Refresh.Attempts > 1:
 			f.Cause = causeInterrupted
 		}
@@ -396,9 +454,9 @@ func (v *Vault) failed(ctx context.Context, c *Connection, cause error) error {
 		f.Cause, f.NextTryAt = "tampered", v.now().Add(5*time.Minute)
 	default:
 		f.NextTryAt = v.now().Add(backoff(c.Refresh.Failures, known))
-		if v.now().After(c.ExpiresAt) {
-			f.State = ProviderDown
-		}
+	}
+	if !f.Dead && v.now().After(c.ExpiresAt) { // whoever is to blame, nothing can be called
+		f.State = ProviderDown
 	}
 	v.noteRefresh(c, "failed", f.Cause)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)

@@ -102,9 +102,7 @@ func TestRefreshMisconfigured(t *testing.T) {
 			if _, err := v.Get(t.Context(), agent, practiceNeed); !errors.Is(err, auth.ErrUnavailable) {
 				t.Errorf("Get again: %v", err)
 			}
-			if s := only(t, v).State; s == auth.NeedsReauth || s == auth.Revoked {
-				t.Errorf("the connection reads %s", s)
-			}
+			wantState(t, v, auth.ProviderDown, "configuration") // not active: no call can be made
 			if n := asked(v); n != 1 {
 				t.Errorf("%d token requests", n)
 			}
@@ -319,6 +317,35 @@ func TestRefreshAnswerLost(t *testing.T) {
 			})
 		})
 	}
+}
+
+// an answer that was lost.
+func TestRefreshAnswerLostWhereReuseRevokes(t *testing.T) {
+	v, c := newClockedVault(t, authtest.Options{})
+	redefine(t, v, c, func(p *providers.Provider) { p.OAuth2.Refresh.Reuse = "revokes" })
+	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+	v.Server.Forget()
+	v.Server.Fault("/token", authtest.CutAfter)
+	c.forward(time.Hour - 20*time.Second)
+	for range 2 {
+		resp, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"})
+		if err != nil || resp.Status != http.StatusOK {
+			t.Errorf("the old token's last seconds: %+v, %v", resp, err)
+		}
+	}
+	wantState(t, v, auth.NeedsReauth, "interrupted_rotation")
+	if n := asked(v); n != 1 {
+		t.Errorf("%d token requests", n)
+	}
+
+	// When no token is left to lose, asking again can only help.
+	v, c = newClockedVault(t, authtest.Options{Grace: time.Minute})
+	redefine(t, v, c, func(p *providers.Provider) { p.OAuth2.Refresh.Reuse = "revokes" })
+	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+	v.Server.Fault("/token", authtest.CutAfter)
+	c.forward(2 * time.Hour)
+	get(t, v)
+	wantState(t, v, auth.Active, "")
 }
 
 // RF-004: an answer that was cut short, with nothing to show it but that it cannot be read, is a lost one. The next try finds

@@ -103,3 +103,49 @@ func TestRefreshSendsAndRecordsNoMore(t *testing.T) {
 		}
 	}
 }
+
+// Nobody whose token is still good waits for a provider that takes its time.
+func TestRefreshIsNotWaitedForWhileTheTokenLives(t *testing.T) {
+	v, c := connected(t, authtest.Options{})
+	old := get(t, v)
+	hold, pause := authtest.PauseAt(authtest.Received)
+	v.Server.Fault("/token", hold)
+	c.forward(time.Hour - 20*time.Second)
+	begin := time.Now()
+	if got := get(t, v); got != old {
+		t.Error("another token")
+	}
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("waited %v", took)
+	}
+	<-pause.Reached
+	close(pause.Release)
+	v.Drain()
+	if got := get(t, v); got == old {
+		t.Error("the renewal was lost")
+	}
+}
+
+// RF-011: connections that were made together are not renewed in one moment, and all within the last minute.
+func TestRefreshesAreSpread(t *testing.T) {
+	v, c := connected(t, authtest.Options{})
+	row := only(t, v)
+	c.forward(time.Hour - time.Minute - time.Second)
+	moments := map[time.Duration]bool{}
+	for n := range 8 {
+		other := *row
+		other.ID = fmt.Sprint("other ", n)
+		left := time.Minute
+		for ; !v.Due(&other) && left > 0; left -= time.Second {
+			c.forward(time.Second)
+		}
+		c.forward(left - time.Minute)
+		moments[left] = true
+		if left < 44*time.Second {
+			t.Errorf("renewed with %v left", left)
+		}
+	}
+	if len(moments) < 4 {
+		t.Errorf("renewed with %v left", moments)
+	}
+}

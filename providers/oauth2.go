@@ -229,9 +229,10 @@ type Refresh struct {
 	Grant string `json:"grant" enum:"refresh_token|exchange|none"`
 	// Rotates tells whether a new refresh token comes back. Empty: not known, treated as always.
 	Rotates string `json:"rotates,omitempty" enum:"always|sometimes|never"`
-	// Reuse tells what an old refresh token does. Empty: not known.
+	// Reuse tells what an old refresh token does. Empty: not known. With revokes, a renewal whose answer was lost is not
+	// asked for again while the access token lives.
 	Reuse string `json:"reuse,omitempty" enum:"fails|revokes|allowed"`
-	// GraceS is how many seconds an old refresh token goes on working.
+	// GraceS is how many seconds an old refresh token goes on working, so that a lost answer can be asked for again.
 	GraceS int `json:"grace_s,omitempty"`
 	// MinAgeS is the age in seconds before which a refresh is refused.
 	MinAgeS int `json:"min_age_s,omitempty"`

@@ -124,10 +124,10 @@ func scanConnection(s scanner) (c auth.Connection, err error) {
 // insertConnection adds a first generation; auth.ErrConflict when the id or the label is taken.
 func insertConnection(ctx context.Context, q querier, c *auth.Connection) error {
 	_, err := q.exec(ctx, `INSERT INTO connections (org, user_id, id, provider, account, account_id, method, state, cause, scopes, hosts, vars, bind,
-		salt, sealed, version, expires_at, refresh_expires_at, issued_at, created_at, updated_at, last_used_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`,
+		salt, sealed, version, expires_at, refresh_expires_at, issued_at, created_at, updated_at, last_used_at, dead_version)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)`,
 		c.Owner.Org, c.Owner.User, c.ID, c.Provider, c.Account, c.AccountID, c.Method, c.State, c.Cause, list(c.Scopes), list(c.Hosts), dict(c.Vars), c.Bind,
-		c.Salt, c.Sealed, c.Version, ms(c.ExpiresAt), ms(c.RefreshExpiresAt), ms(c.IssuedAt), ms(c.CreatedAt), ms(c.UpdatedAt), ms(c.LastUsedAt))
+		c.Salt, c.Sealed, c.Version, ms(c.ExpiresAt), ms(c.RefreshExpiresAt), ms(c.IssuedAt), ms(c.CreatedAt), ms(c.UpdatedAt), ms(c.LastUsedAt), c.Refresh.DeadVersion)
 	if isTaken(err) {
 		return auth.ErrConflict
 	}
@@ -140,12 +140,12 @@ func insertConnection(ctx context.Context, q querier, c *auth.Connection) error 
 func replaceConnection(ctx context.Context, q querier, c *auth.Connection) error {
 	err := change(ctx, q, auth.ErrConflict, `UPDATE connections SET account = $4, account_id = $5, method = $6, state = $7, cause = $8,
 		scopes = $9, hosts = $10, vars = $11, bind = $12, salt = $13, sealed = $14, version = $15,
-		expires_at = $16, refresh_expires_at = $17, issued_at = $18, updated_at = $19, created_at = $20,
+		expires_at = $16, refresh_expires_at = $17, issued_at = $18, updated_at = $19, created_at = $20, dead_version = $21,
 		lease_holder = '', lease_until = 0, attempted_at = 0, attempts = 0, answer = NULL, failures = 0, next_try_at = 0
 		WHERE org = $1 AND user_id = $2 AND id = $3 AND version = $15 - 1 AND state <> 'revoked'`,
 		c.Owner.Org, c.Owner.User, c.ID, c.Account, c.AccountID, c.Method, c.State, c.Cause,
 		list(c.Scopes), list(c.Hosts), dict(c.Vars), c.Bind, c.Salt, c.Sealed, c.Version,
-		ms(c.ExpiresAt), ms(c.RefreshExpiresAt), ms(c.IssuedAt), ms(c.UpdatedAt), ms(c.CreatedAt))
+		ms(c.ExpiresAt), ms(c.RefreshExpiresAt), ms(c.IssuedAt), ms(c.UpdatedAt), ms(c.CreatedAt), c.Refresh.DeadVersion)
 	if isTaken(err) {
 		return auth.ErrConflict
 	}
