@@ -51,7 +51,7 @@ var allowed = map[string][]string{
 	"auth/authtest":        {"auth", "auth/egress", "auth/seal", "providers", "store"},
 	"auth/egress":          {},
 	"auth/guard":           {},
-	"auth/identity":        {"auth", "auth/egress"},
+	"auth/identity":        {"auth", "auth/egress", "auth/guard"},
 	"auth/seal":            {},
 	"auth/web":             {"auth", "auth/guard", "providers"},
 	"browserlogin":         {"auth", "auth/egress", "providers"},

@@ -60,9 +60,10 @@ func hangUp(w http.ResponseWriter, no *refusal) *refusal {
 }
 
 // closeAmbiguous ends the connection after a request with a Transfer-Encoding. With a Content-Length beside it, which
-// net/http drops silently, two parties can disagree where the next request begins (RFC 9112 section 6.3).
+// net/http drops silently, two parties can disagree where the next request begins (RFC 9112 section 6.3). In HTTP/1.0 it
+// drops the Transfer-Encoding instead, and does not tell.
 func closeAmbiguous(w http.ResponseWriter, r *http.Request) {
-	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+	if r.ProtoMajor == 1 && (r.ProtoMinor == 0 || len(r.TransferEncoding) > 0) {
 		w.Header().Set("Connection", "close")
 	}
 }

@@ -74,12 +74,18 @@ func TestServerBodyByClass(t *testing.T) {
 
 // HL-019: after a request whose framing two parties can read differently, nothing more on the connection is handled.
 func TestServerClosesAmbiguous(t *testing.T) {
-	var paths []string
-	authority := start(t, Options{}, func(_ http.ResponseWriter, r *http.Request) { paths = append(paths, r.URL.Path) })
-	got := raw(t, authority, "POST /first HTTP/1.1\r\nHost: $HOST\r\nContent-Type: application/json\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"+
-		"2\r\n{}\r\n0\r\n\r\nGET /admin HTTP/1.1\r\nHost: $HOST\r\n\r\n")
-	if !slices.Equal(paths, []string{"/first"}) || strings.Count(got, "HTTP/1.1 ") != 1 {
-		t.Errorf("handled %q: %s", paths, got)
+	for name, text := range map[string]string{
+		"HTTP/1.1": "POST /first HTTP/1.1\r\nHost: $HOST\r\nContent-Type: application/json\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n" +
+			"2\r\n{}\r\n0\r\n\r\nGET /admin HTTP/1.1\r\nHost: $HOST\r\n\r\n",
+		"HTTP/1.0": "POST /first HTTP/1.0\r\nHost: $HOST\r\nConnection: keep-alive\r\nContent-Type: application/json\r\nContent-Length: 7\r\n" +
+			"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\nGET /admin HTTP/1.1\r\nHost: $HOST\r\nConnection: close\r\n\r\n",
+	} {
+		var paths []string
+		authority := start(t, Options{}, func(_ http.ResponseWriter, r *http.Request) { paths = append(paths, r.URL.Path) })
+		got := raw(t, authority, text)
+		if !slices.Equal(paths, []string{"/first"}) || strings.Count(got, "HTTP/1.") != 1 {
+			t.Errorf("%s: handled %q: %s", name, paths, got)
+		}
 	}
 }
 

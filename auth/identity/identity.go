@@ -47,6 +47,8 @@ type SessionStore interface {
 	AddOwnerLink(ctx context.Context, hash []byte, o auth.Owner, expires time.Time) error
 	// TakeOwnerLink gives the owner to exactly one of any number that ask, auth.ErrNotFound to the others.
 	TakeOwnerLink(ctx context.Context, hash []byte) (auth.Owner, error)
+	// SpendTicket gives auth.ErrUsed to all but the first who names a serial, at least until then.
+	SpendTicket(ctx context.Context, serial string, until time.Time) error
 }
 
 // Handler serves /login and /logout. Package guard stands in front of it, and its

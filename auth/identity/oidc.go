@@ -122,6 +122,11 @@ func (i *Identity) callback(w http.ResponseWriter, r *http.Request) error {
 	case q.Has("error"), q.Get("code") == "":
 		return auth.ErrRefused.Say("%s did not sign you in; try again", i.Issuer.host())
 	}
+	if err := i.Sessions.SpendTicket(r.Context(), "login:"+a.id, a.until); errors.Is(err, auth.ErrUsed) { // a cookie can be sent again
+		return errAnswer
+	} else if err != nil {
+		return err
+	}
 	owner, err := i.redeem(r.Context(), config, a, q.Get("code"))
 	if err != nil {
 		return err

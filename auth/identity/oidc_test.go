@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,11 +100,59 @@ func TestStolenAndOldAnswers(t *testing.T) {
 	b.post("/logout", nil)
 	refuse(b, callback, "the same answer again", http.StatusBadRequest)
 	b.client.Jar.SetCookies(u, kept)
-	refuse(b, callback, "with the cookie kept, the code is spent", http.StatusForbidden)
+	refuse(b, callback, "the same answer with the cookie kept", http.StatusBadRequest)
+	if n := len(h.as.Requests("POST /token")); n != 1 {
+		t.Errorf("%d codes were sent", n)
+	}
 
 	callback = h.approve(t, b.leave(""), "alice")
 	h.clock.pass(10 * time.Minute)
 	refuse(b, callback, "too late", http.StatusGone)
+}
+
+// CB-004, CB-012: the code is sent once, however often and fast the answer comes, and not at all for who looks ahead.
+func TestAnswerAtOnce(t *testing.T) {
+	h := open(t)
+	base := h.serve(t)
+	b := newBrowser(t, base)
+	callback := h.approve(t, b.leave(""), "alice")
+	u, _ := url.Parse(base)
+	come := func(purpose string) int {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, callback, nil)
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		for _, c := range b.client.Jar.Cookies(u) {
+			r.AddCookie(c)
+		}
+		if purpose != "" {
+			r.Header.Set("Sec-Purpose", purpose)
+		}
+		res, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		_ = res.Body.Close()
+		return res.StatusCode
+	}
+	if status := come("prefetch"); status != http.StatusNoContent {
+		t.Errorf("a look ahead: %d", status)
+	}
+	var in atomic.Int32
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			if come("") == http.StatusSeeOther {
+				in.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if n := len(h.as.Requests("POST /token")); n != 1 || in.Load() != 1 {
+		t.Errorf("%d codes were sent, %d are signed in", n, in.Load())
+	}
 }
 
 func TestChangedAnswers(t *testing.T) {

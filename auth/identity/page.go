@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/auth/guard"
 )
 
 //go:embed pages/*.html
@@ -52,7 +53,7 @@ func (i *Identity) login(w http.ResponseWriter, r *http.Request) error {
 // page makes a handler of h: a form is bounded, and an error becomes a page.
 func (i *Identity) page(h func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodHead { // a look at a link, not a person
+		if guard.LooksAhead(r) { // a look at a link, not a person
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/latchpost/latchpost/auth/guard"
 )
 
 //go:embed pages/*.html
@@ -87,7 +89,7 @@ func (s *Site) page(serve func(http.ResponseWriter, *http.Request) error) http.H
 		h.Set("Content-Security-Policy", policy)
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")
-		if prefetch(r) {
+		if guard.LooksAhead(r) {
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
@@ -110,7 +112,7 @@ func (s *Site) page(serve func(http.ResponseWriter, *http.Request) error) http.H
 
 // watched is the live view for people. Whoever looks ahead of them gets an inert answer here too.
 func (s *Site) watched(w http.ResponseWriter, r *http.Request) {
-	if prefetch(r) {
+	if guard.LooksAhead(r) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
@@ -131,19 +133,6 @@ func readForm(r *http.Request) error {
 		return errForm
 	}
 	return nil
-}
-
-// prefetch reports a browser or scanner that looks ahead of the person.
-func prefetch(r *http.Request) bool {
-	if r.Method == http.MethodHead {
-		return true
-	}
-	for _, name := range []string{"Sec-Purpose", "Purpose", "X-Moz", "X-Purpose"} {
-		if v := strings.ToLower(r.Header.Get(name)); strings.Contains(v, "prefetch") || strings.Contains(v, "prerender") || strings.Contains(v, "preview") {
-			return true
-		}
-	}
-	return false
 }
 
 // static serves the embedded files, which have no directory listing.
