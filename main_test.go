@@ -138,7 +138,7 @@ func TestCommandsAreDocumented(t *testing.T) {
 func TestUnsafeFlagsAreNamedAndReported(t *testing.T) {
 	weaken := map[string]string{ // and what the report has to say of each
 		"unsafe-loopback": "http", "unsafe-no-sandbox": "sandbox", "unsafe-device-flow": "phishing", "unsafe-metrics": "other machines", "release": "raw access token",
-		"browser": "in the clear", "unsafe-same-users": "another issuer", "unsafe-store": "in the clear",
+		"browser": "in the clear", "unsafe-same-users": "another issuer", "unsafe-store": "in the clear", "unsafe-private-net": "10.20.0.0/16",
 	}
 	for _, c := range commands() {
 		newFlags(c, &settings{}).VisitAll(func(f *flag.Flag) {
@@ -152,6 +152,8 @@ func TestUnsafeFlagsAreNamedAndReported(t *testing.T) {
 		switch name {
 		case "release":
 			value += "=github"
+		case "unsafe-private-net":
+			value += "=10.20.0.0/16"
 		case "browser":
 			value += "=cdp:ws://browser.example:3000?token=CANARY"
 		}
@@ -161,7 +163,7 @@ func TestUnsafeFlagsAreNamedAndReported(t *testing.T) {
 			if fs.Lookup(name) == nil {
 				continue
 			}
-			if _, err := s.parse(fs, []string{value, "--data", filepath.Join(t.TempDir(), "data"), "--log-level", "warn"}); err != nil {
+			if _, err := s.parse(fs, []string{value, "--data", filepath.Join(t.TempDir(), "data"), "--log-level", "error"}); err != nil {
 				t.Fatal(err)
 			}
 			if got := s.unsafe(); len(got) != 1 || !strings.HasPrefix(got[0], "--"+name) || !strings.Contains(got[0], says) || strings.Contains(got[0], "CANARY") {

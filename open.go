@@ -41,8 +41,12 @@ func open(ctx context.Context, s *settings) (*house, error) {
 	if err != nil {
 		return nil, err
 	}
+	shown := slog.LevelWarn
+	if !log.Enabled(ctx, shown) { // whatever else is kept back
+		shown = slog.LevelError
+	}
 	for _, warning := range s.unsafe() {
-		log.Warn("unsafe flag", "flag", warning)
+		log.Log(ctx, shown, "unsafe flag", "flag", warning)
 	}
 	catalog, err := providers.Load(s.providers, providers.Options{Loopback: s.unsafeLoopback, Defaults: s.defaults()})
 	if err != nil {
@@ -62,7 +66,7 @@ func open(ctx context.Context, s *settings) (*house, error) {
 	}
 	h.audit = h.db.AuditLog(h.box.MAC("audit"))
 	h.door = newDoor(s, h.box.MAC("door"), log)
-	out := egress.New(egress.Options{Loopback: s.unsafeLoopback, UserAgent: "latchpost/" + buildVersion()})
+	out := egress.New(egress.Options{Loopback: s.unsafeLoopback, Private: s.privateNets, UserAgent: "latchpost/" + buildVersion()})
 	h.vault = &auth.Vault{
 		Catalog: catalog, Connectors: connectors(out, s), Box: h.box, Out: out,
 		Connections: h.db, Refreshes: h.db, Requests: h.db, Pending: h.db, Apps: h.db,

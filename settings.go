@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/latchpost/latchpost/auth/egress"
 	"github.com/latchpost/latchpost/auth/seal"
 	"github.com/latchpost/latchpost/browserlogin"
 	"github.com/latchpost/latchpost/store"
@@ -28,6 +30,7 @@ type settings struct {
 	listen, baseURL             string
 	release                     string
 	unsafeLoopback, unsafeStore bool
+	privateNets                 networks
 
 	json    bool
 	account string
@@ -80,6 +83,34 @@ func (v *vars) Set(s string) error {
 	return nil
 }
 
+// networks collects --unsafe-private-net, with commas or repeated.
+type networks []netip.Prefix
+
+func (n *networks) String() string {
+	if n == nil {
+		return ""
+	}
+	words := make([]string, len(*n))
+	for i, p := range *n {
+		words[i] = p.String()
+	}
+	return strings.Join(words, ",")
+}
+
+func (n *networks) Set(s string) error {
+	for word := range strings.SplitSeq(s, ",") {
+		p, err := netip.ParsePrefix(strings.TrimSpace(word))
+		if err != nil {
+			return usagef("write networks as an address and a length, such as 10.20.0.0/16, with commas between them")
+		}
+		if err := egress.CheckPrivate(p); err != nil {
+			return usagef("%s", err)
+		}
+		*n = append(*n, p)
+	}
+	return nil
+}
+
 // newFlags declares the common flags and those of one command.
 func newFlags(c command, s *settings) *flag.FlagSet {
 	fs := flag.NewFlagSet(c.name, flag.ContinueOnError)
@@ -91,6 +122,7 @@ func newFlags(c command, s *settings) *flag.FlagSet {
 	fs.Var(&s.vars, "var", "answer to a question of a definition beforehand, as in `provider.name=value`; may be repeated")
 	fs.StringVar(&s.logLevel, "log-level", "warn", "`level` of the log on standard error: debug, info, warn or error")
 	fs.BoolVar(&s.unsafeLoopback, "unsafe-loopback", false, "let provider and API addresses be http on 127.0.0.1 (tests and demo)")
+	fs.Var(&s.privateNets, "unsafe-private-net", "private `networks` that providers and APIs may be in, such as 10.20.0.0/16; with commas, or repeated")
 	fs.BoolVar(&s.unsafeStore, "unsafe-store", false, "let the connection to PostgreSQL on another machine be unencrypted")
 	if c.flags != nil {
 		c.flags(fs, s)
@@ -298,6 +330,9 @@ func (s *settings) unsafe() []string {
 	var names []string
 	if s.unsafeLoopback {
 		names = append(names, "--unsafe-loopback: provider and API addresses may be http on this machine")
+	}
+	if len(s.privateNets) > 0 {
+		names = append(names, "--unsafe-private-net: calls and sign-ins may go to "+s.privateNets.String())
 	}
 	if s.unsafeStore {
 		names = append(names, "--unsafe-store: rows and the database's password may cross the network to PostgreSQL in the clear")

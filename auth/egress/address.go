@@ -1,6 +1,10 @@
 package egress
 
-import "net/netip"
+import (
+	"fmt"
+	"net"
+	"net/netip"
+)
 
 // A special range is one that no public service lives in.
 type special struct {
@@ -98,6 +102,44 @@ func permitted(addr netip.Addr, loopback bool, private []netip.Prefix) error {
 		}
 	}
 	return notAllowed(addr.String() + " is " + s.name)
+}
+
+// CheckPrivate says why a network cannot be opened by Options.Private: only RFC 1918, RFC 6598 and RFC 4193 space can, and
+// single public addresses, for a machine that is to reach its own. Link-local and cloud metadata addresses never can.
+func CheckPrivate(p netip.Prefix) error {
+	if p.IsValid() && p == p.Masked() && !p.Addr().Is4In6() {
+		first, special := rangeOf(p.Addr())
+		last := first.prefix.IsValid() && first.prefix.Bits() <= p.Bits()
+		if special && first.may == byPrivate && last || !special && p.IsSingleIP() {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s cannot be opened: name private networks, such as 10.20.0.0/16 or fd12:3456::/32, or a public address of this machine, such as 203.0.114.7/32", p)
+}
+
+// foreign refuses a public address of this machine: what listens there may count on a firewall outside.
+func (c *Client) foreign(addr netip.Addr) error {
+	addr = addr.Unmap()
+	if _, special := rangeOf(addr); special {
+		return nil // which somebody has opened
+	}
+	for _, p := range c.opt.Private {
+		if p.Contains(addr) {
+			return nil
+		}
+	}
+	ours, err := c.own()
+	if err != nil {
+		return notAllowed("the addresses of this machine are not known")
+	}
+	for _, a := range ours {
+		if n, ok := a.(*net.IPNet); ok {
+			if ip, ok := netip.AddrFromSlice(n.IP); ok && ip.Unmap() == addr {
+				return notAllowed(addr.String() + " is this machine")
+			}
+		}
+	}
+	return nil
 }
 
 func rangeOf(addr netip.Addr) (special, bool) {

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -64,5 +65,36 @@ func TestOpenings(t *testing.T) {
 	}
 	if permitted(netip.MustParseAddr("127.0.0.1"), true, nil) != nil || permitted(netip.MustParseAddr("10.0.0.1"), true, nil) == nil {
 		t.Error("the loopback switch opens loopback and nothing else")
+	}
+}
+
+// BF-008, LV-008: a public address of this machine is reached only where the operator opens it.
+func TestOwnAddress(t *testing.T) {
+	dial := func(private ...netip.Prefix) error {
+		c := New(Options{Private: private})
+		c.own = func() ([]net.Addr, error) {
+			return []net.Addr{&net.IPNet{IP: net.ParseIP("203.0.114.7"), Mask: net.CIDRMask(24, 32)}}, nil
+		}
+		return c.control(t.Context(), "tcp", "203.0.114.7:443", nil)
+	}
+	if err := dial(); KindOf(err) != KindAddress {
+		t.Errorf("its own address: %v", err)
+	}
+	if err := dial(netip.MustParsePrefix("203.0.114.7/32")); err != nil {
+		t.Errorf("opened: %v", err)
+	}
+}
+
+// PD-002: what can be opened are private networks, and one public address at a time.
+func TestCheckPrivate(t *testing.T) {
+	for prefix, want := range map[string]bool{
+		"10.0.0.0/8": true, "10.20.0.0/16": true, "192.168.1.0/24": true, "100.64.0.0/10": true, "fd12:3456::/32": true, "10.1.2.3/32": true,
+		"203.0.114.7/32": true, "2606:4700::1/128": true,
+		"0.0.0.0/0": false, "10.0.0.0/7": false, "8.8.8.0/24": false, "127.0.0.0/8": false, "169.254.169.254/32": false, "::/0": false,
+		"fe80::/10": false, "fd00:ec2::254/128": false, "10.1.2.3/8": false, "::ffff:10.0.0.0/104": false,
+	} {
+		if got := CheckPrivate(netip.MustParsePrefix(prefix)) == nil; got != want {
+			t.Errorf("%s can be opened: %v", prefix, got)
+		}
 	}
 }

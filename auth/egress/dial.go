@@ -75,7 +75,10 @@ func (c *Client) control(_ context.Context, _, address string, _ syscall.RawConn
 	if err != nil {
 		return notAllowed(address)
 	}
-	return permitted(ap.Addr(), c.opt.Loopback, c.opt.Private)
+	if err := permitted(ap.Addr(), c.opt.Loopback, c.opt.Private); err != nil {
+		return err
+	}
+	return c.foreign(ap.Addr())
 }
 
 // netError dresses a failure of lookup or connect. ctx is the caller's, to tell its end from our own time limit.

@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"net"
 	"net/http"
 	"net/netip"
 	"time"
@@ -36,8 +37,7 @@ type Resolver interface {
 type Options struct {
 	// Loopback permits 127.0.0.0/8 and ::1, and plain http there (--unsafe-loopback).
 	Loopback bool
-	// Private lists private networks that may be dialled (--unsafe-private-net). Only RFC 1918, RFC 6598 and RFC 4193
-	// space can be opened this way; link-local and cloud metadata addresses never.
+	// Private lists networks that may be dialled all the same (--unsafe-private-net), see CheckPrivate.
 	Private []netip.Prefix
 	// Resolver looks names up; nil means net.DefaultResolver.
 	Resolver Resolver
@@ -57,6 +57,7 @@ type Options struct {
 // because it keeps idle connections.
 type Client struct {
 	opt       Options
+	own       func() ([]net.Addr, error) // addresses of this machine
 	transport *http.Transport
 }
 
@@ -68,7 +69,7 @@ func New(opt Options) *Client {
 	opt.HeaderTimeout = orElse(opt.HeaderTimeout, 30*time.Second)
 	opt.IdleTimeout = orElse(opt.IdleTimeout, 10*time.Second)
 	opt.Timeout = orElse(opt.Timeout, 60*time.Second)
-	c := &Client{opt: opt}
+	c := &Client{opt: opt, own: net.InterfaceAddrs}
 	c.transport = &http.Transport{
 		Proxy:                  nil, // HTTP_PROXY in a host's configuration must not see our traffic
 		DialContext:            c.DialContext,
