@@ -1,11 +1,13 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/latchpost/latchpost/auth/seal"
 	"github.com/latchpost/latchpost/providers"
@@ -125,6 +127,9 @@ func (v *Vault) extraScopes(ctx context.Context, p *providers.Provider, r *Reque
 	return slices.DeleteFunc(slices.Clone(r.Scopes), func(s string) bool { return slices.Contains(known, s) }), nil
 }
 
+// longestRequest is how long after the agent asked a sign-in may end at the latest, however often it is begun again.
+const longestRequest = time.Hour
+
 // begin lets the connector start and notes where the person goes.
 func (v *Vault) begin(ctx context.Context, r *Request, p *providers.Provider) (*Step, error) {
 	conn, err := v.connector(r.Method)
@@ -149,9 +154,8 @@ func (v *Vault) begin(ctx context.Context, r *Request, p *providers.Provider) (*
 		sum := sha256.Sum256([]byte(step.State))
 		r.StateHash = sum[:]
 	}
-	if step.ExpiresIn > 0 && v.now().Add(step.ExpiresIn).Before(r.ExpiresAt) {
-		r.ExpiresAt = v.now().Add(step.ExpiresIn)
-	}
+	// From here on the person has their own time, however long the link lay there.
+	r.ExpiresAt = earliest(v.now().Add(cmp.Or(step.ExpiresIn, v.requestTTL())), r.CreatedAt.Add(longestRequest))
 	if step.PollAfter > 0 {
 		r.NextPollAt = v.now().Add(step.PollAfter)
 	}

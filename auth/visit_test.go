@@ -503,3 +503,29 @@ func TestLabelLikeAnother(t *testing.T) {
 	other.User = "somebody else"
 	ask(t, v, other, auth.Wish{Provider: "practice", Account: "Alice@example.com"}) // it looks like nobody's of theirs
 }
+
+// Who confirms in the link's last minute has as much time as anybody; who begins again and again has an hour.
+func TestTimeBeginsWithConfirming(t *testing.T) {
+	here := auth.Visitor{Browser: browserKey("here")}
+	v, c := newClockedVault(t, authtest.Options{})
+	link := ask(t, v, agent, auth.Wish{Provider: "practice"})
+	c.forward(9*time.Minute + 30*time.Second)
+	q := signIn(t, v, link.RequestID, here, "alice", auth.Choice{})
+	c.forward(50 * time.Second)
+	if _, err := v.Visit(here).Callback(t.Context(), "practice", q); err != nil {
+		t.Errorf("after the ten minutes of the link: %v", err)
+	}
+
+	link = ask(t, v, agent, auth.Wish{Provider: "practice", Scopes: []string{"repo"}})
+	for range 7 {
+		signIn(t, v, link.RequestID, here, "alice", auth.Choice{})
+		c.forward(8*time.Minute + 30*time.Second)
+	}
+	if s := status(t, v, agent, link.RequestID); s.Status != auth.StatusPending {
+		t.Errorf("within the hour: %+v", s)
+	}
+	c.forward(time.Minute)
+	if s := status(t, v, agent, link.RequestID); s.Status != auth.StatusExpired {
+		t.Errorf("an hour after the agent asked: %+v", s)
+	}
+}
