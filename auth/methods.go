@@ -28,7 +28,8 @@ const maxParts = 1000
 // _method of a form, some of them of JSON too. Nobody knows which of them the API
 // obeys, so a call is what all of them are.
 //
-// ErrInvalid: the body is not what its content type says, so it cannot be known.
+// ErrInvalid: the content type cannot be read, or the body is not what it says, so it
+// cannot be known.
 func methods(out egress.Request) ([]string, error) {
 	named := formMethods(out.Target.RawQuery)
 	more, err := bodyMethods(out.Header.Get("Content-Type"), out.Body)
@@ -78,7 +79,10 @@ func bodyMethods(contentType string, body []byte) ([]string, error) {
 		return nil, nil
 	}
 	kind, params, err := mime.ParseMediaType(contentType)
-	isJSON := err == nil && (strings.HasSuffix(kind, "/json") || strings.HasSuffix(kind, "+json"))
+	if err != nil && contentType != "" { // the API may read one all the same, with a character set that nobody checked
+		return nil, ErrInvalid.Say("the content type cannot be read; give one type, such as application/json, and each of its parameters once as name=value")
+	}
+	isJSON := strings.HasSuffix(kind, "/json") || strings.HasSuffix(kind, "+json")
 	isForm := kind == "application/x-www-form-urlencoded"
 	isParts := strings.Contains(strings.ToLower(contentType), "multipart/")
 	charset := strings.ToLower(params["charset"])
