@@ -32,12 +32,14 @@ func TestExplainAndVerify(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = c.vault.Grants.AddGrant(t.Context(), auth.Grant{
-			ID: "NARROW", Owner: auth.Local, Client: "narrow", Connection: infos[0].ID, Kind: auth.Use, Access: auth.Write, Methods: []string{"POST", "PUT"},
-			Paths: []string{"/api/repos/*"}, Until: time.Date(2100, 1, 2, 3, 4, 5, 0, time.UTC), CreatedAt: time.Now(), Origin: "cli",
-		})
-		if err != nil {
-			t.Fatal(err)
+		for _, g := range []auth.Grant{
+			{ID: "NARROW", Client: "narrow", Methods: []string{"POST", "PUT"}, Paths: []string{"/api/repos/*"}, Until: time.Date(2100, 1, 2, 3, 4, 5, 0, time.UTC)},
+			{ID: "PAIR", Client: "pair", Methods: []string{"POST as DELETE"}, Paths: []string{"/api/repos"}},
+		} {
+			g.Owner, g.Connection, g.Kind, g.Access, g.CreatedAt, g.Origin = auth.Local, infos[0].ID, auth.Use, auth.Write, time.Now(), "cli"
+			if err := c.vault.Grants.AddGrant(t.Context(), g); err != nil {
+				t.Fatal(err)
+			}
 		}
 		c.api.Forget()
 		base := c.api.URL + "/api"
@@ -48,11 +50,18 @@ func TestExplainAndVerify(t *testing.T) {
 			{"stranger", "GET", "/me", "The owner is asked first, by rule no_grant: this client was never let in."},
 			{"narrow", "POST", "/repos/a", "grant NARROW (cli) lets it write by POST, PUT, /api/repos/*, on every host of the connection, until 2100-01-02"},
 			{"narrow", "POST", "/repos/a/b", "by rule scope: its grants name other methods, paths or hosts."},
+			{"pair", "POST", "/repos?_method=delete", "POST as DELETE " + base + "/repos as alice@example.com, which writes.\nAllowed by rule grant: grant PAIR (cli) lets it write by POST as DELETE, /api/repos, on "},
+			{"pair", "POST", "/repos", "by rule scope"},
+			{"pair", "DELETE", "/repos", "by rule scope"},
+			{"narrow", "POST", "/repos/a?_method=put", "Allowed by rule grant: grant NARROW"},
 			{"demo-agent", "GET", "https://evil.example/", "Refused by rule host: the host is not one of the connection's, and nobody can allow it.\nIts credential goes to 127.0.0.1:"},
 		} {
 			if got := c.says(exitDone, "explain", test.client, "practice", test.method, test.target); !strings.Contains(got, test.want) {
 				t.Errorf("%s %s %s: %s; want %s", test.client, test.method, test.target, got, test.want)
 			}
+		}
+		if got := c.says(exitDone, "list"); !strings.Contains(got, "demo-agent (read), narrow (write: POST, PUT, /api/repos/*), pair (write: POST as DELETE, /api/repos)") {
+			t.Error(got)
 		}
 		if got := c.says(exitUsage, "explain", "demo-agent", "practice", "GET", "https://api.github.com@evil.example/"); !strings.Contains(got, "user info is not allowed") {
 			t.Error(got)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -63,12 +64,16 @@ func list(ctx context.Context, s *settings, args []string) error {
 	})
 }
 
-// clients says who may do what with a connection: claude-code (read).
+// clients says who may do what with a connection: claude-code (read), and, where that is not the whole of it, by which
+// methods and where: claude-code (write: POST as DELETE, api.example.com, /repos/a).
 func clients(grants []auth.Grant, connection string) []string {
 	var out []string
 	for _, g := range grants {
 		if g.Connection == connection {
 			what := g.Access
+			if some := slices.Concat(g.Methods, g.Hosts, g.Paths); len(some) > 0 {
+				what += ": " + strings.Join(some, ", ")
+			}
 			if g.Kind == auth.Release {
 				what = "raw credential"
 			}

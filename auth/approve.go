@@ -24,8 +24,7 @@ const (
 	approvalTTL   = 15 * time.Minute
 	openApprovals = 20
 	previewBytes  = 2 << 10
-	shownValue    = 200    // bytes of a header, which is ASCII
-	orElse        = " as " // between the methods of a call that names another one: POST as DELETE
+	shownValue    = 200 // bytes of a header, which is ASCII
 )
 
 // frozen are the facts of a call that the owner is asked about.
@@ -34,7 +33,7 @@ func (v *Vault) frozen(c Caller, p *providers.Provider, conn *Connection, out eg
 	shown := out.Target
 	shown.RawQuery = hideValues(shown.RawQuery)
 	a := Approval{
-		Kind: Use, Digest: v.digest(c, conn, out), Method: strings.Join(verbs, orElse), URL: shown.String(), Why: rule,
+		Kind: Use, Digest: v.digest(c, conn, out), Method: methodOf(verbs), URL: shown.String(), Why: rule,
 		BodyDigest: hex.EncodeToString(sum[:]),
 	}
 	if isText("", out.Body) { // the agent names the type, and an API may read the body all the same
@@ -241,6 +240,6 @@ func grantOf(a *Approval, d Decision, now time.Time) (*Grant, error) {
 	if !ok {
 		return nil, ErrInvalid.Say("this path has a star in it, which would stand for every path; allow it once instead")
 	}
-	g.Access, g.Methods, g.Hosts, g.Paths = Write, strings.Split(a.Method, orElse), []string{t.Host}, []string{path}
+	g.Access, g.Methods, g.Hosts, g.Paths = Write, []string{a.Method}, []string{t.Host}, []string{path}
 	return g, nil
 }

@@ -23,27 +23,27 @@ import (
 func (v *Vault) Call(ctx context.Context, c Caller, call Call) (*Response, error) {
 	conn, grants, err := v.usable(ctx, c, call.Provider, call.Account, nil)
 	if err != nil {
-		return nil, v.refuse(c, &Connection{Provider: clip(call.Provider, 40)}, egress.Request{Method: call.Method}, wordFor(err), err)
+		return nil, v.refuse(c, &Connection{Provider: clip(call.Provider, 40)}, call.Method, egress.Target{}, wordFor(err), err)
 	}
 	p, err := v.definition(conn)
 	if err != nil {
-		return nil, v.refuse(c, conn, egress.Request{Method: call.Method}, wordFor(err), err)
+		return nil, v.refuse(c, conn, call.Method, egress.Target{}, wordFor(err), err)
 	}
 	out, err := v.outgoing(p, conn, call)
 	if err != nil {
-		return nil, v.refuse(c, conn, out, "invalid", err)
+		return nil, v.refuse(c, conn, out.Method, out.Target, "invalid", err)
 	}
 	verbs, err := methods(out)
 	if err != nil {
-		return nil, v.refuse(c, conn, out, "invalid", err)
+		return nil, v.refuse(c, conn, out.Method, out.Target, "invalid", err)
 	}
-	verdict := judge(p, conn, grants, verbs, out.Target)
+	method, verdict := methodOf(verbs), judge(p, conn, grants, verbs, out.Target)
 	if verdict.Never() {
-		return nil, v.refuse(c, conn, out, verdict.Rule, never(p, conn, out, verdict.Rule))
+		return nil, v.refuse(c, conn, method, out.Target, verdict.Rule, never(p, conn, out, verdict.Rule))
 	}
 	free, err := v.limits.enter(c.Owner, v.now())
 	if err != nil {
-		return nil, v.refuse(c, conn, out, "limit", err)
+		return nil, v.refuse(c, conn, method, out.Target, "limit", err)
 	}
 	defer free()
 	ctx, done := v.underWay(ctx, conn)
@@ -51,16 +51,16 @@ func (v *Vault) Call(ctx context.Context, c Caller, call Call) (*Response, error
 	judged, waited := conn, v.due(conn)
 	if conn, err = v.fresh(ctx, conn, false); err != nil {
 		err = v.mustReauth(ctx, c, Need{Provider: call.Provider, Account: call.Account}, err)
-		return nil, v.refuse(c, &Connection{Provider: call.Provider}, out, wordFor(err), err)
+		return nil, v.refuse(c, &Connection{Provider: call.Provider}, method, out.Target, wordFor(err), err)
 	}
 	rule, err := v.permit(ctx, c, p, conn, out, verbs, verdict)
 	if err == nil && waited {
 		err = v.stands(ctx, c, judged, conn, rule)
 	}
 	if err != nil {
-		return nil, v.refuse(c, conn, out, verdict.Rule, err)
+		return nil, v.refuse(c, conn, method, out.Target, verdict.Rule, err)
 	}
-	return v.send(ctx, c, conn, out, rule)
+	return v.send(ctx, c, conn, method, out, rule)
 }
 
 // definition is the connection's provider, resolved with its variables.
@@ -117,8 +117,8 @@ func (v *Vault) stands(ctx context.Context, c Caller, judged, now *Connection, r
 }
 
 // refuse notes that a call was refused, by which rule, and gives err.
-func (v *Vault) refuse(c Caller, conn *Connection, out egress.Request, rule string, err error) error {
-	v.note(callEvent(c, conn, out, "deny", rule))
+func (v *Vault) refuse(c Caller, conn *Connection, method string, t egress.Target, rule string, err error) error {
+	v.note(callEvent(c, conn, method, t, "deny", rule))
 	return err
 }
 
@@ -133,16 +133,16 @@ func wordFor(err error) string {
 	return "internal"
 }
 
-func callEvent(c Caller, conn *Connection, out egress.Request, decision, rule string) Event {
+func callEvent(c Caller, conn *Connection, method string, t egress.Target, decision, rule string) Event {
 	return Event{
 		Owner: c.Owner, Client: c.Client, Kind: "call", Provider: conn.Provider, Connection: conn.ID, Decision: decision,
-		Detail: map[string]string{"method": clip(out.Method, 10), "host": out.Target.Host, "path": clip(out.Target.Path, 500), "rule": rule},
+		Detail: map[string]string{"method": clip(method, 60), "host": t.Host, "path": clip(t.Path, 500), "rule": rule},
 	}
 }
 
 // send makes the call, and once more with a renewed credential when the API answers 401.
-func (v *Vault) send(ctx context.Context, c Caller, conn *Connection, out egress.Request, rule string) (*Response, error) {
-	id, err := v.record(ctx, callEvent(c, conn, out, "allow", rule))
+func (v *Vault) send(ctx context.Context, c Caller, conn *Connection, method string, out egress.Request, rule string) (*Response, error) {
+	id, err := v.record(ctx, callEvent(c, conn, method, out.Target, "allow", rule))
 	if err != nil {
 		return nil, err
 	}

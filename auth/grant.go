@@ -24,9 +24,9 @@ type Grant struct {
 	Owner      Owner
 	Client     string
 	Connection string
-	Kind       string // Use or Release
-	Access     string // Read: only what reads; Write: everything
-	Methods    []string
+	Kind       string   // Use or Release
+	Access     string   // Read: only what reads; Write: everything
+	Methods    []string // POST; POST as DELETE is for a call that is both, and for neither alone
 	Paths      []string // patterns over the canonical path: * is one segment, ** at the end is the rest
 	Hosts      []string
 	Until      time.Time // zero: until revoked

@@ -42,6 +42,9 @@ func methods(out egress.Request) ([]string, error) {
 	return append([]string{out.Method}, named...), nil
 }
 
+// methodOf is one word for all methods of a call, for people, grants and the record: POST as DELETE.
+func methodOf(verbs []string) string { return strings.Join(verbs, " as ") }
+
 // methodNamed is the method that a field asks for, if it does. Next to the names that
 // are made for it, plain "method" is one; there ordinary words are not taken for verbs.
 func methodNamed(name, value string) (verb string, ok bool) {

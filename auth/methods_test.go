@@ -112,7 +112,7 @@ func TestMethodInBody(t *testing.T) {
 	}
 }
 
-// What the owner is asked, and allows for good, says the method that the body names, also where the page does not show it.
+// BF-021: what the owner is asked, and allows for good, and what is on record says the method that the body names, also where the page does not show it.
 func TestMethodInBodyAllowed(t *testing.T) {
 	v := authtest.NewVault(t, authtest.Options{})
 	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
@@ -127,6 +127,11 @@ func TestMethodInBodyAllowed(t *testing.T) {
 	if got := arrived(t, v); got.Method != "POST" {
 		t.Errorf("sent as %s", got.Method)
 	}
+	if all := events(t, v, "call"); all[len(all)-1].Detail["method"] != "POST as DELETE" {
+		t.Errorf("on record: %+v", all[len(all)-1])
+	}
+	askOwner(t, v, agent, post("/echo", "title=another"), auth.RuleScope) // a POST that is nothing else was not allowed
+	askOwner(t, v, agent, auth.Call{Provider: "practice", Method: "DELETE", Path: "/echo"}, auth.RuleScope)
 	remove.Body = []byte("_method=patch")
 	askOwner(t, v, agent, remove, auth.RuleScope)
 	remove.Method, remove.Body = "PUT", []byte("_method=delete")

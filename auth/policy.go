@@ -66,9 +66,11 @@ func onlyReads(p *providers.Provider, verbs []string, t egress.Target) bool {
 	return !slices.ContainsFunc(verbs, func(verb string) bool { return !p.Reads(verb, t.Authority(), t.Path) })
 }
 
-// covers reports whether the call is within the grant's methods, all of verbs, and its paths and hosts.
+// covers reports whether the call is within the grant's methods and its paths and hosts. A call of several verbs is
+// that together in one word of the grant's methods, which allows none of them alone, or each of them is.
 func (g Grant) covers(verbs []string, t egress.Target) bool {
-	if len(g.Methods) > 0 && slices.ContainsFunc(verbs, func(verb string) bool { return !slices.Contains(g.Methods, verb) }) {
+	missing := func(verb string) bool { return !slices.Contains(g.Methods, verb) }
+	if len(g.Methods) > 0 && missing(methodOf(verbs)) && slices.ContainsFunc(verbs, missing) {
 		return false
 	}
 	if len(g.Hosts) > 0 && !t.MatchHost(g.Hosts) {
@@ -109,7 +111,7 @@ type Explanation struct {
 	Verdict
 	Account string
 	State   State    // of the connection
-	Method  string   // as it would be sent
+	Method  string   // as it would be sent; POST as DELETE when the query or the body names the second one
 	URL     string   // canonical, without query
 	Reads   bool     // the call only reads
 	Hosts   []string // where the credential may go
@@ -142,6 +144,6 @@ func (v *Vault) Explain(ctx context.Context, c Caller, call Call) (*Explanation,
 	}
 	return &Explanation{
 		Verdict: judge(p, conn, grants, verbs, out.Target), Account: conn.Account, State: v.stateOf(conn),
-		Method: out.Method, URL: out.Target.Origin() + out.Target.Path, Reads: onlyReads(p, verbs, out.Target), Hosts: conn.Hosts,
+		Method: methodOf(verbs), URL: out.Target.Origin() + out.Target.Path, Reads: onlyReads(p, verbs, out.Target), Hosts: conn.Hosts,
 	}, nil
 }

@@ -89,6 +89,11 @@ func TestRules(t *testing.T) {
 		"two methods":              {[]Grant{{Kind: Use, Access: Write, Methods: []string{"PUT"}}}, "POST", "https://api.example.com/a?_method=PUT&_method=DELETE", "ask scope"},
 		"one method twice":         {[]Grant{{Kind: Use, Access: Write, Methods: []string{"PUT"}}}, "POST", "https://api.example.com/a?_method=PUT&method=put", "ask scope"}, // the API may not know of it
 		"both methods":             {[]Grant{{Kind: Use, Access: Write, Methods: []string{"PUT", "POST"}}}, "POST", "https://api.example.com/a?_method=PUT&method=put", "allow grant "},
+		"the pair":                 {[]Grant{{Kind: Use, Access: Write, Methods: []string{"POST as PUT"}}}, "POST", "https://api.example.com/a?_method=PUT", "allow grant "},
+		"half of the pair":         {[]Grant{{Kind: Use, Access: Write, Methods: []string{"POST as PUT"}}}, "POST", "https://api.example.com/a", "ask scope"},
+		"the other half":           {[]Grant{{Kind: Use, Access: Write, Methods: []string{"POST as PUT"}}}, "PUT", "https://api.example.com/a", "ask scope"},
+		"more than the pair":       {[]Grant{{Kind: Use, Access: Write, Methods: []string{"POST as PUT"}}}, "POST", "https://api.example.com/a?_method=PUT&_method=DELETE", "ask scope"},
+		"the pair in no order":     {[]Grant{{Kind: Use, Access: Write, Methods: []string{"POST as PUT"}}}, "PUT", "https://api.example.com/a?_method=POST", "ask scope"},
 		"a semicolon":              {[]Grant{{Kind: Use, Access: Write, Methods: []string{"POST"}}}, "POST", "https://api.example.com/a?x=1;_method=DELETE", "ask scope"},
 		"another escape broken":    {[]Grant{{Kind: Use, Access: Write, Methods: []string{"POST"}}}, "POST", "https://api.example.com/a?_method%zz=DELETE", "ask scope"},
 		"a verb of WebDAV":         {[]Grant{{Kind: Use, Access: Write, Methods: []string{"POST"}}}, "POST", "https://api.example.com/a?_method=move", "ask scope"},
