@@ -54,8 +54,8 @@ func (v *Vault) Call(ctx context.Context, c Caller, call Call) (*Response, error
 		return nil, v.refuse(c, &Connection{Provider: call.Provider}, method, out.Target, wordFor(err), err)
 	}
 	rule, err := v.permit(ctx, c, p, conn, out, verbs, verdict)
-	if err == nil && waited {
-		err = v.stands(ctx, c, judged, conn, rule)
+	if err == nil && waited { // a renewal takes its time
+		conn, err = v.asItStands(ctx, judged, rule)
 	}
 	if err != nil {
 		return nil, v.refuse(c, conn, method, out.Target, verdict.Rule, err)
@@ -99,21 +99,28 @@ func (v *Vault) permit(ctx context.Context, c Caller, p *providers.Provider, con
 // errMeanwhile is for a call whose ground was taken away before it was sent.
 var errMeanwhile = ErrConflict.Say("the connection, or what you may do with it, changed meanwhile; repeat the call")
 
-// stands is nil when the rule that let a call pass still does after a renewal, which takes its time: meanwhile
-// the owner may have taken the grant back, or signed in as somebody else.
-func (v *Vault) stands(ctx context.Context, c Caller, judged, now *Connection, rule string) error {
-	if !sameAccount(judged, now) {
-		return errMeanwhile
+// asItStands gives conn as it is now, read again unless it is of the same generation and state still. It is an error when
+// what rule allowed is not so any more: while somebody waited, for a renewal or for the record, the owner may have revoked
+// the connection, taken the grant back, or signed in as somebody else.
+func (v *Vault) asItStands(ctx context.Context, conn *Connection, rule string) (*Connection, error) {
+	grant, granted := strings.CutPrefix(rule, RuleGrant+":")
+	state, version, stands, err := v.Connections.Standing(ctx, conn.Owner, conn.ID, grant, v.now())
+	if err != nil {
+		return conn, err
 	}
-	id, granted := strings.CutPrefix(rule, RuleGrant+":")
-	if !granted {
-		return nil
+	now := conn
+	if state != conn.State || version != conn.Version {
+		if now, err = v.Connections.Connection(ctx, conn.Owner, conn.ID); err != nil {
+			return conn, err
+		}
 	}
-	grants, err := v.Grants.Grants(ctx, c.Owner, c.Client, now.ID, v.now())
-	if err == nil && !slices.ContainsFunc(grants, func(g Grant) bool { return g.ID == id }) {
-		err = errMeanwhile
+	switch {
+	case now.State == Revoked:
+		return now, errRevoked
+	case !sameAccount(conn, now), granted && !stands:
+		return now, errMeanwhile
 	}
-	return err
+	return now, nil
 }
 
 // refuse notes that a call was refused, by which rule, and gives err.
@@ -146,9 +153,9 @@ func (v *Vault) send(ctx context.Context, c Caller, conn *Connection, method str
 	if err != nil {
 		return nil, err
 	}
-	a, err := v.try(ctx, conn, out)
+	a, err := v.try(ctx, conn, out, rule)
 	if err == nil && a.resp.Status == http.StatusUnauthorized {
-		a, err = v.tryAgain(ctx, c, a, out, rule)
+		a, err = v.tryAgain(ctx, a, out, rule)
 	}
 	var resp *Response
 	if err == nil {
@@ -201,18 +208,16 @@ type sending struct {
 
 // try opens the credential as it is now, puts it on the request and sends it. The
 // result is never nil.
-func (v *Vault) try(ctx context.Context, conn *Connection, out egress.Request) (*sending, error) {
+func (v *Vault) try(ctx context.Context, conn *Connection, out egress.Request, rule string) (*sending, error) {
 	a := &sending{}
 	var err error
 	// A revocation, here or in another process, that came before this is obeyed, and
-	// one that comes after it finds the call under way and cancels it.
-	if a.conn, err = v.asItStands(ctx, conn); err != nil {
+	// one that comes after it finds the call under way and cancels it. So is the end of
+	// the grant, which may have come while the record was written.
+	if a.conn, err = v.asItStands(ctx, conn, rule); err != nil {
 		return a, err
 	}
-	switch {
-	case a.conn.State == Revoked:
-		return a, errRevoked
-	case !sameAccount(conn, a.conn), !out.Target.MatchHost(a.conn.Hosts): // signed in anew since the call was judged
+	if !out.Target.MatchHost(a.conn.Hosts) { // signed in anew since the call was judged
 		return a, errMeanwhile
 	}
 	p, err := v.definition(a.conn)
@@ -251,27 +256,18 @@ func (v *Vault) try(ctx context.Context, conn *Connection, out egress.Request) (
 	return a, err
 }
 
-// asItStands reads conn again, unless it is of the same generation and state still.
-func (v *Vault) asItStands(ctx context.Context, conn *Connection) (*Connection, error) {
-	state, version, err := v.Connections.Standing(ctx, conn.Owner, conn.ID)
-	if err != nil || state == conn.State && version == conn.Version {
-		return conn, err
-	}
-	return v.Connections.Connection(ctx, conn.Owner, conn.ID)
-}
-
 // tryAgain follows a 401: one renewal and one more try. What is refused even then
 // needs the person; a session is asked first, because signing in again is much to ask.
-func (v *Vault) tryAgain(ctx context.Context, c Caller, a *sending, out egress.Request, rule string) (*sending, error) {
+func (v *Vault) tryAgain(ctx context.Context, a *sending, out egress.Request, rule string) (*sending, error) {
 	next, err := v.fresh(ctx, a.conn, true)
 	if err != nil {
 		return a, err
 	}
 	if next.Version != a.conn.Version {
-		if err := v.stands(ctx, c, a.conn, next, rule); err != nil {
-			return a, err
+		if !sameAccount(a.conn, next) {
+			return a, errMeanwhile
 		}
-		again, err := v.try(ctx, next, out)
+		again, err := v.try(ctx, next, out, rule)
 		again.secrets = append(again.secrets, a.secrets...)
 		if err != nil || again.resp.Status != http.StatusUnauthorized {
 			return again, err

@@ -89,8 +89,9 @@ type ConnectionStore interface {
 	Connections(ctx context.Context, o Owner, provider, account string) ([]Connection, error)
 	// Connection by id, revoked ones too.
 	Connection(ctx context.Context, o Owner, id string) (*Connection, error)
-	// Standing of a connection now: what Connection would give for these two.
-	Standing(ctx context.Context, o Owner, id string) (s State, version int64, err error)
+	// Standing of a connection now: what Connection would give for the first two, and whether it has the grant of that
+	// id, which has not ended.
+	Standing(ctx context.Context, o Owner, id, grant string, now time.Time) (s State, version int64, granted bool, err error)
 	// SetState changes state and cause of a connection if it stands at version; ErrConflict otherwise.
 	SetState(ctx context.Context, o Owner, id string, version int64, s State, cause string) error
 	// SaveSealed replaces Sealed (rolled cookies) and ExpiresAt, Version+1, if it stands at version; ErrConflict otherwise.

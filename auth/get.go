@@ -43,28 +43,49 @@ func (v *Vault) Get(ctx context.Context, c Caller, n Need) (*Handle, error) {
 	if conn, err = v.fresh(ctx, conn, false); err != nil {
 		return nil, v.mustReauth(ctx, c, n, err)
 	}
-	if waited { // the owner may have taken the grant back meanwhile, or signed in as somebody else
-		info, err := v.info(ctx, c, conn)
-		if err != nil {
-			return nil, err
-		}
-		if !info.Release || !sameAccount(asked, conn) {
+	if waited {
+		if conn, err = v.releasable(ctx, c, asked, h); err != nil {
 			e.Decision = "deny"
 			v.note(e)
-			return nil, errMeanwhile
+			return nil, err
 		}
 		if v.lacking(conn, n.Scopes) == InsufficientScope { // the provider may have narrowed them
 			return nil, v.askAgain(ctx, c, Wish{Provider: n.Provider, Account: n.Account, Scopes: n.Scopes}, conn, InsufficientScope)
 		}
-		h.Info = *info
 	}
-	if _, err := v.record(ctx, e); err != nil { // on disk before the secret is even opened
+	id, err := v.record(ctx, e) // on disk before the secret is even opened
+	if err != nil {
 		return nil, err
 	}
-	h.ExpiresAt = conn.ExpiresAt
-	h.Released, err = v.release(ctx, conn, n)
+	if conn, err = v.releasable(ctx, c, conn, h); err == nil { // the record takes its time
+		h.Released, err = v.release(ctx, conn, n)
+	}
+	if err != nil { // the record says that it went out
+		v.note(Event{
+			Of: id, Owner: c.Owner, Client: c.Client, Kind: "credential.done", Provider: e.Provider, Connection: e.Connection, Decision: "failed",
+			Detail: map[string]string{"cause": wordFor(err)},
+		})
+		return nil, err
+	}
 	v.touch(conn)
-	return h, err
+	return h, nil
+}
+
+// releasable gives conn as it is now, and h what is known of it, unless its credential may not go out to the caller any more.
+func (v *Vault) releasable(ctx context.Context, c Caller, conn *Connection, h *Handle) (*Connection, error) {
+	now, err := v.asItStands(ctx, conn, RuleRelease)
+	if err != nil {
+		return now, err
+	}
+	info, err := v.info(ctx, c, now)
+	switch {
+	case err != nil:
+		return now, err
+	case !info.Release:
+		return now, errMeanwhile
+	}
+	h.Info = *info
+	return now, nil
 }
 
 // holds reports whether the caller's token has a scope.

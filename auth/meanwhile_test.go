@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,16 +15,6 @@ import (
 // BF-039, BF-046: what the owner takes back while a credential is renewed, which may take most of a minute, is not used
 // afterwards; nor is the account that took the place of the one that was meant.
 func TestTakenBackDuringRenewal(t *testing.T) {
-	takeBack := func(ctx context.Context, v *authtest.Vault, _ string) error {
-		grants, err := v.Desk(auth.Local).Grants(ctx)
-		for _, g := range grants {
-			err = errors.Join(err, v.Desk(auth.Local).EndGrant(ctx, g.ID))
-		}
-		return err
-	}
-	replace := func(ctx context.Context, v *authtest.Vault, held string) error {
-		return v.Visit(alices).Settle(ctx, held, auth.SettleReplace)
-	}
 	sent := func(ctx context.Context, v *authtest.Vault) error {
 		_, err := v.Call(ctx, agent, auth.Call{Provider: "practice", Path: "/me"})
 		return err
@@ -46,12 +37,12 @@ func TestTakenBackDuringRenewal(t *testing.T) {
 		"a grant, renewed before the call": {nil, takeBack, 2 * time.Hour, sent, 0},
 		"a grant, renewed after a 401":     {nil, takeBack, 0, sent, 1},
 		"a grant of release":               {nil, takeBack, 2 * time.Hour, released, 0},
-		"the account, before the call":     {nil, replace, 2 * time.Hour, sent, 0},
-		"the account, after a 401":         {nil, replace, 0, sent, 1},
-		"the account of a release":         {nil, replace, 2 * time.Hour, released, 0},
-		"a namesake, before the call":      {namesakes, replace, 2 * time.Hour, sent, 0},
-		"a namesake, after a 401":          {namesakes, replace, 0, sent, 1},
-		"a namesake, of a release":         {namesakes, replace, 2 * time.Hour, released, 0},
+		"the account, before the call":     {nil, replaceAccount, 2 * time.Hour, sent, 0},
+		"the account, after a 401":         {nil, replaceAccount, 0, sent, 1},
+		"the account of a release":         {nil, replaceAccount, 2 * time.Hour, released, 0},
+		"a namesake, before the call":      {namesakes, replaceAccount, 2 * time.Hour, sent, 0},
+		"a namesake, after a 401":          {namesakes, replaceAccount, 0, sent, 1},
+		"a namesake, of a release":         {namesakes, replaceAccount, 2 * time.Hour, released, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v, c := connected(t, authtest.Options{Users: test.users})
@@ -78,4 +69,79 @@ func TestTakenBackDuringRenewal(t *testing.T) {
 			}
 		})
 	}
+}
+
+// BF-039, BF-046, AU-002: nor is what the owner takes back while the record of its use is written; and the record, which says
+// that it was allowed, goes on to say that it did not happen.
+func TestTakenBackDuringRecord(t *testing.T) {
+	revoke := func(ctx context.Context, v *authtest.Vault, _ string) error {
+		_, err := v.Desk(auth.Local).Revoke(ctx, auth.Unwanted{Provider: "practice"})
+		return err
+	}
+	for name, test := range map[string]struct {
+		meanwhile func(context.Context, *authtest.Vault, string) error
+		want      error
+	}{
+		"the grant":      {takeBack, auth.ErrConflict},
+		"the account":    {replaceAccount, auth.ErrConflict},
+		"the connection": {revoke, auth.ErrNotFound},
+	} {
+		for kind, do := range map[string]func(*authtest.Vault) error{
+			"call": func(v *authtest.Vault) error {
+				_, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"})
+				return err
+			},
+			"credential.release": func(v *authtest.Vault) error {
+				h, err := v.Get(t.Context(), agent, practiceNeed)
+				if h != nil {
+					t.Errorf("%s: released %+v", name, h)
+				}
+				return err
+			},
+		} {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				v, _ := connected(t, authtest.Options{})
+				link := reconnect(t, v)
+				if err := finish(t, v, link, alices, "bob"); err != nil {
+					t.Fatal(err)
+				}
+				inner, recorded := v.Vault.Audit, ""
+				v.Vault.Audit = watching{inner, func(e auth.Event) {
+					if e.Kind == kind && recorded == "" {
+						recorded = e.ID
+						if err := test.meanwhile(context.Background(), v, link.RequestID); err != nil {
+							t.Error(err)
+						}
+					}
+				}}
+				v.API.Forget()
+				if err := do(v); !errors.Is(err, test.want) || recorded == "" {
+					t.Errorf("got %v", err)
+				}
+				if n := len(v.API.Requests("")); n != 0 {
+					t.Errorf("%d requests came to the API", n)
+				}
+				v.Vault.Audit = inner
+				done, _, _ := strings.Cut(kind, ".")
+				all := events(t, v, done+".done")
+				if len(all) != 1 || all[0].Of != recorded || all[0].Decision != "failed" || all[0].Client != agent.Client || all[0].Detail["cause"] == "" {
+					t.Errorf("on record: %+v", all)
+				}
+			})
+		}
+	}
+}
+
+// takeBack ends every grant.
+func takeBack(ctx context.Context, v *authtest.Vault, _ string) error {
+	grants, err := v.Desk(auth.Local).Grants(ctx)
+	for _, g := range grants {
+		err = errors.Join(err, v.Desk(auth.Local).EndGrant(ctx, g.ID))
+	}
+	return err
+}
+
+// replaceAccount lets the account of a held sign-in take the place of the one that is connected.
+func replaceAccount(ctx context.Context, v *authtest.Vault, held string) error {
+	return v.Visit(alices).Settle(ctx, held, auth.SettleReplace)
 }

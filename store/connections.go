@@ -59,13 +59,14 @@ func connection(ctx context.Context, q querier, o auth.Owner, id string) (*auth.
 		FROM connections WHERE org = $1 AND user_id = $2 AND id = $3`, o.Org, o.User, id)
 }
 
-// Standing is the state and the generation of a connection, revoked ones too. It is asked
-// before every call, when the row as a whole has been read already.
-func (db *DB) Standing(ctx context.Context, o auth.Owner, id string) (auth.State, int64, error) {
-	s, err := recall(db, &db.known.standing, slotOf(o), rowKey{o, id}, func() (s standing, err error) {
+// Standing is the state and the generation of a connection, revoked ones too, and whether a grant on it has not ended. It
+// is asked before every call, when the rows as a whole have been read already.
+func (db *DB) Standing(ctx context.Context, o auth.Owner, id, grant string, now time.Time) (state auth.State, version int64, granted bool, err error) {
+	s, err := recall(db, &db.known.standing, slotOf(o), standingKey{rowKey{o, id}, grant}, func() (s standing, err error) {
 		err = db.read(ctx, func(ctx context.Context, q querier) error {
-			found, err := first(ctx, q, func(row scanner) (s standing, err error) { return s, row.Scan(&s.state, &s.version) },
-				`SELECT state, version FROM connections WHERE org = $1 AND user_id = $2 AND id = $3`, o.Org, o.User, id)
+			found, err := first(ctx, q, func(row scanner) (s standing, err error) { return s, row.Scan(&s.state, &s.version, &s.until) },
+				`SELECT state, version, COALESCE((SELECT until FROM grants WHERE org = $1 AND user_id = $2 AND id = $4 AND connection = $3), -1)
+				FROM connections WHERE org = $1 AND user_id = $2 AND id = $3`, o.Org, o.User, id, grant)
 			if err == nil {
 				s = *found
 			}
@@ -73,18 +74,29 @@ func (db *DB) Standing(ctx context.Context, o auth.Owner, id string) (auth.State
 		})
 		return s, err
 	})
-	return s.state, s.version, err
+	return s.state, s.version, err == nil && (s.until == 0 || s.until > ms(now)), err
 }
 
 type standing struct {
 	state   auth.State
 	version int64
+	until   int64 // of the grant; 0 without end, -1 when there is none
 }
 
-// tellStanding remembers what the rows that Granted has read say of it: it is asked of the same connection right after.
+type standingKey struct {
+	rowKey
+	grant string
+}
+
+// tellStanding remembers what the rows that Granted has read say of it: it is asked of the same connection and one of the
+// grants right after.
 func (db *DB) tellStanding(r remembered[granted]) {
 	for _, c := range r.value.connections {
-		db.known.standing.keep(rowKey{c.Owner, c.ID}, remembered[standing]{standing{c.State, c.Version}, r.as, r.until})
+		for _, g := range r.value.grants {
+			if g.Connection == c.ID {
+				db.known.standing.keep(standingKey{rowKey{c.Owner, c.ID}, g.ID}, remembered[standing]{standing{c.State, c.Version, ms(g.Until)}, r.as, r.until})
+			}
+		}
 	}
 }
 

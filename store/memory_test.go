@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,11 +39,14 @@ func connected(t *testing.T) (dir string, here, there *DB) {
 // view is all that db may remember of what connected made.
 func view(t *testing.T, db *DB) string {
 	t.Helper()
-	state, version, err := db.Standing(t.Context(), ada, "c")
+	state, version, stands, err := db.Standing(t.Context(), ada, "c", "g", db.now())
 	must(t, err)
 	text := fmt.Sprintf("%s %d", state, version)
 	found, grants, err := db.Granted(t.Context(), ada, "agent", "p", "a", db.now())
 	must(t, err)
+	if has := slices.ContainsFunc(grants, func(g auth.Grant) bool { return g.ID == "g" }); has != stands {
+		t.Errorf("the grant is there: %v, and stands: %v", has, stands)
+	}
 	for _, c := range found {
 		text += fmt.Sprintf(", %s %s %d, %d grant", c.Sealed, c.State, c.Version, len(grants))
 	}
@@ -72,8 +76,8 @@ func TestMemory(t *testing.T) {
 	if got := view(t, here); got != "active 1, sealed active 1, 1 grant, token" {
 		t.Errorf("read again: %s", got)
 	}
-	here.known.standing.young[rowKey{ada, "c"}] = remembered[standing]{} // a later time
-	if state, _, err := here.Standing(t.Context(), ada, "c"); err != nil || state != auth.Revoked {
+	here.known.standing.young[standingKey{rowKey{ada, "c"}, "g"}] = remembered[standing]{} // a later time
+	if state, _, _, err := here.Standing(t.Context(), ada, "c", "g", here.now()); err != nil || state != auth.Revoked {
 		t.Errorf("%s %v", state, err)
 	}
 }
@@ -107,15 +111,21 @@ func TestGrantedTellsStanding(t *testing.T) {
 	}
 	stands := func(want auth.State) {
 		t.Helper()
-		if state, _, err := here.Standing(t.Context(), ada, "c"); err != nil || state != want {
-			t.Errorf("%s, not %s, %v", state, want, err)
+		if state, _, granted, err := here.Standing(t.Context(), ada, "c", "g", here.now()); err != nil || state != want || granted != (want != auth.Revoked) {
+			t.Errorf("%s, not %s, granted %v, %v", state, want, granted, err)
 		}
 	}
 	granted(auth.Active)
-	if _, err := raw(t, dir).Exec(`UPDATE connections SET cause = 'by hand', state = 'expiring'`); err != nil { // nobody counts it
+	if _, err := raw(t, dir).Exec(`UPDATE connections SET cause = 'by hand', state = 'expiring'; UPDATE grants SET id = 'by hand'`); err != nil { // nobody counts it
 		t.Fatal(err)
 	}
 	stands(auth.Active)
+	if _, _, granted, err := here.Standing(t.Context(), ada, "c", "g", here.now().Add(2*time.Hour)); err != nil || granted {
+		t.Errorf("a grant that has ended since it was read: %v, %v", granted, err)
+	}
+	if _, err := raw(t, dir).Exec(`UPDATE grants SET id = 'g'`); err != nil {
+		t.Fatal(err)
+	}
 	must(t, there.SetState(t.Context(), ada, "c", 1, auth.NeedsReauth, ""))
 	stands(auth.NeedsReauth)
 	granted(auth.NeedsReauth)
@@ -191,7 +201,7 @@ func TestMemoryIsNeverBehind(t *testing.T) {
 			all.Go(func() {
 				for ctx.Err() == nil {
 					least := acked.Load()
-					_, version, err := db.Standing(context.Background(), ada, "c")
+					_, version, _, err := db.Standing(context.Background(), ada, "c", "g", time.Now())
 					if err != nil || version < least {
 						t.Errorf("generation %d (%v) after %d", version, err, least)
 						return

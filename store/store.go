@@ -56,7 +56,7 @@ type DB struct {
 	known struct { // what was read lately
 		tokens   memory[string, *Token]
 		granted  memory[grantedKey, granted]
-		standing memory[rowKey, standing]
+		standing memory[standingKey, standing]
 	}
 	stop   context.CancelFunc
 	tasks  sync.WaitGroup

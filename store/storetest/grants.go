@@ -50,6 +50,21 @@ func testGrants(t *testing.T, db *store.DB) {
 	granted("b", "zoom", "me", []auth.Connection{*d}, nil)
 	granted("a", "gitlab", "", nil, nil)
 
+	stands := func(o auth.Owner, connection string, g auth.Grant, now time.Time, yes bool) {
+		t.Helper()
+		state, version, granted, err := db.Standing(ctx, o, connection, g.ID, now)
+		must(t, err)
+		equal(t, state, auth.Active)
+		equal(t, version, int64(1))
+		equal(t, granted, yes)
+	}
+	stands(o, c.ID, first, Now, true)
+	stands(o, c.ID, second, Now, true)
+	stands(o, c.ID, second, second.Until, false)
+	stands(o, c.ID, ended, Now, false)
+	stands(o, d.ID, first, Now, false)
+	stands(o, c.ID, auth.Grant{ID: "nobody's"}, Now, false)
+
 	want(t, db.AddGrant(ctx, first), auth.ErrConflict)
 	astray := auth.Grant{ID: rand.Text(), Owner: o, Client: "a", Connection: "nowhere"}
 	want(t, db.AddGrant(ctx, astray), auth.ErrNotFound)
@@ -61,6 +76,7 @@ func testGrants(t *testing.T, db *store.DB) {
 	want(t, db.EndGrant(ctx, NewOwner(), first.ID), auth.ErrNotFound)
 	must(t, db.EndGrant(ctx, o, ended.ID))
 	list("", c.ID, first)
+	stands(o, c.ID, second, Now, false)
 
 	// A sign-in that renews a connection says anew what its client may do on the whole, and for another account
 	// nothing of what was said before holds.
