@@ -190,8 +190,9 @@ func (v *Vault) decideApproval(ctx context.Context, o Owner, id string, d Decisi
 	if err != nil {
 		return err
 	}
+	replaced := ErrConflict.Say("%s was replaced by another account meanwhile; the agent has to ask again", a.Account)
 	if conn.Account != a.Account || a.CreatedAt.Before(conn.CreatedAt) {
-		return ErrConflict.Say("%s was replaced by another account meanwhile; the agent has to ask again", a.Account)
+		return replaced
 	}
 	g, err := grantOf(a, d, now)
 	if err != nil {
@@ -202,10 +203,20 @@ func (v *Vault) decideApproval(ctx context.Context, o Owner, id string, d Decisi
 	if g != nil && !g.Until.IsZero() {
 		e.Detail["until"] = g.Until.UTC().Format(time.RFC3339)
 	}
-	if _, err := v.record(ctx, e); err != nil {
+	allowed, err := v.record(ctx, e)
+	if err != nil {
 		return err
 	}
-	return v.Approvals.Decide(ctx, o, id, Approved, g == nil, g, now)
+	if err = v.Approvals.Decide(ctx, o, id, Approved, g == nil, g, now); err == nil {
+		return nil
+	}
+	failed := approvalEvent(a, "approval.done", "failed") // the record says that it was allowed
+	failed.Of, failed.Detail["cause"] = allowed, wordFor(err)
+	v.note(failed)
+	if errors.Is(err, ErrConflict) {
+		return replaced
+	}
+	return err
 }
 
 // maxRelease is how long the raw credential may be released for.

@@ -13,7 +13,7 @@ type Event struct {
 	At         time.Time
 	Owner      Owner
 	Client     string
-	Kind       string // request.create, connection.create, credential.release, credential.done, call, call.done, refresh, revoke, ...
+	Kind       string // request.create, connection.create, credential.release, credential.done, approval.done, call, call.done, refresh, revoke, ...
 	Provider   string
 	Connection string
 	Request    string

@@ -91,7 +91,8 @@ type ApprovalStore interface {
 	AddApproval(ctx context.Context, a *Approval, limit int) (existing bool, err error)
 	Approval(ctx context.Context, o Owner, id string) (*Approval, error)
 	Approvals(ctx context.Context, o Owner, s ApprovalState, now time.Time) ([]Approval, error)
-	// Decide moves Waiting to s and adds g when it is not nil, in one transaction; ErrUsed when decided already.
+	// Decide moves Waiting to s and adds g when it is not nil, in one transaction; ErrUsed when decided already, ErrConflict
+	// when s is Approved and another account has taken the place of the one that was asked for.
 	Decide(ctx context.Context, o Owner, id string, s ApprovalState, once bool, g *Grant, now time.Time) error
 	// Spend takes an approved once-approval with this digest, once. ErrNotFound when there is none.
 	Spend(ctx context.Context, o Owner, client, connection string, digest []byte, now time.Time) (id string, err error)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -129,6 +130,62 @@ func TestTakenBackDuringRecord(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// BF-046: an answer of the owner's is for the account that the question named, also when another one takes its place while
+// the answer is carried out.
+func TestReplacedDuringDecision(t *testing.T) {
+	for name, test := range map[string]struct {
+		decision auth.Decision
+		raw      bool
+	}{
+		"a release":     {auth.Decision{Allow: true, For: time.Hour}, true},
+		"always":        {auth.Decision{Allow: true, Always: true}, false},
+		"this one call": {auth.Decision{Allow: true, Once: true}, false},
+		"for some time": {auth.Decision{Allow: true, For: time.Hour}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, _ := connected(t, authtest.Options{})
+			v.Release = nil
+			link := reconnect(t, v)
+			if err := finish(t, v, link, alices, "bob"); err != nil {
+				t.Fatal(err)
+			}
+			err := takeBack(t.Context(), v, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.raw {
+				_, err = v.Get(t.Context(), agent, auth.Need{Provider: "practice", Raw: true})
+			} else {
+				_, err = v.Call(t.Context(), agent, post("/echo", "x"))
+			}
+			var ask *auth.ApprovalRequired
+			if !errors.As(err, &ask) {
+				t.Fatal(err)
+			}
+			inner, recorded := v.Vault.Audit, ""
+			v.Vault.Audit = watching{inner, func(e auth.Event) {
+				if e.Kind == "approval.allow" {
+					recorded = e.ID
+					if err := replaceAccount(context.Background(), v, link.RequestID); err != nil {
+						t.Error(err)
+					}
+				}
+			}}
+			if err := v.Desk(auth.Local).Decide(t.Context(), ask.RequestID, test.decision); !errors.Is(err, auth.ErrConflict) || !strings.Contains(err.Error(), "alice@example.com was replaced") {
+				t.Errorf("got %v", err)
+			}
+			grants, err := v.Desk(auth.Local).Grants(t.Context())
+			if err != nil || slices.ContainsFunc(grants, func(g auth.Grant) bool { return g.Origin == "approval:"+ask.RequestID }) {
+				t.Errorf("granted: %+v, %v", grants, err)
+			}
+			v.Vault.Audit = inner
+			if all := events(t, v, "approval.done"); len(all) != 1 || all[0].Of != recorded || all[0].Decision != "failed" || all[0].Detail["cause"] != "conflict" {
+				t.Errorf("on record: %+v", all)
+			}
+		})
 	}
 }
 

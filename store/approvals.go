@@ -89,7 +89,8 @@ func scanApproval(s scanner) (a auth.Approval, err error) {
 }
 
 // Decide moves a waiting approval to s. auth.ErrExpired when it is too late,
-// auth.ErrNotFound when the connection of g is gone.
+// auth.ErrNotFound when the connection of g is gone, auth.ErrConflict when what is
+// approved has become another account's.
 func (db *DB) Decide(ctx context.Context, o auth.Owner, id string, s auth.ApprovalState, once bool, g *auth.Grant, now time.Time) error {
 	return db.writeOf(ctx, o, func(ctx context.Context, q querier) error {
 		err := change(ctx, q, errNone, `UPDATE approvals SET state = $4, once = $5, decided_at = $6
@@ -104,7 +105,10 @@ func (db *DB) Decide(ctx context.Context, o auth.Owner, id string, s auth.Approv
 			}
 			return auth.ErrUsed
 		}
-		if err != nil || g == nil {
+		if err != nil || s != auth.Approved {
+			return err
+		}
+		if err := sameAccount(ctx, q, o, id); err != nil || g == nil {
 			return err
 		}
 		if g.Owner != o {
@@ -112,6 +116,20 @@ func (db *DB) Decide(ctx context.Context, o auth.Owner, id string, s auth.Approv
 		}
 		return insertGrant(ctx, q, *g)
 	})
+}
+
+// sameAccount is auth.ErrConflict when the connection of an approval has another account than it had when the owner was
+// asked, which may be called the same. It is looked at beside the change: a sign-in may come between any question and its answer.
+func sameAccount(ctx context.Context, q querier, o auth.Owner, id string) error {
+	a, err := approval(ctx, q, o, id)
+	if err != nil {
+		return err
+	}
+	c, err := connection(ctx, q, o, a.Connection)
+	if err == nil && (c.Account != a.Account || a.CreatedAt.Before(c.CreatedAt)) {
+		err = auth.ErrConflict
+	}
+	return err
 }
 
 // Spend takes an approval that was given for one call, in its time.

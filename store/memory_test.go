@@ -160,7 +160,7 @@ func TestMemoryOfOtherProcesses(t *testing.T) {
 		}},
 		{"approved for good", "active 1, sealed active 1, 2 grant, token", func(ctx context.Context, db *DB) error {
 			now := db.now()
-			_, err := db.AddApproval(ctx, &auth.Approval{ID: "x", Owner: ada, Client: "agent", Connection: "c", Kind: auth.Use, State: auth.Waiting, ExpiresAt: now.Add(time.Hour)}, 5)
+			_, err := db.AddApproval(ctx, &auth.Approval{ID: "x", Owner: ada, Client: "agent", Connection: "c", Account: "a", Kind: auth.Use, State: auth.Waiting, ExpiresAt: now.Add(time.Hour)}, 5)
 			if err != nil {
 				return err
 			}

@@ -70,6 +70,45 @@ func testApprovals(t *testing.T, db *store.DB) {
 		equal(t, waiting, nil)
 		want(t, db.Decide(ctx, o, a.ID, auth.Approved, true, nil, a.ExpiresAt), auth.ErrExpired)
 	})
+	t.Run("are for the account that was asked for", func(t *testing.T) { // BF-046
+		d := NewConnection(o, "zoom", "me")
+		Connect(t, db, d)
+		ofD := func(digest string) *auth.Approval {
+			a := ask(digest)
+			a.Connection, a.Provider, a.CreatedAt = d.ID, "zoom", Now.Add(time.Minute)
+			return add(t, a)
+		}
+		decide := func(a *auth.Approval, s auth.ApprovalState, once bool) error {
+			g := &auth.Grant{ID: rand.Text(), Owner: o, Client: "agent", Connection: d.ID, Kind: auth.Release, CreatedAt: Now, Origin: "approval:" + a.ID}
+			if once || s == auth.Refused {
+				g = nil
+			}
+			return db.Decide(ctx, o, a.ID, s, once, g, Now.Add(2*time.Minute))
+		}
+		replace := func(account string, created time.Time) {
+			d.Version++
+			d.Account, d.CreatedAt = account, created
+			Connect(t, db, d)
+		}
+		renewed := ofD("renewed")
+		replace("me", Now)
+		must(t, decide(renewed, auth.Approved, false))
+		another, once, refused := ofD("another"), ofD("another, once"), ofD("another, refused")
+		replace("somebody else", Now)
+		want(t, decide(another, auth.Approved, false), auth.ErrConflict)
+		want(t, decide(once, auth.Approved, true), auth.ErrConflict)
+		must(t, decide(refused, auth.Refused, false))
+		replace("me", Now.Add(90*time.Second)) // a namesake
+		want(t, decide(another, auth.Approved, false), auth.ErrConflict)
+		got, err := db.Approval(ctx, o, another.ID)
+		must(t, err)
+		equal(t, got.State, auth.Waiting) // nothing of the transaction is left
+		grants, err := db.Grants(ctx, o, "agent", d.ID, Now)
+		must(t, err)
+		equal(t, grants, nil)
+		must(t, decide(another, auth.Refused, false))
+		must(t, decide(once, auth.Refused, false))
+	})
 	t.Run("are spent once", func(t *testing.T) {
 		a := add(t, ask("once"))
 		_, err := db.Spend(ctx, o, "agent", c.ID, a.Digest, Now)
