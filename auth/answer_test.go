@@ -9,6 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -263,6 +266,46 @@ func TestCallUnauthorized(t *testing.T) {
 	if n := len(v.API.Requests("")); n != 2 {
 		t.Errorf("%d requests after the connection was given up", n)
 	}
+}
+
+// BF-038: an API may refuse a key for one path only, so the call that tries keys is asked before the person is. Only its clear
+// no gives a key up, or the API's where there is no such call.
+func TestCallUnauthorizedKey(t *testing.T) {
+	const send, key = `{"in":"header","name":"X-Api-Key","format":"${key}"}`, "canary-key-q8w7e6r5"
+	refused := auth.Call{Provider: "keyed", Path: "/repos"}
+	v := withKey(t, send, "", key)
+	v.API.FaultAlways("/api/repos", authtest.Unauthorized)
+	for name, fault := range map[string]authtest.Fault{"a key that works": nil, "an outage": authtest.Busy(503, "")} {
+		if fault != nil {
+			v.API.Fault("/api/me", fault)
+		}
+		v.API.Forget()
+		if resp := call(t, v, refused); resp.Status != http.StatusUnauthorized || len(v.API.Requests("/api/me")) != 1 || len(v.API.Requests("")) != 2 {
+			t.Errorf("%s: %+v after %d requests", name, resp, len(v.API.Requests("")))
+		}
+		wantState(t, v, auth.Active, "")
+	}
+	v.API.FaultAlways("/api/me", authtest.Unauthorized)
+	_, err := v.Call(t.Context(), agent, refused)
+	wantLink(t, err, auth.ReasonReauth)
+	wantState(t, v, auth.NeedsReauth, "refused_by_api")
+
+	v = authtest.NewVault(t, authtest.Options{})
+	s := keyedSite(t, v, send, "")
+	file := filepath.Join(s.Providers, "keyed.json")
+	definition, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	definition = regexp.MustCompile(`,"verify":\{[^}]*\}`).ReplaceAll(definition, nil)
+	if err := os.WriteFile(file, definition, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reopen(t, v, s, nil)
+	paste(t, v, key)
+	_, err = v.Call(t.Context(), agent, refused) // the API knows no such key
+	wantLink(t, err, auth.ReasonReauth)
+	wantState(t, v, auth.NeedsReauth, "refused_by_api")
 }
 
 // BF-038: many calls that are refused at once renew once, and each is tried once more.

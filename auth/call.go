@@ -257,7 +257,8 @@ func (v *Vault) try(ctx context.Context, conn *Connection, out egress.Request, r
 }
 
 // tryAgain follows a 401: one renewal and one more try. What is refused even then
-// needs the person; a session is asked first, because signing in again is much to ask.
+// needs the person; a session or a key is asked first, because signing in again is much
+// to ask, and an API may refuse one path and take the next.
 func (v *Vault) tryAgain(ctx context.Context, a *sending, out egress.Request, rule string) (*sending, error) {
 	next, err := v.fresh(ctx, a.conn, true)
 	if err != nil {
@@ -274,7 +275,7 @@ func (v *Vault) tryAgain(ctx context.Context, a *sending, out egress.Request, ru
 		}
 		a = again
 	}
-	if prober, ok := a.carrier.(Prober); ok {
+	if prober := v.prober(a); prober != nil {
 		cred, err := v.openCredential(ctx, a.conn)
 		if err != nil || !errors.Is(v.probe(ctx, prober, a, cred), ErrReauth) {
 			return a, err
@@ -288,6 +289,20 @@ func (v *Vault) tryAgain(ctx context.Context, a *sending, out egress.Request, ru
 		return a, err
 	}
 	return a, ErrReauth.Say("the API does not accept this sign-in; the user has to sign in again: call request_auth")
+}
+
+// prober can tell whether a credential that the API refused works all the same. It is nil when there is nobody else to ask,
+// as with a key whose definition has no call that tries it.
+func (v *Vault) prober(a *sending) Prober {
+	if key := a.flow.Provider.APIKey; a.conn.Method == MethodAPIKey && (key == nil || key.Verify == nil) {
+		return nil
+	}
+	method, err := v.connector(a.conn.Method)
+	if err != nil {
+		return nil
+	}
+	prober, _ := method.(Prober)
+	return prober
 }
 
 // callError says what went wrong outside, and nothing of the inside network.
