@@ -290,7 +290,7 @@ func TestCallWithKeyInQuery(t *testing.T) {
 	if len(got.Query["api_key"]) != 1 || got.Query.Get("api_key") != key || got.Query.Get("q") != "1" {
 		t.Errorf("the API got %v", got.Query)
 	}
-	for _, query := range []string{"api_key=mine", "%61pi_key=mine", "api_key", "%zz=a"} {
+	for _, query := range []string{"api_key=mine", "%61pi_key=mine", "api_key", "%zz=a", "q=1;api_key=mine", "q=1;%61pi_key=mine&r=2", ";api_key", "q=1;%zz=a"} {
 		resp, err := v.Call(t.Context(), agent, auth.Call{Provider: "keyed", URL: v.API.URL + "/api/me?" + query})
 		if !errors.Is(err, auth.ErrInvalid) {
 			t.Errorf("%s: %+v, %v", query, resp, err)

@@ -56,9 +56,12 @@ func methodNamed(name, value string) (verb string, ok bool) {
 	return verb, slices.Contains(callMethods, verb) || meant && verb != "" && len(verb) <= 20 && strings.Trim(verb, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") == ""
 }
 
-// formMethods reads a query or a form. Some servers end a field at a semicolon too.
+// endsField reports whether a field of a query or a form ends at r. Some servers end one at a semicolon too.
+func endsField(r rune) bool { return r == '&' || r == ';' }
+
+// formMethods reads a query or a form.
 func formMethods(form string) (found []string) {
-	for part := range strings.FieldsFuncSeq(form, func(r rune) bool { return r == '&' || r == ';' }) {
+	for part := range strings.FieldsFuncSeq(form, endsField) {
 		key, value, _ := strings.Cut(part, "=")
 		if verb, ok := methodNamed(unescape(key), unescape(value)); ok {
 			found = append(found, verb)

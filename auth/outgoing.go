@@ -81,13 +81,24 @@ func (v *Vault) callTarget(p *providers.Provider, conn *Connection, call Call) (
 // reservedQuery refuses a parameter that the credential belongs in, where the
 // provider wants it in the query.
 func reservedQuery(p *providers.Provider, conn *Connection, t egress.Target) error {
-	for part := range strings.SplitSeq(t.RawQuery, "&") {
+	var reserved []string
+	for _, s := range sends(p, conn.Method) {
+		if s.In != "query" {
+			continue
+		}
+		name, err := expand(p, s.Name, conn.Vars)
+		if err != nil {
+			return err
+		}
+		reserved = append(reserved, name)
+	}
+	for part := range strings.FieldsFuncSeq(t.RawQuery, endsField) {
 		key, _, _ := strings.Cut(part, "=")
 		name, err := url.QueryUnescape(key)
 		if err != nil {
 			return ErrInvalid.Say("the query cannot be read; encode it properly")
 		}
-		if slices.ContainsFunc(sends(p, conn.Method), func(s providers.Send) bool { return s.In == "query" && s.Name == name }) {
+		if slices.Contains(reserved, name) {
 			return ErrInvalid.Say("query parameter %s is where the credential goes; leave it out", name)
 		}
 	}

@@ -77,17 +77,24 @@ func sends(p *providers.Provider, method string) []providers.Send {
 	return []providers.Send{{In: "header", Name: "Authorization", Format: "Bearer ${access_token}"}}
 }
 
-// setQuery replaces a parameter and leaves the rest of the query as it is written.
+// setQuery replaces a parameter, which may end at a semicolon as well (endsField), and leaves the rest of the query as it
+// is written.
 func setQuery(query, name, value string) (string, error) {
 	var parts []string
 	for part := range strings.SplitSeq(query, "&") {
-		key, _, _ := strings.Cut(part, "=")
-		plain, err := url.QueryUnescape(key)
-		if err != nil {
-			return "", ErrInvalid.Say("the query cannot be read; encode it properly")
+		var fields []string
+		for field := range strings.SplitSeq(part, ";") {
+			key, _, _ := strings.Cut(field, "=")
+			plain, err := url.QueryUnescape(key)
+			if err != nil {
+				return "", ErrInvalid.Say("the query cannot be read; encode it properly")
+			}
+			if plain != name {
+				fields = append(fields, field)
+			}
 		}
-		if part != "" && plain != name {
-			parts = append(parts, part)
+		if rest := strings.Join(fields, ";"); rest != "" {
+			parts = append(parts, rest)
 		}
 	}
 	return strings.Join(append(parts, url.QueryEscape(name)+"="+url.QueryEscape(value)), "&"), nil

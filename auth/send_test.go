@@ -73,6 +73,36 @@ func TestInject(t *testing.T) {
 	}
 }
 
+// BF-024: the place of a credential in the query is its own, by the name that is sent, also where a semicolon ends a field.
+func TestQueryPlace(t *testing.T) {
+	p := &providers.Provider{
+		ID: "p", Name: "P", Vars: map[string]providers.Var{"tenant": {Pattern: "^[a-z]+$"}},
+		APIKey: &providers.APIKey{Fields: []providers.Field{{Name: "key"}}, Send: []providers.Send{{In: "query", Name: "${tenant}_key", Format: "${key}"}}},
+	}
+	conn := &Connection{Method: MethodAPIKey, Vars: map[string]string{"tenant": "acme"}}
+	for query, test := range map[string]struct {
+		want  string
+		taken bool // the agent is refused
+	}{
+		"":                    {"acme_key=k", false},
+		"a=1":                 {"a=1&acme_key=k", false},
+		"a=1;b=2&&c":          {"a=1;b=2&c&acme_key=k", false},
+		"tenant_key=1":        {"tenant_key=1&acme_key=k", false},
+		"a=acme_key;":         {"a=acme_key;&acme_key=k", false},
+		"acme_key=mine":       {"acme_key=k", true},
+		"a=1;acme_key=mine":   {"a=1&acme_key=k", true},
+		"acme_key;b=2&c":      {"b=2&c&acme_key=k", true},
+		"a&acme%5fkey=mine;b": {"a&b&acme_key=k", true},
+	} {
+		if err := reservedQuery(p, conn, egress.Target{RawQuery: query}); errors.Is(err, ErrInvalid) != test.taken || !test.taken && err != nil {
+			t.Errorf("%s: %v", query, err)
+		}
+		if got, err := setQuery(query, "acme_key", "k"); err != nil || got != test.want {
+			t.Errorf("%s becomes %s, %v; want %s", query, got, err, test.want)
+		}
+	}
+}
+
 // A value that the definition needs and nobody has is an error that tells no other value.
 func TestInjectWithoutValue(t *testing.T) {
 	p := &providers.Provider{ID: "p", Name: "P", API: providers.API{Send: []providers.Send{{In: "header", Name: "X", Format: "${access_token}${refresh_token}"}}}}
