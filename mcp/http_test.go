@@ -490,6 +490,9 @@ func TestHTTPRefusesWhatIsNotInOrder(t *testing.T) {
 		if res.StatusCode < 400 || res.StatusCode >= 500 || !json.Valid([]byte(text)) {
 			t.Errorf("%s: %d %.200s", name, res.StatusCode, text)
 		}
+		if name == "twin" && !strings.Contains(text, `"id":1,`) {
+			t.Errorf("the call is refused without its id: %s", text)
+		}
 	}
 	if len(broker.callers) > 0 {
 		t.Error("something ran")

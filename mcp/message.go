@@ -37,39 +37,47 @@ func (r *rejection) Error() string { return r.reason }
 
 // parse checks a message as a whole.
 func parse(data []byte) (*message, *rejection) {
+	m, bad := check(data)
+	if bad != nil {
+		bad.id, _ = asker(data)
+	}
+	return m, bad
+}
+
+func check(data []byte) (*message, *rejection) {
 	if err := strictjson.Check(data, strictjson.Limits{Bytes: maxMessage, Depth: maxDepth}); err != nil {
 		code := protocol.PARSE_ERROR
 		if json.Valid(data) {
 			code = protocol.INVALID_REQUEST
 		}
-		return nil, &rejection{nil, code, visible(err.Error(), 200)}
+		return nil, &rejection{code: code, reason: visible(err.Error(), 200)}
 	}
 	var version, method, params, result, failure json.RawMessage
 	m := &message{}
 	err := object(data, field{"jsonrpc", &version}, field{"id", &m.id}, field{"method", &method}, field{"params", &params},
 		field{"result", &result}, field{"error", &failure})
 	if err != nil {
-		return nil, &rejection{nil, protocol.INVALID_REQUEST, "a message must be one JSON object: " + err.Error()}
+		return nil, &rejection{code: protocol.INVALID_REQUEST, reason: "a message must be one JSON object: " + err.Error()}
 	}
 	if !validID(m.id) {
-		return nil, &rejection{nil, protocol.INVALID_REQUEST, "id must be a short string or a whole number"}
+		return nil, &rejection{code: protocol.INVALID_REQUEST, reason: "id must be a short string or a whole number"}
 	}
 	answers := result != nil || failure != nil
 	m.failed = result == nil && isObject(failure)
 	if answers && (method != nil || !m.failed && (!isObject(result) || isObject(failure))) {
-		return nil, &rejection{nil, protocol.INVALID_REQUEST, "an answer must have a result or an error"} // its id is ours
+		return nil, &rejection{code: protocol.INVALID_REQUEST, reason: "an answer must have a result or an error"} // its id is ours
 	}
 	if text(version) != "2.0" || (method != nil) == answers {
-		return nil, &rejection{m.id, protocol.INVALID_REQUEST, "not a JSON-RPC 2.0 message"}
+		return nil, &rejection{code: protocol.INVALID_REQUEST, reason: "not a JSON-RPC 2.0 message"}
 	}
 	if answers {
 		return m, nil
 	}
 	if m.method = text(method); m.method == "" {
-		return nil, &rejection{m.id, protocol.INVALID_REQUEST, "method must be a string"}
+		return nil, &rejection{code: protocol.INVALID_REQUEST, reason: "method must be a string"}
 	}
 	if err := m.params(params); err != nil {
-		return nil, &rejection{m.id, protocol.INVALID_REQUEST, "params: " + err.Error()}
+		return nil, &rejection{code: protocol.INVALID_REQUEST, reason: "params: " + err.Error()}
 	}
 	return m, nil
 }

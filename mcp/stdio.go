@@ -80,7 +80,9 @@ func (l *line) read(ctx context.Context, in io.Reader) error {
 		text, err := readLine(lines)
 		switch {
 		case errors.Is(err, errTooLong):
-			l.refuse(&rejection{nil, protocol.INVALID_REQUEST, "the line is longer than 4 MiB"})
+			bad := &rejection{code: protocol.INVALID_REQUEST, reason: "the line is longer than 4 MiB; send less at once"}
+			bad.id, _ = asker(text)
+			l.refuse(bad)
 			continue
 		case err != nil && len(text) == 0:
 			l.drain(ctx)
@@ -120,23 +122,28 @@ func (l *line) Write(p []byte) (int, error) {
 
 var errTooLong = errors.New("line too long")
 
-// readLine gives the next line without its end. A longer one than maxMessage is read to
-// its end and reported as errTooLong, so that the next one can be understood.
+// readLine gives the next line without its end. Of a longer one than maxMessage, which is read to
+// its end so that the next one can be understood, it gives the outline, with errTooLong.
 func readLine(r *bufio.Reader) ([]byte, error) {
 	var text []byte
-	tooLong := false
+	var long *outline
 	for {
 		part, err := r.ReadSlice('\n')
-		if tooLong = tooLong || len(text)+len(part) > maxMessage; tooLong {
+		if long == nil && len(text)+len(part) > maxMessage {
+			long = &outline{}
+			long.add(text)
 			text = nil
-		} else {
+		}
+		if long == nil {
 			text = append(text, part...)
+		} else {
+			long.add(part)
 		}
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
 			continue
-		case tooLong && err == nil:
-			return nil, errTooLong
+		case long != nil && err == nil:
+			return long.kept, errTooLong
 		}
 		return bytes.TrimRight(text, "\r\n"), err
 	}

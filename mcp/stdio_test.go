@@ -200,6 +200,40 @@ func TestStdioBoundsALine(t *testing.T) {
 	}
 }
 
+// MC-001: a call that is refused fails, and does not hang: the answer has its id, wherever that stands, and never another that
+// stands in an argument.
+func TestStdioRefusesUnderTheIDOfTheCall(t *testing.T) {
+	h := plug(t, New(&fake{}, Options{}))
+	deep, long := strings.Repeat("[", 70)+strings.Repeat("]", 70), `"`+strings.Repeat("x", 5<<20)+`"`
+	const params = `"jsonrpc":"2.0","method":"tools/call","params":{"name":"call_api","arguments":{"provider":"p","path":"/","id":6,"body":%s}}`
+	for line, want := range map[string]string{
+		`{"id":5,` + fmt.Sprintf(params, `{"a":1,"A":2}`) + `}`:           `5`,
+		`{` + fmt.Sprintf(params, deep) + `,"id":"five"}`:                 `"five"`,
+		`{` + fmt.Sprintf(params, long) + `,"id":5}`:                      `5`,
+		`{"id":"five",` + fmt.Sprintf(params, long) + `}`:                 `"five"`,
+		`{` + fmt.Sprintf(params, long) + `}`:                             `null`,
+		`{"id":5,"id":5,` + fmt.Sprintf(params, long) + `}`:               `null`,
+		`{"id":5,"Id":7,` + fmt.Sprintf(params, "1") + `}`:                `null`,
+		`{"x":"\",\"id\":6,\"","id":5,` + fmt.Sprintf(params, long) + `}`: `5`,
+		`{"x":` + long + `,"id":5}`:                                       `5`,
+		`{"id":` + long + `}`:                                             `null`,
+		`{"id":5,` + fmt.Sprintf(params, long):                            `null`, // it has no end
+		`[{"id":5,` + fmt.Sprintf(params, long) + `}]`:                    `null`,
+		`{"id":9007199254740993,"jsonrpc":"2.0","method":"ping"}`:         `9007199254740993`,
+		`{"id":1.5,"jsonrpc":"2.0","method":"ping"}`:                      `1.5`,
+		`{"id":{"id":6},"jsonrpc":"2.0","method":"ping"}`:                 `null`,
+		`{"id":null,"jsonrpc":"2.0","method":"ping"}`:                     `null`,
+		`{"id":5,"jsonrpc":"2.0","method":"ping","METHOD":"ping"}`:        `5`,
+		`{"id":5,"jsonrpc":"2.0","method":ping}`:                          `null`,
+	} {
+		h.send(line)
+		var got struct{ ID, Error json.RawMessage }
+		if err := json.Unmarshal(<-h.lines, &got); err != nil || string(got.ID) != want || got.Error == nil {
+			t.Errorf("%.80s … was answered under %s (%v), want %s", line, got.ID, err, want)
+		}
+	}
+}
+
 // MC-007: a panic is an internal error with an id; its value goes nowhere.
 func TestPanicStaysInside(t *testing.T) {
 	var log bytes.Buffer
