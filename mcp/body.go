@@ -4,42 +4,62 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"strings"
 
 	"github.com/latchpost/latchpost/auth"
 )
 
-// values is a query parameter: a string, a number, true or false, or a list of those.
+// values is a query parameter: a string, a number, true or false, or a list of those. It is nil for anything else, null
+// above all: left out, a filter that says null would be none.
 type values []string
 
 // UnmarshalJSON takes numbers as they are written.
 func (v *values) UnmarshalJSON(data []byte) error {
 	var items []json.RawMessage
-	if json.Unmarshal(data, &items) != nil {
+	if json.Unmarshal(data, &items) != nil || items == nil {
 		items = []json.RawMessage{data}
 	}
+	all := make(values, 0, len(items))
 	for _, item := range items {
 		var text string
 		if json.Unmarshal(item, &text) != nil {
-			if text = string(item); strings.ContainsAny(text, "{[") || text == "null" {
-				return errors.New("query: each value must be a string, a number, true or false, or a list of these")
-			}
+			text = string(item)
 		}
-		*v = append(*v, text)
+		if string(item) == "null" || item[0] == '{' || item[0] == '[' {
+			*v = nil
+			return nil
+		}
+		all = append(all, text)
 	}
+	*v = all
 	return nil
 }
 
-func plain(m map[string]values) map[string][]string {
+// plain gives what argument name holds.
+func plain(name string, m map[string]values) (map[string][]string, error) {
 	if len(m) == 0 {
-		return nil
+		return nil, nil
 	}
 	out := make(map[string][]string, len(m))
-	for name, v := range m {
-		out[name] = v
+	for key, v := range m {
+		if v == nil {
+			return nil, auth.ErrInvalid.Say("argument %s: the value of %s must be a string, a number, true or false, or a list of these; leave out what has none", name, visible(key, 80))
+		}
+		out[key] = v
 	}
-	return out
+	return out, nil
+}
+
+// written are the headers, each of which has a value.
+func written(m map[string]*string) (map[string]string, error) {
+	out := make(map[string]string, len(m))
+	for name, value := range m {
+		if value == nil {
+			return nil, auth.ErrInvalid.Say("argument headers: the value of %s must be a string; leave out what has none", visible(name, 80))
+		}
+		out[name] = *value
+	}
+	return out, nil
 }
 
 // part is one part of a multipart body: text or base64.
@@ -74,8 +94,8 @@ func (a *callArgs) fill(out *auth.Call, open fileOpener) (err error) {
 	case a.ContentType != "" && len(a.Form)+len(a.Parts) > 0:
 		return auth.ErrInvalid.Say("argument content_type: form and parts have their own")
 	case len(a.Form) > 0:
-		out.Form = plain(a.Form)
-		return nil
+		out.Form, err = plain("form", a.Form)
+		return err
 	case len(a.Parts) > 0:
 		out.Parts, err = a.parts(open)
 		return err
@@ -95,7 +115,7 @@ func (a *callArgs) fill(out *auth.Call, open fileOpener) (err error) {
 			return err
 		}
 	}
-	out.Headers, err = withContentType(a.Headers, kind, a.ContentType)
+	out.Headers, err = withContentType(out.Headers, kind, a.ContentType)
 	return err
 }
 

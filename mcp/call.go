@@ -57,19 +57,19 @@ type response struct {
 }
 
 type callArgs struct {
-	Provider    string            `json:"provider"`
-	Account     string            `json:"account"`
-	Method      string            `json:"method"`
-	URL         string            `json:"url"`
-	Path        string            `json:"path"`
-	Query       map[string]values `json:"query"`
-	Headers     map[string]string `json:"headers"`
-	Body        json.RawMessage   `json:"body"`
-	BodyBase64  string            `json:"body_base64"`
-	BodyFile    string            `json:"body_file"`
-	Form        map[string]values `json:"form"`
-	Parts       []part            `json:"parts"`
-	ContentType string            `json:"content_type"`
+	Provider    string             `json:"provider"`
+	Account     string             `json:"account"`
+	Method      string             `json:"method"`
+	URL         string             `json:"url"`
+	Path        string             `json:"path"`
+	Query       map[string]values  `json:"query"`
+	Headers     map[string]*string `json:"headers"`
+	Body        json.RawMessage    `json:"body"`
+	BodyBase64  string             `json:"body_base64"`
+	BodyFile    string             `json:"body_file"`
+	Form        map[string]values  `json:"form"`
+	Parts       []part             `json:"parts"`
+	ContentType string             `json:"content_type"`
 }
 
 func (s *Server) callAPI(ctx context.Context, c call) (any, error) {
@@ -118,11 +118,17 @@ func (a *callArgs) call(open fileOpener) (*auth.Call, error) {
 		return nil, auth.ErrInvalid.Say("give either url or path")
 	}
 	out := &auth.Call{
-		Provider: a.Provider, Account: a.Account, Method: strings.ToUpper(a.Method), URL: a.URL, Path: a.Path, Headers: a.Headers,
+		Provider: a.Provider, Account: a.Account, Method: strings.ToUpper(a.Method), URL: a.URL, Path: a.Path,
 	}
 	if out.Method == "" {
 		out.Method = "GET"
 	}
-	out.Query = plain(a.Query)
+	var err error
+	if out.Query, err = plain("query", a.Query); err != nil {
+		return nil, err
+	}
+	if out.Headers, err = written(a.Headers); err != nil {
+		return nil, err
+	}
 	return out, a.fill(out, open)
 }
