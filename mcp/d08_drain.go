@@ -48,11 +48,8 @@ func (f *inFlight) take(most int) bool {
 	return true
 }
 
-// answered counts a request out when p is its answer.
-func (f *inFlight) answered(p []byte) {
-	if !isAnswer(p) {
-		return
-	}
+// answered counts a request out.
+func (f *inFlight) answered() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.due = max(0, f.due-1)
@@ -79,28 +76,31 @@ func (f *inFlight) drain(ctx context.Context) {
 	}
 }
 
-// isAnswer reads only the keys at the front: jsonrpc and id stand there, and after them
-// result or error in an answer, method in anything else.
-func isAnswer(p []byte) bool {
+// answerTo gives the id of the request that p answers. It reads only the keys at the front: jsonrpc and id stand there, and
+// after them result or error in an answer, method in anything else.
+func answerTo(p []byte) (id json.RawMessage, is bool) {
 	dec := json.NewDecoder(bytes.NewReader(p))
 	if _, err := dec.Token(); err != nil {
-		return false
+		return nil, false
 	}
 	for dec.More() {
 		key, err := dec.Token()
 		if err != nil {
-			return false
+			return nil, false
 		}
+		var value json.RawMessage
 		switch key {
 		case "result", "error":
-			return true
+			return id, true
 		case "method":
-			return false
+			return nil, false
 		}
-		var skip json.RawMessage
-		if dec.Decode(&skip) != nil {
-			return false
+		if dec.Decode(&value) != nil {
+			return nil, false
+		}
+		if key == "id" {
+			id = value
 		}
 	}
-	return false
+	return nil, false
 }

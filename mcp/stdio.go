@@ -68,6 +68,7 @@ func last(ctx context.Context, ended <-chan error) error {
 type line struct {
 	feed *io.PipeWriter // to mcp-go
 	inFlight
+	opening
 	writing sync.Mutex // around out, where a write takes as long as the client likes
 	out     io.Writer
 }
@@ -99,9 +100,11 @@ func (l *line) read(ctx context.Context, in io.Reader) error {
 			l.refuse(bad)
 			continue
 		}
+		l.opening.begin(m)
 		if _, err := l.feed.Write(append(d15(text, m), '\n')); err != nil {
 			return err
 		}
+		l.opening.wait(ctx)
 	}
 }
 
@@ -113,10 +116,16 @@ func (l *line) refuse(r *rejection) {
 
 // Write takes one whole message from mcp-go, which does not lock around all of its writes.
 func (l *line) Write(p []byte) (int, error) {
+	raw, is := answerTo(p)
 	l.writing.Lock()
 	defer l.writing.Unlock()
+	if is {
+		l.opening.answered(idOf(raw))
+	}
 	n, err := l.out.Write(p)
-	l.answered(p)
+	if is {
+		l.inFlight.answered()
+	}
 	return n, err
 }
 

@@ -134,6 +134,34 @@ func TestStdioAnswersEveryTool(t *testing.T) {
 	}
 }
 
+// A client that does not wait for the answer to initialize has its name in its first call all the same, and one that says
+// nothing more has its answer.
+func TestStdioCallsBehindInitialize(t *testing.T) {
+	opens := fmt.Sprintf(hello, "{}")
+	for range 40 {
+		broker := &fake{}
+		h := plug(t, New(broker, Options{}))
+		h.send(opens + "\n" + `{"jsonrpc":"2.0","method":"notifications/initialized"}` + "\n" + legacyCall("list_connections", "{}"))
+		if first, second := h.next(), h.next(); first["id"] != 1.0 || second["id"] != 2.0 {
+			t.Fatalf("answered %v, %v", first["id"], second["id"])
+		}
+		if c := broker.lastCaller(); c.Client != "host" {
+			t.Fatalf("the call is by %s", c.Client)
+		}
+		h.in.Close()
+		<-h.done
+	}
+	h := plug(t, New(&fake{}, Options{}))
+	h.send(opens)
+	h.in.Close()
+	if m := h.next(); m["result"] == nil {
+		t.Errorf("initialize alone: %v", m)
+	}
+	if err := <-h.done; err != nil {
+		t.Error(err)
+	}
+}
+
 // A client of 2026-07-28 names itself in every request.
 func TestStdioCallerOfTheModernProtocol(t *testing.T) {
 	broker := &fake{}

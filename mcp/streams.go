@@ -55,8 +55,8 @@ func (a answers) Write(event []byte) (int, error) {
 		a.of.mu.Lock()
 		one := a.of.open[*a.id]
 		a.of.mu.Unlock()
-		if one != nil {
-			one.due.answered(data)
+		if _, is := answerTo(data); is && one != nil {
+			one.due.answered()
 		}
 	}
 	return n, err
