@@ -90,6 +90,8 @@ func newServer(v Broker, opts Options, more ...server.ServerOption) *Server {
 	s.calls.max, s.pace.perSecond = opts.Calls, opts.PerSecond
 	s.tickets = tickets{seal: opts.Seal, now: opts.Now, spend: opts.Spend}
 	s.files.now = opts.Now
+	hooks := &server.Hooks{}
+	hooks.AddBeforeCallTool(s.d18)
 	s.core = server.NewMCPServer("latchpost", opts.Version, append([]server.ServerOption{
 		server.WithTitle("Latchpost"),
 		server.WithDescription("Credentials for agents: sign-in by the user, calls by Latchpost, secrets out of sight."),
@@ -100,6 +102,7 @@ func newServer(v Broker, opts Options, more ...server.ServerOption) *Server {
 		server.WithExtensions(map[string]any{appsExtension: map[string]any{}}),
 		server.WithCacheHints(cacheTime.Milliseconds(), protocol.CacheScopePublic), // the lists are the same for everybody
 		server.WithMethodCacheHints(protocol.MethodResourcesRead, cacheTime.Milliseconds(), protocol.CacheScopePrivate),
+		server.WithHooks(hooks),
 	}, more...)...)
 	for _, t := range catalogue() {
 		s.tools[t.name] = t

@@ -22,6 +22,7 @@ type message struct {
 	id     json.RawMessage // nil without
 	method string          // "" in an answer
 	name   string          // of the tool, in params
+	about  json.RawMessage // the requestId in params
 	modern bool            // of the stateless protocol of 2026-07-28 or later
 	failed bool            // an answer that is an error
 }
@@ -89,7 +90,7 @@ func (m *message) params(raw json.RawMessage) error {
 	var name, meta json.RawMessage
 	err := object(raw, field{"name", &name}, field{"_meta", &meta}, field{"uri", nil}, field{"arguments", nil}, field{"requestState", nil},
 		field{"inputResponses", nil}, field{"protocolVersion", nil}, field{"capabilities", nil}, field{"clientInfo", nil},
-		field{"requestId", nil}, field{"task", nil}, field{"cursor", nil})
+		field{"requestId", &m.about}, field{"task", nil}, field{"cursor", nil})
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func (s *Server) Stdio(ctx context.Context, in io.Reader, out io.Writer) error {
 	defer stop()
 	checked, feed := io.Pipe()
 	defer checked.Close()
-	l := &line{out: out, feed: feed}
+	l := &line{out: out, feed: feed, cancels: cancels{due: map[any]bool{}}}
 	over := make(chan struct{})
 	go func() { // ends with in or with the pipe
 		defer close(over)
@@ -36,7 +36,7 @@ func (s *Server) Stdio(ctx context.Context, in io.Reader, out io.Writer) error {
 	inner.SetErrorLogger(log.New(io.Discard, "", 0)) // it prints panic values
 	d09(inner)
 	ended := make(chan error, 1)
-	go func() { ended <- inner.Listen(ctx, checked, l) }()
+	go func() { ended <- inner.Listen(context.WithValue(ctx, cancelsKey{}, &l.cancels), checked, l) }()
 	var err error
 	select {
 	case err = <-ended:
@@ -69,6 +69,7 @@ type line struct {
 	feed *io.PipeWriter // to mcp-go
 	inFlight
 	opening
+	cancels
 	writing sync.Mutex // around out, where a write takes as long as the client likes
 	out     io.Writer
 }
@@ -101,6 +102,7 @@ func (l *line) read(ctx context.Context, in io.Reader) error {
 			continue
 		}
 		l.opening.begin(m)
+		l.cancels.read(m)
 		if _, err := l.feed.Write(append(d15(text, m), '\n')); err != nil {
 			return err
 		}
@@ -119,8 +121,10 @@ func (l *line) Write(p []byte) (int, error) {
 	raw, is := answerTo(p)
 	l.writing.Lock()
 	defer l.writing.Unlock()
+	id := idOf(raw)
 	if is {
-		l.opening.answered(idOf(raw))
+		l.opening.answered(id)
+		l.cancels.answered(id)
 	}
 	n, err := l.out.Write(p)
 	if is {

@@ -502,6 +502,45 @@ func TestStdioCancels(t *testing.T) {
 	}
 }
 
+// MC-028: notifications/cancelled counts right behind its call too, which may not have begun, and for that call alone: another
+// under the same id afterwards runs.
+func TestStdioCancelsWhatHasNotBegun(t *testing.T) {
+	broker := &fake{wait: func(ctx context.Context, id string, d time.Duration, _ func(auth.Status)) (*auth.Status, error) {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(d):
+			return &auth.Status{RequestID: id, Status: auth.StatusPending}, nil
+		}
+	}}
+	h := plug(t, New(broker, Options{}))
+	h.initialize("{}")
+	ask := func(id string, seconds int) string {
+		return fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"method":"tools/call","params":{"name":"wait_for_auth","arguments":{"request_id":"R","wait_seconds":%d}}}`, id, seconds)
+	}
+	for i := range 100 {
+		id := fmt.Sprint(i)
+		if i%2 == 0 {
+			id = `"\u0061` + id + `"`
+		}
+		h.send(ask(id, 25) + "\n" + `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":` + id + `}}`)
+		if got := h.answer(); got["code"] != "cancelled" {
+			t.Fatalf("call %s: %v", id, got)
+		}
+		h.send(ask(id, 0))
+		if got := h.answer(); got["status"] != "pending" {
+			t.Fatalf("the next call %s: %v", id, got)
+		}
+	}
+	for _, id := range []string{"null", "{}", "[1]", "true", `"no such call"`} {
+		h.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":` + id + `}}`)
+	}
+	h.send(ask("1000", 0))
+	if got := h.answer(); got["status"] != "pending" {
+		t.Errorf("after cancels of nothing: %v", got)
+	}
+}
+
 // MC-029: more calls than fit are answered as busy, and the rest of the protocol goes on.
 func TestStdioTooManyCalls(t *testing.T) {
 	hold := make(chan struct{})
