@@ -44,6 +44,7 @@ func (s *Server) HTTP(opts HTTPOptions) http.Handler {
 	e := s.edge(opts)
 	inner := server.NewStreamableHTTPServer(s.core,
 		server.WithSessionIdManagerResolver(e.sessions),
+		server.WithStreamableHTTPProtocolVersions(revisions()...),
 		server.WithDisableLocalhostProtection(opts.HostChecked),
 		server.WithStreamableHTTPLogger(slog.New(slog.DiscardHandler)), // it logs session ids and panics
 	)

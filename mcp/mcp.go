@@ -92,6 +92,7 @@ func newServer(v Broker, opts Options, more ...server.ServerOption) *Server {
 	s.files.now = opts.Now
 	hooks := &server.Hooks{}
 	hooks.AddBeforeCallTool(s.d18)
+	hooks.AddBeforeInitialize(d19)
 	s.core = server.NewMCPServer("latchpost", opts.Version, append([]server.ServerOption{
 		server.WithTitle("Latchpost"),
 		server.WithDescription("Credentials for agents: sign-in by the user, calls by Latchpost, secrets out of sight."),

@@ -36,7 +36,8 @@ func (s *Server) Stdio(ctx context.Context, in io.Reader, out io.Writer) error {
 	inner.SetErrorLogger(log.New(io.Discard, "", 0)) // it prints panic values
 	d09(inner)
 	ended := make(chan error, 1)
-	go func() { ended <- inner.Listen(context.WithValue(ctx, cancelsKey{}, &l.cancels), checked, l) }()
+	within := server.WithSupportedProtocolVersions(context.WithValue(ctx, cancelsKey{}, &l.cancels), revisions())
+	go func() { ended <- inner.Listen(within, checked, l) }()
 	var err error
 	select {
 	case err = <-ended:
