@@ -11,6 +11,7 @@ import (
 	"time"
 
 	protocol "github.com/mark3labs/mcp-go/mcp"
+	"github.com/mark3labs/mcp-go/server"
 
 	"github.com/latchpost/latchpost/auth"
 )
@@ -121,15 +122,24 @@ func (s *Server) readFile(ctx context.Context, req protocol.ReadResourceRequest)
 	}()
 	caller := callerFrom(ctx)
 	if !holds(caller, ScopeUse) {
-		return nil, errors.New("this token lacks the scope " + ScopeUse)
+		return nil, noSuchResource(ctx, "this token lacks the scope "+ScopeUse+"; sign in to Latchpost again with it")
 	}
 	one, err := s.files.get(principalOf(caller), req.Params.URI)
 	if err != nil {
-		return nil, errors.New(err.Error())
+		return nil, noSuchResource(ctx, err.Error())
 	}
 	return []protocol.ResourceContents{protocol.BlobResourceContents{
 		URI: req.Params.URI, MIMEType: one.mimeType(), Blob: base64.StdEncoding.EncodeToString(one.data),
 	}}, nil
+}
+
+// noSuchResource is an error with the code that mcp-go gives a URI that it does not know, which is another since 2026-07-28.
+func noSuchResource(ctx context.Context, text string) error {
+	code := protocol.RESOURCE_NOT_FOUND
+	if server.IsModernRequest(ctx) {
+		code = protocol.INVALID_PARAMS
+	}
+	return d20Error(ctx, &fault{code, text})
 }
 
 func (f *file) mimeType() string {

@@ -68,6 +68,7 @@ func (s *Server) HTTP(opts HTTPOptions) http.Handler {
 			if m.method == string(protocol.MethodToolsCall) {
 				w, r = d16(w, r)
 			}
+			w, r = d20Writer(w, r, modern)
 		default:
 			notAllowed(w, "POST, GET, DELETE")
 			return

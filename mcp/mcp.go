@@ -107,7 +107,7 @@ func newServer(v Broker, opts Options, more ...server.ServerOption) *Server {
 	}, more...)...)
 	for _, t := range catalogue() {
 		s.tools[t.name] = t
-		s.core.AddTool(t.definition(), d16Tool(s.watched(t)))
+		s.core.AddTool(t.definition(), d20Tool(d16Tool(s.watched(t))))
 	}
 	s.core.AddResource(cardResource(), readCard)
 	s.core.AddResourceTemplate(fileTemplate(), s.readFile)

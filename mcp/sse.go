@@ -49,7 +49,7 @@ func (s *Server) SSE(opts HTTPOptions) (stream, post http.Handler) {
 			w.WriteHeader(http.StatusAccepted)
 			return
 		}
-		inner.MessageHandler().ServeHTTP(w, r)
+		inner.MessageHandler().ServeHTTP(w, r.WithContext(d20(r.Context())))
 	})
 	return method(http.MethodGet, stream), method(http.MethodPost, post)
 }

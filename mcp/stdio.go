@@ -37,7 +37,7 @@ func (s *Server) Stdio(ctx context.Context, in io.Reader, out io.Writer) error {
 	d09(inner)
 	ended := make(chan error, 1)
 	within := server.WithSupportedProtocolVersions(context.WithValue(ctx, cancelsKey{}, &l.cancels), revisions())
-	go func() { ended <- inner.Listen(within, checked, l) }()
+	go func() { ended <- inner.Listen(d20(within), checked, l) }()
 	var err error
 	select {
 	case err = <-ended:
@@ -83,9 +83,7 @@ func (l *line) read(ctx context.Context, in io.Reader) error {
 		text, err := readLine(lines)
 		switch {
 		case errors.Is(err, errTooLong):
-			bad := &rejection{code: protocol.INVALID_REQUEST, reason: "the line is longer than 4 MiB; send less at once"}
-			bad.id, _ = asker(text)
-			l.refuse(bad)
+			l.refuse(text, &rejection{nil, protocol.INVALID_REQUEST, "the line is longer than 4 MiB; send less at once"})
 			continue
 		case err != nil && len(text) == 0:
 			l.drain(ctx)
@@ -99,7 +97,7 @@ func (l *line) read(ctx context.Context, in io.Reader) error {
 			bad = l.admit(m)
 		}
 		if bad != nil {
-			l.refuse(bad)
+			l.refuse(text, bad)
 			continue
 		}
 		l.opening.begin(m)
@@ -111,7 +109,14 @@ func (l *line) read(ctx context.Context, in io.Reader) error {
 	}
 }
 
-func (l *line) refuse(r *rejection) {
+// refuse answers a message, or what is left of one. An answer is never answered: its id is ours, and the client may have
+// asked something under the same.
+func (l *line) refuse(message []byte, r *rejection) {
+	id, answers := asker(message)
+	if answers {
+		return
+	}
+	r.id = id
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	_, _ = l.out.Write(append(r.answer(), '\n'))
@@ -127,11 +132,15 @@ func (l *line) Write(p []byte) (int, error) {
 		l.opening.answered(id)
 		l.cancels.answered(id)
 	}
-	n, err := l.out.Write(p)
+	out, _ := recoded(p)
+	n, err := l.out.Write(out)
 	if is {
 		l.inFlight.answered()
 	}
-	return n, err
+	if err == nil {
+		n = len(p)
+	}
+	return min(n, len(p)), err
 }
 
 var errTooLong = errors.New("line too long")

@@ -377,17 +377,28 @@ func TestStdioSpeaksOnlyJSONRPC(t *testing.T) {
 	}
 }
 
-// An answer that nobody waits for any more, as of a user who took too long, is not answered: the client may have asked
-// something under the same id.
+// An answer that nobody waits for any more, as of a user who took too long, or that is not in order, is not answered: the client
+// may have asked something under the same id. HTTP has a status for what is not in order.
 func TestLateAnswersAreNotAnswered(t *testing.T) {
 	s := New(&fake{}, Options{})
 	h, w := plug(t, s), serve(t, s)
 	h.initialize("{}")
-	for _, wrong := range []string{`"result":null`, `"error":null`, `"error":7`, `"result":{},"error":{}`, `"result":null,"error":{}`, `"method":"ping","result":{}`} {
-		h.send(`{"jsonrpc":"2.0","id":7,` + wrong + `}`)
-		if m := h.next(); m["id"] != nil || m["error"] == nil {
-			t.Errorf("%s was answered %v", wrong, m)
+	session := w.session("T1", "{}")
+	for _, wrong := range []string{`"id":7,"result":null`, `"id":7,"error":null`, `"id":7,"error":7`, `"id":7,"result":{},"error":{}`, `"id":7,"result":null,"error":{}`,
+		`"id":7,"result":{"a":1,"A":2}`, `"id":null,"error":{"code":-32700,"message":"Parse error"}`, `"id":7,"result":{"x":"` + strings.Repeat("x", maxMessage) + `"}`} {
+		h.send(`{"jsonrpc":"2.0",` + wrong + `}`)
+		h.send(`{"jsonrpc":"2.0","id":8,"method":"ping"}`)
+		if m := h.next(); m["id"] != float64(8) {
+			t.Errorf("%.60s was answered %v", wrong, m)
+			h.next()
 		}
+		if res := w.do("POST", "/mcp", "T1", `{"jsonrpc":"2.0",`+wrong+`}`, "Mcp-Session-Id", session); res.StatusCode < 400 || strings.Contains(w.text(res), `"id":7`) {
+			t.Errorf("%.60s over HTTP: %d", wrong, res.StatusCode)
+		}
+	}
+	h.send(`{"jsonrpc":"2.0","id":7,"method":"ping","result":{}}`) // nobody knows what it is
+	if m := h.next(); m["id"] != nil || m["error"] == nil {
+		t.Errorf("a question with an answer was answered %v", m)
 	}
 	events := w.stream("T1")
 	for _, late := range []string{`"error":{"code":-32000,"message":"timed out"}`, `"result":{"action":"cancel"}`, `"result":{}`, `"result":{},"error":null`} {

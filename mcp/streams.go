@@ -50,7 +50,8 @@ type answers struct {
 
 // Write takes one whole event from mcp-go.
 func (a answers) Write(event []byte) (int, error) {
-	n, err := a.ResponseWriter.Write(event)
+	out, _ := recoded(event)
+	n, err := a.ResponseWriter.Write(out)
 	if _, data, ok := bytes.Cut(event, []byte("data: ")); ok {
 		a.of.mu.Lock()
 		one := a.of.open[*a.id]
@@ -59,7 +60,10 @@ func (a answers) Write(event []byte) (int, error) {
 			one.due.answered()
 		}
 	}
-	return n, err
+	if err == nil {
+		n = len(event)
+	}
+	return min(n, len(event)), err
 }
 
 // start is the server.SessionIDGenFunc: mcp-go calls it with the context of enter.

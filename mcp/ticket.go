@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	protocol "github.com/mark3labs/mcp-go/mcp"
+
 	"github.com/latchpost/latchpost/auth"
 )
 
@@ -42,7 +44,7 @@ type ticket struct {
 }
 
 // errTicket says nothing about what was wrong: whoever changes a state needs no advice.
-var errTicket = errors.New("requestState is not valid for this call; call again without it")
+var errTicket = &fault{protocol.INVALID_PARAMS, "requestState is not valid for this call; call again without it"}
 
 func (t *tickets) issue(requestID string, c auth.Caller, tool string, args json.RawMessage) (string, error) {
 	plain, err := json.Marshal(ticket{rand.Text(), requestID, t.now().Add(ticketTime).Unix()})
