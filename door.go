@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -61,7 +62,7 @@ func (d *door) URL() string { return *d.url.Load() }
 func (d *door) moveTo(address string) {
 	url := d.fixed
 	if url == "" {
-		url = "http://" + address
+		url = "http://" + strings.TrimSuffix(address, ":80") // as browsers write it, in Origin too
 	}
 	d.url.Store(&url)
 }

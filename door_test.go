@@ -460,6 +460,68 @@ func TestOtherSitesGetNothingFromSSE(t *testing.T) {
 	}
 }
 
+// Streams in which nothing happens do not hold the end of a server.
+func TestIdleStreamsEndWithTheDoor(t *testing.T) {
+	listen := freePort(t)
+	h := newHouse(t, filepath.Join(t.TempDir(), "data"), listen)
+	h.serves, h.settings.serve.sse = true, true
+	stop := share(t, h)
+	token, _, err := h.identity.Tokens.Create(t.Context(), auth.Local, "agent", nil, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(method, path, session, body string) *http.Response {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+listen+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range map[string]string{"Authorization": "Bearer " + token.Reveal(), "Content-Type": "application/json", "Accept": "application/json, text/event-stream", "Mcp-Session-Id": session} {
+			req.Header.Set(name, value)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = resp.Body.Close() })
+		if resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s %s: %s", method, path, resp.Status)
+		}
+		return resp
+	}
+	opened := ask("POST", "/mcp", "", `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"agent","version":"1"}}}`)
+	_, _ = io.Copy(io.Discard, opened.Body)
+	streams := []*http.Response{ask("GET", "/mcp", opened.Header.Get("Mcp-Session-Id"), ""), ask("GET", "/sse", "", "")}
+	began := time.Now()
+	stop()
+	if took := time.Since(began); took > 2500*time.Millisecond { // with streams open it is three seconds
+		t.Errorf("the end took %s", took)
+	}
+	for _, stream := range streams {
+		if _, err := io.Copy(io.Discard, stream.Body); err != nil {
+			t.Errorf("a stream was cut off: %v", err)
+		}
+	}
+}
+
+// HL-001: browsers leave out the usual port, in Host and in Origin; any other has to be there.
+func TestHostsAreWrittenAsBrowsersDo(t *testing.T) {
+	for listen, want := range map[string][]string{
+		"127.0.0.1:80":   {"http://127.0.0.1", "127.0.0.1:80", "localhost:80", "127.0.0.1", "localhost", "127.0.0.1"},
+		"[::1]:80":       {"http://[::1]", "[::1]:80", "[::1]", "[::1]"},
+		"127.0.0.1:7823": {"http://127.0.0.1:7823", "127.0.0.1:7823", "localhost:7823", "127.0.0.1:7823"},
+		"127.0.0.1:8080": {"http://127.0.0.1:8080", "127.0.0.1:8080", "localhost:8080", "127.0.0.1:8080"},
+	} {
+		base := newDoor(&settings{listen: listen}, nil, nil).URL()
+		if got := append([]string{base}, hosts(listen, base)...); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", listen, got, want)
+		}
+	}
+	if got := hosts("127.0.0.1:80", "https://latchpost.example"); slices.Contains(got, "127.0.0.1") {
+		t.Errorf("where people come by https: %q", got)
+	}
+}
+
 // The pages for signing in stand beside the others, and end as they do: with what strangers may know.
 func TestOneFooter(t *testing.T) {
 	h := newHouse(t, filepath.Join(t.TempDir(), "data"), "127.0.0.1:7823")

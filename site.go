@@ -146,8 +146,9 @@ func (h *house) pages(authority string) *http.Server {
 	}
 	mux.HandleFunc("GET /healthz", h.door.Health)
 	mux.HandleFunc("GET /readyz", h.ready)
+	end := func() {}
 	if h.serves {
-		h.mountMCP(mux)
+		end = h.mountMCP(mux)
 	}
 	layers := guard.Options{
 		Hosts: hosts(authority, base), Origins: []string{base}, TLS: h.secure(), Class: class, TrustedProxies: h.door.proxies, Logger: h.log,
@@ -155,7 +156,9 @@ func (h *house) pages(authority string) *http.Server {
 	if h.metrics != nil {
 		layers.Refused = h.metrics.refused
 	}
-	return guard.Server(mux, layers)
+	srv := guard.Server(mux, layers)
+	srv.RegisterOnShutdown(end)
+	return srv
 }
 
 func (h *house) secure() bool { return strings.HasPrefix(h.door.URL(), "https://") }
@@ -168,8 +171,8 @@ func (h *house) site() *web.Site {
 	})
 }
 
-// mountMCP adds what agents use.
-func (h *house) mountMCP(mux *http.ServeMux) {
+// mountMCP adds what agents use, and gives what ends their streams: those that wait for nothing would hold a shutdown.
+func (h *house) mountMCP(mux *http.ServeMux) (end func()) {
 	server := h.mcp()
 	opts := mcp.HTTPOptions{Identify: h.identity.Caller, HostChecked: true}
 	if h.metrics != nil {
@@ -188,6 +191,7 @@ func (h *house) mountMCP(mux *http.ServeMux) {
 		mux.Handle("/sse", stream)
 		mux.Handle("/message", post)
 	}
+	return func() { _ = server.Close(context.Background()) } // which waits for nobody
 }
 
 // class gives the rules of each path to the guard.
@@ -204,11 +208,16 @@ func class(path string) guard.Class {
 }
 
 // hosts are the authorities under which we are reached: what we listen on, its
-// spelling as localhost (some providers take no other redirect URI), and the base URL.
+// spelling as localhost (some providers take no other redirect URI), and the base URL. Browsers leave out the usual port.
 func hosts(authority, base string) []string {
 	list := []string{authority}
 	if host, port, err := net.SplitHostPort(authority); err == nil && host == "127.0.0.1" {
 		list = append(list, "localhost:"+port)
+	}
+	for _, one := range list {
+		if bare, usual := strings.CutSuffix(one, ":80"); usual && !strings.HasPrefix(base, "https:") {
+			list = append(list, bare)
+		}
 	}
 	if u, err := url.Parse(base); err == nil {
 		list = append(list, strings.ToLower(u.Host))
