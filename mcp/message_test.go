@@ -108,3 +108,29 @@ func FuzzMessages(f *testing.F) {
 		}
 	})
 }
+
+// MC-001: what is left of a message that is JSON names the same asker as the whole, wherever it is read in two pieces.
+func FuzzOutline(f *testing.F) {
+	for _, text := range garbage() {
+		if len(text) < 1<<16 {
+			f.Add([]byte(text), 7)
+		}
+	}
+	for _, text := range []string{`{"a":"\"id\":6}","id":5}`, `{"a":{"id":6},"id":"\u005c\""}`, `{"\u0069d":5,"result":[{"method":"x"}]}`, `{"id":5}{`, `}{"id":5}`, `{"id":5,"a":[}`} {
+		f.Add([]byte(text), 3)
+	}
+	f.Fuzz(func(t *testing.T, data []byte, cut int) {
+		var o outline
+		at := min(max(cut, 0), len(data))
+		o.add(data[:at])
+		o.add(data[at:])
+		if !json.Valid(data) || !json.Valid(o.kept) { // a key that is too long leaves no JSON, and nobody is told anything
+			return
+		}
+		id, answers := asker(o.kept)
+		wantID, wantAnswers := asker(data)
+		if string(id) != string(wantID) || answers != wantAnswers {
+			t.Errorf("%q: %s %v, want %s %v", data, id, answers, wantID, wantAnswers)
+		}
+	})
+}
