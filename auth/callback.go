@@ -156,7 +156,7 @@ func (b *callback) capture(f *Flow, name string, c providers.Capture, q url.Valu
 		b.vars[name] = value
 	}
 	if c.Into != "" {
-		b.into[c.Into] = value
+		b.into[c.Into] = c.Rebound(value)
 	}
 	return nil
 }

@@ -1,16 +1,21 @@
 package auth_test
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/auth/authtest"
+	"github.com/latchpost/latchpost/auth/egress"
 	"github.com/latchpost/latchpost/providers"
 )
 
@@ -156,6 +161,61 @@ func TestCapturedParameters(t *testing.T) {
 	if out.Vars["accounts"] != port || out.Vars["realm"] != "4620816365" || out.Credential.Keep["hush"].Reveal() != "canaryvalue" || out.Vars["hush"] != "" {
 		t.Errorf("vars %v", out.Vars)
 	}
+}
+
+// B15, C24: Zoho says as a URL which of its data centres the code is for. It goes to that host, and to none outside the
+// list.
+func TestZohoDataCentre(t *testing.T) {
+	catalog, err := providers.Load("", providers.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	definition, err := catalog.Get("zoho")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for server, host := range map[string]string{
+		"https://accounts.zoho.com": "accounts.zoho.com", "https://accounts.zoho.eu": "accounts.zoho.eu", "": "accounts.zoho.com",
+		"https://accounts.zoho.evil.example": "", "accounts.zoho.eu": "", "https://accounts.zoho.eu@evil.example": "",
+	} {
+		vars := map[string]string{"accounts": "accounts.zoho.com"}
+		resolved, err := definition.Resolve(vars)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names nowhere
+		c := auth.OAuthCode{OAuth: &auth.OAuth{Out: egress.New(egress.Options{Resolver: &names})}}
+		f := &auth.Flow{
+			Provider: resolved, Definition: definition, Request: &auth.Request{Method: auth.MethodOAuthCode}, Vars: vars,
+			ClientID: "id", Client: auth.NewSecret("secret"), RedirectURI: redirectURI, Now: time.Now(),
+		}
+		step, err := c.Begin(t.Context(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Private = step.Private
+		q := url.Values{"code": {"1000.abc"}, "location": {"us"}}
+		if server != "" {
+			q.Set("accounts-server", server)
+		}
+		_, err = c.Finish(t.Context(), f, auth.Input{Query: q})
+		if host == "" {
+			want(t, err, auth.ErrRefused)
+		} else {
+			want(t, err, auth.ErrUnavailable) // for there is no such host here
+		}
+		if got := strings.Join(names, " "); got != host {
+			t.Errorf("%s: the code goes to %q, want %q", server, got, host)
+		}
+	}
+}
+
+// nowhere notes the names that are looked up, and finds none.
+type nowhere []string
+
+func (n *nowhere) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	*n = append(*n, strings.TrimSuffix(host, "."))
+	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 }
 
 // B16: Shopify signs its callback with the client secret, and names the shop that was asked.
