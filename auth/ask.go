@@ -324,7 +324,7 @@ func (v *Vault) ready(ctx context.Context, o Owner, p *providers.Provider, metho
 }
 
 // wantedScopes is what the sign-in asks for: the wish, or the definition's default,
-// and everything the old connection had.
+// what tells whose account it is, and everything the old connection had.
 func wantedScopes(p *providers.Provider, method string, wish []string, renews *Connection) []string {
 	if p.OAuth2 == nil || !needsApp(method) {
 		return nil
@@ -333,6 +333,7 @@ func wantedScopes(p *providers.Provider, method string, wish []string, renews *C
 	if len(scopes) == 0 {
 		scopes = slices.Clone(p.OAuth2.Scopes.Default)
 	}
+	scopes = append(scopes, identityScopes(p, method)...)
 	if renews != nil {
 		scopes = append(scopes, renews.Scopes...)
 	}

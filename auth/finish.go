@@ -131,7 +131,7 @@ func (v *Vault) target(ctx context.Context, r *Request, out *Outcome) (*Connecti
 	there := inSamePlace(p, r, out)
 	if r.Renews != "" {
 		i := slices.IndexFunc(held, func(c Connection) bool { return c.ID == r.Renews })
-		if i >= 0 && (held[i].AccountID != out.AccountID && held[i].AccountID != "" || !there(held[i])) {
+		if i >= 0 && (held[i].AccountID != out.AccountID || !there(held[i])) {
 			return nil, errOtherAccount
 		}
 		if i >= 0 {

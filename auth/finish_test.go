@@ -18,6 +18,7 @@ import (
 
 	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/auth/authtest"
+	"github.com/latchpost/latchpost/providers"
 )
 
 var alices = auth.Visitor{Browser: browserKey("alice's browser")}
@@ -245,6 +246,37 @@ func TestOtherAccount(t *testing.T) {
 			t.Errorf("twice: %v", err)
 		}
 	})
+}
+
+// CB-020: an account that was not named may be anybody's. It is neither taken over by one that is, nor does one
+// that nobody names take the place of another.
+func TestUnnamedAccount(t *testing.T) {
+	for name, test := range map[string]struct{ first, second, taken bool }{
+		"named later": {false, true, false},
+		"not again":   {true, false, false},
+		"never":       {false, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, c := newClockedVault(t, authtest.Options{})
+			redefine(t, v, c, func(p *providers.Provider) { p.OAuth2.Scopes.Default, p.OAuth2.Scopes.Identity = []string{"read"}, nil }) // no ID token
+			if !test.first {
+				v.Server.Fault("/userinfo", authtest.Busy(503, ""))
+			}
+			connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+			before := only(t, v)
+			if !test.second {
+				v.Server.Fault("/userinfo", authtest.Busy(503, ""))
+			}
+			link := reconnect(t, v)
+			if err := finish(t, v, link, alices, "bob"); err != nil {
+				t.Fatal(err)
+			}
+			s := status(t, v, agent, link.RequestID)
+			if taken := s.Status == auth.StatusConnected; taken != test.taken || !taken && (s.Cause != "other_account" || only(t, v).AccountID != before.AccountID) {
+				t.Errorf("status %+v", s)
+			}
+		})
+	}
 }
 
 // What the person answers last is what holds, and the page begins with what holds.

@@ -8,7 +8,17 @@ import (
 	"github.com/latchpost/latchpost/providers"
 )
 
-// askedScopes are the request's, or the definition's own, and those that bring a refresh token.
+// identityScopes are those without which the provider would not tell whose account it is. An
+// app's own token is nobody's.
+func identityScopes(p *providers.Provider, method string) []string {
+	if method == MethodClientCredentials {
+		return nil
+	}
+	return p.OAuth2.Scopes.Identity
+}
+
+// askedScopes are the request's, or the definition's own, those that name the account (again: the
+// person may have chosen another method than the agent), and those that bring a refresh token.
 func askedScopes(f *Flow) []string {
 	def := f.Provider.OAuth2.Scopes
 	if def.Sep == "" {
@@ -19,7 +29,7 @@ func askedScopes(f *Flow) []string {
 		scopes = f.Request.Scopes
 	}
 	var out []string
-	for _, s := range slices.Concat(scopes, def.Offline) {
+	for _, s := range slices.Concat(scopes, identityScopes(f.Provider, f.method()), def.Offline) {
 		if !slices.Contains(out, s) {
 			out = append(out, s)
 		}
@@ -110,7 +120,7 @@ func missingScopes(def *providers.OAuth2, asked, granted []string) []string {
 	for _, s := range asked {
 		prefix, _, _ := strings.Cut(s, ":")
 		_, elsewhere := def.Scopes.Extra[prefix]
-		quiet := slices.Contains([]string{"openid", "profile", "email", "offline_access"}, s) || slices.Contains(def.Scopes.Offline, s)
+		quiet := slices.Contains([]string{"openid", "profile", "email", "offline_access"}, s) || slices.Contains(slices.Concat(def.Scopes.Offline, def.Scopes.Identity), s)
 		if !quiet && !elsewhere && !slices.Contains(granted, s) {
 			out = append(out, s)
 		}

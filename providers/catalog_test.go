@@ -141,3 +141,20 @@ func TestCatalogStars(t *testing.T) {
 		}
 	}
 }
+
+// CB-020: where OpenID Connect says whose account it is, openid is asked for whatever scopes the caller names.
+func TestCatalogAsksForIdentity(t *testing.T) {
+	c, err := Load("", Options{Loopback: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range c.ids {
+		p, err := c.Get(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o := p.OAuth2; o != nil && slices.Contains(o.Scopes.Default, "openid") && !slices.Contains(o.Scopes.Identity, "openid") {
+			t.Errorf("%s: oauth2.scopes.identity has no openid", id)
+		}
+	}
+}

@@ -28,6 +28,11 @@ func (c *check) oauth2(o *OAuth2) {
 	if o.Has("client_credentials") && o.Client.Secret == "none" {
 		c.failf("oauth2.flows", "client_credentials needs a client secret")
 	}
+	for i, scope := range o.Scopes.Identity { // what is always asked for is proposed, so that the person sees it
+		if o.Scopes.Sep == "" || !slices.Contains(o.Scopes.Default, scope) {
+			c.failf(fmt.Sprintf("oauth2.scopes.identity[%d]", i), "must be one of oauth2.scopes.default")
+		}
+	}
 	c.seconds("oauth2.response.assume_ttl", o.Response.AssumeTTL)
 	c.seconds("oauth2.refresh.grace_s", o.Refresh.GraceS)
 	c.seconds("oauth2.refresh.min_age_s", o.Refresh.MinAgeS)

@@ -93,6 +93,9 @@ type Scopes struct {
 	Default []string `json:"default,omitempty"`
 	// Offline is added so that a refresh token is given.
 	Offline []string `json:"offline,omitempty"`
+	// Identity is added where a person signs in, so that the provider tells whose account it is, whatever
+	// scopes the caller names. Each of them is in Default too.
+	Identity []string `json:"identity,omitempty"`
 	// Param replaces the parameter name scope.
 	Param string `json:"param,omitempty"`
 	// Extra maps a scope prefix to a second parameter: with {"user": "user_scope"} the

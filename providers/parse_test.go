@@ -90,6 +90,7 @@ func TestParseRefuses(t *testing.T) {
 		{"oauth2.token.url", 7, "oauth2.token.url: must be a string"},
 		{"oauth2.pkce", "plain", "oauth2.pkce: must be one of: S256"},
 		{"oauth2.pkce", nil, "oauth2.pkce: is missing"},
+		{"oauth2.scopes.identity", list("nobody:proposed"), "oauth2.scopes.identity[0]: must be one of oauth2.scopes.default"},
 		{"oauth2.flows", list("code", "implicit"), "oauth2.flows[1]: must be one of"},
 
 		// Rule 1: templates are ${name} and nothing else, and every name is known.
