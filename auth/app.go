@@ -28,6 +28,17 @@ type AppStore interface {
 	DeleteApp(ctx context.Context, o Owner, provider string) error
 }
 
+// app gives the nearest app that o may sign in with by method; ErrNotFound when there is none. An app that the operator or
+// an org registered lets everybody sign in as themselves, but its own token is the registrant's: whoever
+// got that would act as the operator. On the machine of one person, the operator is Local.
+func (v *Vault) app(ctx context.Context, o Owner, provider, method string) (*App, error) {
+	app, err := v.Apps.App(ctx, o, provider)
+	if err == nil && method == MethodClientCredentials && app.Owner != o && o != Local {
+		return nil, ErrNotFound
+	}
+	return app, err
+}
+
 // Revocation is a token that still has to be revoked at the provider.
 type Revocation struct {
 	ID         string

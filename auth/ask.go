@@ -316,7 +316,7 @@ func (v *Vault) ready(ctx context.Context, o Owner, p *providers.Provider, metho
 	if !needsApp(method) {
 		return true, nil
 	}
-	_, err := v.Apps.App(ctx, o, p.ID)
+	_, err := v.app(ctx, o, p.ID, method)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}

@@ -10,7 +10,8 @@ import (
 )
 
 // ClientCredentials gets a token for the OAuth app itself (RFC 6749 section 4.4).
-// There is no person to ask: Begin gives an empty Step, and Finish follows at once.
+// There is no person to ask: Begin gives an empty Step, and Finish follows at once. The token is for
+// whoever registered the app, see Vault.app.
 type ClientCredentials struct{ *OAuth }
 
 // Method is MethodClientCredentials.

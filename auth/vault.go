@@ -201,7 +201,10 @@ func (v *Vault) addApp(ctx context.Context, f *Flow, o Owner) error {
 	if !needsApp(method) {
 		return nil
 	}
-	app, err := v.Apps.App(ctx, o, f.Provider.ID)
+	app, err := v.app(ctx, o, f.Provider.ID, method)
+	if errors.Is(err, ErrNotFound) && method == MethodClientCredentials && o != Local {
+		return ErrNoApp.Say("no OAuth app of your own is registered for %s, and another's speaks for whoever registered it; enter yours on the page, or on /apps", f.Provider.Name)
+	}
 	if errors.Is(err, ErrNotFound) {
 		return ErrNoApp.Say("no OAuth app is registered for %s; enter its client id on the page, or run: latchpost app set %s --client-id ID", f.Provider.Name, f.Provider.ID)
 	}

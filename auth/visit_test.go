@@ -198,6 +198,62 @@ func manyUsers(t *testing.T) (*authtest.Vault, *clock) {
 	return v, c
 }
 
+// ID-002: what an OAuth app may do itself is for whoever registered it. A user gets the operator's own token neither by a
+// sign-in nor as a way that is offered; with an app of their own they get theirs, and so does the one person of a machine.
+func TestAppsOwnToken(t *testing.T) {
+	secret := auth.NewSecret("basic secret/+:%&=")
+	v, _ := manyUsers(t)
+	if err := v.Desk(auth.Owner{}).SetApp(t.Context(), "practice", "basic", secret, nil); err != nil {
+		t.Fatal(err)
+	}
+	wish := auth.Wish{Provider: "practice", Method: auth.MethodClientCredentials}
+	link := ask(t, v, ann, wish)
+	view, err := v.Visit(annHere).Open(t.Context(), link.RequestID)
+	if err != nil || view.AppReady || link.Reason != auth.NoOAuthApp {
+		t.Errorf("ready %v, reason %s, %v", view.AppReady, link.Reason, err)
+	}
+	byCode := ask(t, v, ann, auth.Wish{Provider: "practice"})
+	if view, err = v.Visit(annHere).Open(t.Context(), byCode.RequestID); err != nil || slices.Contains(view.Methods, auth.MethodClientCredentials) {
+		t.Errorf("the page offers %v, %v", view.Methods, err)
+	}
+	_, err = v.Visit(annHere).Confirm(t.Context(), byCode.RequestID, auth.Choice{Method: auth.MethodClientCredentials})
+	wantErr(t, "the other way on the page", err, auth.ErrNoApp)
+	_, err = v.Visit(annHere).Confirm(t.Context(), link.RequestID, auth.Choice{})
+	wantErr(t, "Confirm", err, auth.ErrNoApp)
+	if n := asked(v); n != 0 {
+		t.Errorf("%d token requests", n)
+	}
+	redefined, err := v.Catalog.Get("practice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	redefined.OAuth2.Flows, redefined.APIKey, redefined.Browser = []string{"client_credentials"}, nil, nil
+	if infos, err := v.Providers(t.Context(), ann, "practice", "", 0); err != nil || len(infos) != 1 || infos[0].Ready {
+		t.Errorf("listed as %+v, %v", infos, err)
+	}
+	if err := v.Visit(annHere).SetApp(t.Context(), link.RequestID, "basic", secret, nil); err != nil { // hers, by coincidence alike
+		t.Fatal(err)
+	}
+	if _, err := v.Visit(annHere).Confirm(t.Context(), link.RequestID, auth.Choice{}); err != nil {
+		t.Fatal(err)
+	}
+	if s := status(t, v, ann, link.RequestID); s.Status != auth.StatusConnected {
+		t.Errorf("with an app of her own: %+v", s)
+	}
+
+	v = authtest.NewVault(t, authtest.Options{})
+	if err := errors.Join(v.Desk(auth.Local).RemoveApp(t.Context(), "practice"), v.Desk(auth.Owner{}).SetApp(t.Context(), "practice", "basic", secret, nil)); err != nil {
+		t.Fatal(err)
+	}
+	link = ask(t, v, agent, wish)
+	if _, err := v.Visit(alices).Confirm(t.Context(), link.RequestID, auth.Choice{}); err != nil {
+		t.Fatal(err)
+	}
+	if s := status(t, v, agent, link.RequestID); s.Status != auth.StatusConnected {
+		t.Errorf("the machine's one person: %+v", s)
+	}
+}
+
 // ID-001, ID-002, ID-010: where people are signed in, a request is its owner's alone: not the page, not the
 // form, and not the callback of a provider's address that was passed on. Both names are on record.
 func TestForeignVisitor(t *testing.T) {
