@@ -203,7 +203,14 @@ func TestRevokeFailures(t *testing.T) {
 		"unsupported": {authtest.Refuse(400, "unsupported_token_type", "x"), false, nil},
 		"ok:false":    {authtest.Answer(200, "application/json", `{"ok":false,"error":"ratelimited"}`), false, auth.ErrRefused},
 		"empty 200":   {authtest.Answer(200, "", ""), true, nil},
-		"text 200":    {authtest.Answer(200, "text/plain", "OK"), true, nil},
+		"object 200":  {authtest.Answer(200, "text/plain", `{"ok":true,"error":null}`), true, nil},
+		"204":         {authtest.Answer(204, "", ""), true, nil},
+		"page 200":    {authtest.LoginPage(200), false, auth.ErrUnavailable},
+		"text 200":    {authtest.Answer(200, "text/plain", "maintenance"), false, auth.ErrUnavailable},
+		"list 200":    {authtest.Answer(200, "application/json", `[]`), false, auth.ErrUnavailable},
+		"error 200":   {authtest.Answer(200, "application/json", `{"error":"invalid_client"}`), false, auth.ErrConfig},
+		"false 200":   {authtest.Answer(200, "application/json", `{"ok":false}`), false, auth.ErrUnavailable},
+		"not revoked": {authtest.Answer(200, "application/json", `{"revoked":false}`), false, auth.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, authtest.Options{})
@@ -240,9 +247,14 @@ func TestRevokeShapes(t *testing.T) {
 	access, refresh := out.Credential.AccessToken.Reveal(), out.Credential.RefreshToken.Reveal()
 
 	b.def.Revoke = &providers.Endpoint{URL: b.URL + "/applications/${client_id}/grant", Method: "DELETE", Body: "json", Names: map[string]string{"token": "access_token"}, Token: "access", OK: []int{204, 404}}
-	b.Fault("DELETE /applications/basic/grant", authtest.Answer(404, "application/json", `{"message":"Not Found"}`))
-	if told, err := b.code.Revoke(t.Context(), b.flow, out.Credential); err != nil || !told {
-		t.Errorf("GitHub: %v, %v", told, err)
+	b.Fault("DELETE /applications/basic/grant", authtest.Answer(404, "application/json", `{"message":"Not Found"}`), authtest.Answer(204, "", ""), authtest.Answer(404, "application/json", `{"message":"Not Found"}`))
+	if told, err := b.code.Revoke(t.Context(), b.flow, out.Credential); err == nil || told {
+		t.Errorf("GitHub: an access token that is not known tells nothing about the refresh token: %v, %v", told, err)
+	}
+	for _, cred := range []*auth.Credential{out.Credential, {AccessToken: out.Credential.AccessToken}} {
+		if told, err := b.code.Revoke(t.Context(), b.flow, cred); err != nil || !told {
+			t.Errorf("GitHub: %v, %v", told, err)
+		}
 	}
 	if r := b.Requests("DELETE /applications/basic/grant")[0]; string(r.Body) != `{"access_token":"`+access+`"}` || r.Header.Get("Authorization") == "" {
 		t.Errorf("GitHub: sent %s", r.Body)
@@ -270,5 +282,23 @@ func TestRevokeShapes(t *testing.T) {
 	}
 	if form := b.Requests("POST /gone")[0].Form; form.Has("client_id") || form.Has("client_secret") || form.Get("token") != refresh {
 		t.Errorf("Google: sent %v", form)
+	}
+
+	catalog, err := providers.Load("", providers.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	twitch, err := catalog.Get("twitch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shipped := *twitch.OAuth2.Revoke
+	shipped.URL, b.def.Revoke = b.URL+"/twitch", &shipped
+	b.FaultAlways("POST /twitch", authtest.Answer(200, "", ""))
+	if told, err := b.code.Revoke(t.Context(), b.flow, out.Credential); err != nil || !told {
+		t.Errorf("Twitch: %v, %v", told, err)
+	}
+	if form := b.Requests("POST /twitch")[0].Form; form.Get("client_id") != "basic" || form.Has("client_secret") {
+		t.Errorf("Twitch: sent %v", form)
 	}
 }

@@ -1,8 +1,10 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -12,7 +14,9 @@ import (
 
 // Revoke tells the provider that the tokens of cred are dead (RFC 7009, or the
 // provider's own way): the refresh token first, for it could make new ones. A token
-// that the provider does not know any more counts as revoked.
+// that the provider does not know any more counts as revoked, unless it stands for a
+// refresh token that this provider cannot be told: that one may well live. The error
+// is then errForgotten.
 func (o *OAuth) Revoke(ctx context.Context, f *Flow, cred *Credential) (told bool, err error) {
 	f, err = o.discover(ctx, f)
 	if err != nil {
@@ -27,13 +31,20 @@ func (o *OAuth) Revoke(ctx context.Context, f *Flow, cred *Credential) (told boo
 	}
 	for _, subject := range subjects(e, cred) {
 		done, err := o.revokeOne(ctx, f, *e, cred, subject)
-		if err != nil {
+		forgotten := errors.Is(err, errForgotten)
+		switch {
+		case forgotten && e.Token == "access" && !cred.RefreshToken.Empty():
+			return false, ErrUnavailable.Say("%s does not know the access token any more, and takes no other word for the end of a sign-in; end it on its own site", f.Provider.Name).Because(err)
+		case err != nil && !forgotten:
 			return false, err
 		}
-		told = told || done
+		told = told || done || forgotten
 	}
 	return told, nil
 }
+
+// errForgotten marks a token that the provider does not know, or not any more.
+var errForgotten = errors.New("the provider does not know the token")
 
 // subject is one token to revoke.
 type subject struct {
@@ -79,17 +90,15 @@ func (o *OAuth) revokeOne(ctx context.Context, f *Flow, e providers.Endpoint, cr
 	return readRevocation(f, e, a, append(cred.Secrets(), f.Client))
 }
 
-// readRevocation tells success from the rest. An error code says that the token is dead already, that this kind
-// cannot be revoked (RFC 7009 section 2.2.1), or that it should be tried again.
+// readRevocation tells success from the rest. An error code says that the token is dead already (errForgotten), that this
+// kind cannot be revoked (RFC 7009 section 2.2.1), or that it should be tried again.
 func readRevocation(f *Flow, e providers.Endpoint, a *answer, secrets []Secret) (done bool, err error) {
-	if len(e.OK) > 0 {
-		if slices.Contains(e.OK, a.Status) {
-			return true, nil
-		}
-	} else if a.Status >= 200 && a.Status <= 299 {
-		if doc, isJSON, err := understand(a); err != nil || refusal(f.Provider, a, doc, isJSON, secrets) == nil {
-			return true, nil // any body will do, unless it says that it failed
-		}
+	success := a.Status >= 200 && a.Status <= 299
+	switch {
+	case slices.Contains(e.OK, a.Status) && !success:
+		return false, errForgotten
+	case slices.Contains(e.OK, a.Status), len(e.OK) == 0 && success && confirms(f, a, secrets):
+		return true, nil
 	}
 	doc, isJSON, err := understand(a)
 	if err != nil {
@@ -98,12 +107,26 @@ func readRevocation(f *Flow, e providers.Endpoint, a *answer, secrets []Secret) 
 	code, _ := refusedCode(f.Provider.OAuth2, a, doc)
 	err = refusal(f.Provider, a, doc, isJSON, secrets)
 	switch {
-	case errors.Is(err, ErrReauth), a.Status < 500 && code == "invalid_token":
-		return true, nil
+	case errors.Is(err, ErrReauth), a.Status < 500 && code == "invalid_token", e.Auth == "bearer" && a.Status == http.StatusUnauthorized:
+		return false, errForgotten
 	case a.Status < 500 && code == "unsupported_token_type":
 		return false, nil
-	case err == nil: // a status that the definition does not call success, and no word about it
-		return false, ErrUnavailable.Say("%s did not confirm the revocation (status %d)", f.Provider.Name, a.Status)
+	case err == nil: // no word that it failed, and none that it was done
+		return false, ErrUnavailable.Say("%s did not confirm the revocation (status %d); it is tried again", f.Provider.Name, a.Status)
 	}
 	return false, err
+}
+
+// confirms reports whether nothing in a 2xx answer speaks against it. It has no body, or a JSON object without an error and
+// without a false: ok, success, revoked, each provider calls it otherwise. A page comes from somebody in between.
+func confirms(f *Flow, a *answer, secrets []Secret) bool {
+	if len(bytes.TrimSpace(a.Body)) == 0 {
+		return true
+	}
+	doc, isJSON, err := understand(a)
+	if err != nil || !isJSON || refusal(f.Provider, a, doc, isJSON, secrets) != nil {
+		return false
+	}
+	object, _ := doc.root.(map[string]any)
+	return !slices.Contains(slices.Collect(maps.Values(object)), any(false))
 }

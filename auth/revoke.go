@@ -260,5 +260,9 @@ func (v *Vault) tellOnce(ctx context.Context, rev *Revocation) (told bool, err e
 	if !ok {
 		return false, nil
 	}
-	return revoker.Revoke(ctx, f, cred)
+	told, err = revoker.Revoke(ctx, f, cred)
+	if errors.Is(err, errForgotten) {
+		return v.tellRenewed(ctx, rev, f, cred, revoker)
+	}
+	return told, err
 }

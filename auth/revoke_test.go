@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -106,6 +107,105 @@ func wantOutcomes(t *testing.T, v *authtest.Vault, first, last string) {
 	if err != nil || len(events) < 2 || events[len(events)-1].Detail["at_provider"] != first || events[0].Detail["at_provider"] != last {
 		t.Errorf("on record: %+v, %v", events, err)
 	}
+}
+
+// E3, PD-010: where only the access token can be named and it has lapsed, the provider's not knowing it says nothing about the
+// refresh token. That one is used once more, and what it brings is revoked; what that leaves open is called unknown.
+func TestRevokeLapsed(t *testing.T) {
+	lapsed := func(change func(*providers.Provider), forgotten authtest.Fault) (*authtest.Vault, *clock, func() bool) {
+		v, c := newClockedVault(t, authtest.Options{})
+		redefine(t, v, c, change)
+		given := tokensOf(v)
+		connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+		v.Server.FaultAlways("POST /revoke", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			token := cmp.Or(r.FormValue("token"), strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+			if !live(v.Server, auth.NewSecret(token)) {
+				forgotten(w, r, next)
+				return
+			}
+			v.Server.RevokeUser("alice")
+			w.WriteHeader(http.StatusNoContent)
+		})
+		c.forward(9 * time.Hour)
+		return v, c, func() (alive bool) {
+			given.Range(func(refresh, _ any) bool {
+				alive = alive || live(v.Server, auth.NewSecret(refresh.(string)))
+				return true
+			})
+			return alive
+		}
+	}
+	github := func(p *providers.Provider) {
+		p.OAuth2.Revoke.Token, p.OAuth2.Revoke.OK = "access", []int{204, 404, 422}
+	}
+	notFound := authtest.Answer(404, "application/json", `{"message":"Not Found"}`)
+	for name, test := range map[string]struct {
+		change    func(*providers.Provider)
+		forgotten authtest.Fault
+	}{
+		"as GitHub": {github, notFound},
+		"as Slack": {func(p *providers.Provider) {
+			p.OAuth2.Revoke.Token, p.OAuth2.Revoke.Auth, p.OAuth2.Revoke.Body = "access", "bearer", "none"
+			p.OAuth2.Errors.Reauth = []string{"token_expired"}
+		}, authtest.Answer(200, "application/json", `{"ok":false,"error":"token_expired"}`)},
+		"as Strava": {func(p *providers.Provider) {
+			p.OAuth2.Revoke.Token, p.OAuth2.Revoke.Auth, p.OAuth2.Revoke.Body = "access", "bearer", "none"
+		}, authtest.Answer(401, "application/json", `{"message":"Authorization Error","errors":[]}`)},
+	} {
+		v, _, alive := lapsed(test.change, test.forgotten)
+		if at := revoke(t, v); at != auth.AtProviderRevoked || alive() {
+			t.Errorf("%s: %s; a refresh token lives: %v", name, at, alive())
+		}
+	}
+
+	later := func(v *authtest.Vault, c *clock) {
+		t.Helper()
+		for range 3 {
+			c.forward(20 * time.Minute)
+			keepOnce(t, v)
+		}
+	}
+	v, _, _ := lapsed(github, notFound)
+	v.Server.RevokeUser("alice") // there, by the person
+	if at := revoke(t, v); at != auth.AtProviderRevoked {
+		t.Errorf("a sign-in that is dead already: %s", at)
+	}
+	v, c, alive := lapsed(github, notFound)
+	v.Server.Fault("POST /token", authtest.Busy(503, ""))
+	if at := revoke(t, v); at != auth.AtProviderUnknown || !alive() {
+		t.Errorf("the provider cannot renew now: %s", at)
+	}
+	if later(v, c); alive() {
+		t.Error("it was not tried again")
+	}
+	v, c, alive = lapsed(github, notFound)
+	v.Server.Fault("POST /revoke", notFound, authtest.Busy(503, ""))
+	if at := revoke(t, v); at != auth.AtProviderUnknown || !alive() {
+		t.Errorf("the new tokens are not revoked: %s", at)
+	}
+	refreshes := v.Server.Stats().Refreshes
+	if later(v, c); alive() || v.Server.Stats().Refreshes != refreshes {
+		t.Errorf("the new tokens live: %v, %d renewals more", alive(), v.Server.Stats().Refreshes-refreshes)
+	}
+	v, c, _ = lapsed(github, notFound)
+	v.Server.FaultAlways("POST /revoke", notFound) // it knows no token at all
+	if at := revoke(t, v); at != auth.AtProviderUnknown {
+		t.Errorf("nothing is confirmed: %s", at)
+	}
+	for range 25 {
+		c.forward(7 * time.Hour)
+		keepOnce(t, v)
+	}
+	if n := v.Server.Stats().Refreshes; n < 2 || n > 21 {
+		t.Errorf("%d renewals", n)
+	}
+	v, c, _ = lapsed(github, notFound)
+	v.Server.Fault("POST /token", authtest.CutAfter) // the new tokens are nowhere
+	if at := revoke(t, v); at != auth.AtProviderUnknown {
+		t.Errorf("the answer was lost: %s", at)
+	}
+	later(v, c)
+	wantOutcomes(t, v, auth.AtProviderUnknown, auth.AtProviderUnknown)
 }
 
 // E2: a provider that says nothing at all holds nobody up for long, and the rest is done later.

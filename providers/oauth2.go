@@ -172,7 +172,8 @@ type Endpoint struct {
 	Headers map[string]string `json:"headers,omitempty" is:"template"`
 	// Token says which token is the subject of a revocation. Empty means refresh, or access when there is none.
 	Token string `json:"token,omitempty" enum:"refresh|access|both"`
-	// OK lists the statuses that mean success. Empty: any 2xx.
+	// OK lists the statuses that mean that a token is revoked; a 4xx among them, that the provider does not know it any
+	// more. Empty: a 2xx without a body, or with a JSON object that has no error and no false.
 	OK []int `json:"ok,omitempty"`
 }
 
