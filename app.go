@@ -86,6 +86,13 @@ func setApp(ctx context.Context, s *settings, h *house, provider string) error {
 		return err
 	}
 	fmt.Fprintf(s.out, "The OAuth app of %s is set. Register this redirect URI there: %s\n", provider, redirect)
+	stranded, err := h.vault.Desk(auth.Local).Stranded(ctx, provider)
+	if err != nil {
+		return err
+	}
+	if len(stranded) > 0 {
+		fmt.Fprintf(s.out, "Made with another client id, which is not registered any more, so that they cannot be renewed: %s. Set that one again, or revoke them and sign in anew.\n", strings.Join(stranded, ", "))
+	}
 	return nil
 }
 

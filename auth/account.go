@@ -27,9 +27,7 @@ func (o *OAuth) connect(ctx context.Context, f *Flow, t *tokens, back *callback,
 	if out.Vars, err = t.keep(f, out.Credential, false); err != nil {
 		return nil, err
 	}
-	if callsNameClient(f.Provider) {
-		out.Vars["client_id"] = f.ClientID
-	}
+	out.Vars[madeWith] = f.ClientID
 	known := *f
 	known.Vars = out.Vars
 	if f = &known; f.Provider.OAuth2.Exchange != nil {
@@ -44,16 +42,6 @@ func (o *OAuth) connect(ctx context.Context, f *Flow, t *tokens, back *callback,
 	}
 	o.name(ctx, f, out, claims)
 	return out, nil
-}
-
-// callsNameClient reports whether the API wants to hear the client id in every call (Twitch).
-func callsNameClient(p *providers.Provider) bool {
-	for _, template := range p.API.Headers {
-		if strings.Contains(template, "${client_id}") {
-			return true
-		}
-	}
-	return false
 }
 
 // prolong turns the first token into a long-lived one (Facebook, Instagram).

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -28,15 +29,68 @@ type AppStore interface {
 	DeleteApp(ctx context.Context, o Owner, provider string) error
 }
 
+// madeWith is the variable in which a connection keeps the client id of the app that it was made with. Templates know it by
+// this name too: some APIs want to hear it in every call.
+const madeWith = "client_id"
+
 // app gives the nearest app that o may sign in with by method; ErrNotFound when there is none. An app that the operator or
 // an org registered lets everybody sign in as themselves, but its own token is the registrant's: whoever
 // got that would act as the operator. On the machine of one person, the operator is Local.
 func (v *Vault) app(ctx context.Context, o Owner, provider, method string) (*App, error) {
 	app, err := v.Apps.App(ctx, o, provider)
-	if err == nil && method == MethodClientCredentials && app.Owner != o && o != Local {
+	if err == nil && !app.serves(o, method) {
 		return nil, ErrNotFound
 	}
 	return app, err
+}
+
+func (a *App) serves(o Owner, method string) bool {
+	return method != MethodClientCredentials || a.Owner == o || o == Local
+}
+
+// appOf gives the app that c was made with, which need not be the nearest any more: a provider refuses tokens to another
+// app, and does not revoke them for it. errAppGone: there are others only. A connection of
+// before that was noted takes the nearest.
+func (v *Vault) appOf(ctx context.Context, c *Connection) (*App, error) {
+	near, err := v.app(ctx, c.Owner, c.Provider, c.Method)
+	id := c.Vars[madeWith]
+	if err != nil || id == "" || near.ClientID == id {
+		return near, err
+	}
+	all, err := v.Apps.Apps(ctx, c.Owner)
+	if err != nil {
+		return nil, err
+	}
+	for i, a := range all {
+		if a.Provider == c.Provider && a.ClientID == id && a.serves(c.Owner, c.Method) {
+			return &all[i], nil
+		}
+	}
+	return nil, ErrConfig.Say("the OAuth app that this sign-in was made with is gone; register the one with its client id again, or revoke the connection and sign in with the app that is there now").Because(errAppGone)
+}
+
+// errAppGone marks a connection whose tokens belong to an app that is not registered here any more.
+var errAppGone = errors.New("no app has the client id that the tokens were given to")
+
+// Stranded gives the accounts of the owner at a provider whose OAuth app is gone, so that they can be neither renewed nor
+// revoked at the provider.
+func (d Desk) Stranded(ctx context.Context, provider string) (accounts []string, err error) {
+	held, err := d.vault.Connections.Connections(ctx, d.owner, provider, "")
+	if err != nil {
+		return nil, err
+	}
+	for i := range held {
+		if !needsApp(held[i].Method) {
+			continue
+		}
+		switch _, err := d.vault.appOf(ctx, &held[i]); {
+		case errors.Is(err, errAppGone):
+			accounts = append(accounts, plainLabel(held[i].Account))
+		case err != nil && !errors.Is(err, ErrNotFound):
+			return nil, err
+		}
+	}
+	return accounts, nil
 }
 
 // Revocation is a token that still has to be revoked at the provider.

@@ -119,7 +119,7 @@ func (d Desk) Apps(ctx context.Context) ([]App, error) {
 
 // SetApp registers the OAuth app (client id and secret) of a provider. vars are the
 // definition's variables where the token endpoint depends on them. An empty secret
-// is a public client.
+// is a public client. Connections keep to the client id that they were made with, see Stranded.
 func (d Desk) SetApp(ctx context.Context, provider, clientID string, secret Secret, vars map[string]string) error {
 	v := d.vault
 	p, err := v.provider(provider)

@@ -247,10 +247,12 @@ func (v *Vault) signInRevocation(ctx context.Context, r *Request, out *Outcome) 
 	if err != nil {
 		return nil, err
 	}
-	if p, err = p.Resolve(r.Vars); err != nil {
+	vars := cloneVars(r.Vars) // with the app and the region that the tokens came from
+	maps.Copy(vars, out.Vars)
+	if p, err = p.Resolve(vars); err != nil {
 		return nil, err
 	}
-	c := &Connection{ID: rand.Text(), Owner: r.Owner, Provider: r.Provider, Method: r.Method, Vars: r.Vars, Bind: bind(p, r.Method), Salt: seal.NewSalt(), Version: 1}
+	c := &Connection{ID: rand.Text(), Owner: r.Owner, Provider: r.Provider, Method: r.Method, Vars: vars, Bind: bind(p, r.Method), Salt: seal.NewSalt(), Version: 1}
 	if err := v.sealCredential(c, out.Credential); err != nil {
 		return nil, err
 	}

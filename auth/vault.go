@@ -190,18 +190,19 @@ func (v *Vault) flow(ctx context.Context, c *Connection) (*Flow, error) {
 // errRebound marks a connection whose credential its definition may not use any more.
 var errRebound = errors.New("issuer or endpoints are not those that the credential is bound to")
 
-// addApp puts the owner's OAuth app into the flow when its method needs one.
+// addApp puts the OAuth app into the flow when its method needs one: a connection's own, or for a sign-in the owner's nearest.
 func (v *Vault) addApp(ctx context.Context, f *Flow, o Owner) error {
-	method := ""
-	if f.Connection != nil {
-		method = f.Connection.Method
-	} else {
-		method = f.Request.Method
-	}
+	method := f.method()
 	if !needsApp(method) {
 		return nil
 	}
-	app, err := v.app(ctx, o, f.Provider.ID, method)
+	var app *App
+	var err error
+	if f.Connection != nil {
+		app, err = v.appOf(ctx, f.Connection)
+	} else {
+		app, err = v.app(ctx, o, f.Provider.ID, method)
+	}
 	if errors.Is(err, ErrNotFound) && method == MethodClientCredentials && o != Local {
 		return ErrNoApp.Say("no OAuth app of your own is registered for %s, and another's speaks for whoever registered it; enter yours on the page, or on /apps", f.Provider.Name)
 	}
