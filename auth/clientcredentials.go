@@ -53,7 +53,7 @@ func (c ClientCredentials) Refresh(ctx context.Context, f *Flow, old *Credential
 	if err != nil {
 		return nil, err
 	}
-	if err := unmoved(f, old); err != nil {
+	if err := unmoved(f, old, f.Provider.OAuth2.Token.URL); err != nil {
 		return nil, err
 	}
 	a, err := c.request(ctx, f, f.Connection.Scopes)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -129,35 +130,41 @@ func (d *documents) put(key string, m *providers.Metadata, now time.Time) {
 	d.known[key] = datedMetadata{m, now.Add(documentAge)}
 }
 
-// foundTokenEndpoint is the name under which a credential remembers the token endpoint
-// that discovery named when it was made.
-const foundTokenEndpoint = "token_endpoint"
+// foundEndpoints is the name under which a credential remembers the endpoints that discovery named when it was made, those
+// that get a token and the client's secret. It had the token endpoint alone once.
+const foundEndpoints = "token_endpoint"
 
 // remember notes where c came from, when discovery said so.
 func remember(f *Flow, c *Credential) {
-	if f.Provider.OAuth2.Discovery == "" {
+	def := f.Provider.OAuth2
+	if def.Discovery == "" {
 		return
+	}
+	found := []string{def.Token.URL}
+	if def.Revoke != nil {
+		found = append(found, def.Revoke.URL)
 	}
 	if c.Keep == nil {
 		c.Keep = map[string]Secret{}
 	}
-	c.Keep[foundTokenEndpoint] = NewSecret(f.Provider.OAuth2.Token.URL)
+	c.Keep[foundEndpoints] = NewSecret(strings.Join(found, " "))
 }
 
-// unmoved refuses to send a credential to another host than the one it came from: a
+// unmoved refuses to send a credential to another host than those that it came with, that of the issuer included: a
 // discovery document that changed is not followed silently.
-func unmoved(f *Flow, c *Credential) error {
-	known := c.Keep[foundTokenEndpoint]
-	if known.Empty() || f.Provider.OAuth2.Discovery == "" {
+func unmoved(f *Flow, c *Credential, endpoint string) error {
+	def, known := f.Provider.OAuth2, c.Keep[foundEndpoints]
+	if known.Empty() || def.Discovery == "" {
 		return nil
 	}
-	was, err := egress.Parse(known.Reveal(), egress.ParseOptions{Loopback: true})
+	is, err := egress.Parse(endpoint, egress.ParseOptions{Loopback: true})
 	if err != nil {
-		return err
+		return unreachable(f.Provider, err)
 	}
-	is, err := egress.Parse(f.Provider.OAuth2.Token.URL, egress.ParseOptions{Loopback: true})
-	if err != nil || is.Origin() != was.Origin() {
-		return ErrConfig.Say("%s moved its token endpoint away from %s; check that this is right, then sign in again", f.Provider.Name, was.Origin())
+	for _, address := range append(strings.Fields(known.Reveal()), def.Issuer) {
+		if was, err := egress.Parse(address, egress.ParseOptions{Loopback: true}); err == nil && was.Origin() == is.Origin() {
+			return nil
+		}
 	}
-	return nil
+	return ErrConfig.Say("%s moved an endpoint to %s, where none was when the user signed in; check that this is right, then sign in again", f.Provider.Name, is.Origin())
 }

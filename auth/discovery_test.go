@@ -174,6 +174,42 @@ func TestMovedTokenEndpoint(t *testing.T) {
 	}
 }
 
+// G7, PD-003: a document that moves the revocation endpoint alone gets neither the refresh token nor the client's secret. One that
+// was on a host of its own when the user signed in may stay there, and go to the issuer's.
+func TestMovedRevocationEndpoint(t *testing.T) {
+	b := discoverBench(t)
+	other, evil := authtest.NewServer(authtest.Options{}), authtest.NewServer(authtest.Options{})
+	defer other.Close()
+	defer evil.Close()
+	at := func(server *authtest.Server) {
+		b.FaultAlways("GET /.well-known/openid-configuration", b.document(map[string]any{"revocation_endpoint": server.URL + "/revoke"}))
+	}
+	at(other)
+	out := b.signIn(t)
+	b.flow.Now = b.flow.Now.Add(25 * time.Hour) // the document is read again
+	at(evil)
+	_, err := b.code.Revoke(t.Context(), b.flow, out.Credential)
+	want(t, err, auth.ErrConfig)
+	old := *out.Credential // of before anything but the token endpoint was noted
+	old.Keep = map[string]auth.Secret{"token_endpoint": auth.NewSecret(b.URL + "/token")}
+	_, err = b.code.Revoke(t.Context(), b.flow, &old)
+	want(t, err, auth.ErrConfig)
+	if n := len(evil.Requests("")); n != 0 {
+		t.Errorf("the other server got %d requests", n)
+	}
+	for _, place := range []*authtest.Server{other, b.Server} {
+		b.flow.Now = b.flow.Now.Add(25 * time.Hour)
+		at(place)
+		if told, err := b.code.Revoke(t.Context(), b.flow, out.Credential); err != nil || !told || len(place.Requests("POST /revoke")) == 0 {
+			t.Errorf("revoke: %v, %v", told, err)
+		}
+	}
+	b.def.Revoke = &providers.Endpoint{URL: evil.URL + "/revoke"} // not found, but chosen
+	if _, err := b.code.Revoke(t.Context(), b.flow, out.Credential); err != nil {
+		t.Errorf("the definition's own endpoint: %v", err)
+	}
+}
+
 // A6, C22, PD-008: an ID token that does not verify is a refusal, and nothing is stored.
 func TestForgedIDTokens(t *testing.T) {
 	b := discoverBench(t)

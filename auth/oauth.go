@@ -32,7 +32,7 @@ func (o *OAuth) Refresh(ctx context.Context, f *Flow, old *Credential) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
-	if err := unmoved(f, old); err != nil {
+	if err := unmoved(f, old, f.Provider.OAuth2.Token.URL); err != nil {
 		return nil, err
 	}
 	r, err := refreshRequest(f, old)

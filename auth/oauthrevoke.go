@@ -18,16 +18,20 @@ import (
 // refresh token that this provider cannot be told: that one may well live. The error
 // is then errForgotten.
 func (o *OAuth) Revoke(ctx context.Context, f *Flow, cred *Credential) (told bool, err error) {
-	f, err = o.discover(ctx, f)
+	found, err := o.discover(ctx, f)
 	if err != nil {
 		return false, err
 	}
+	own := f.Provider.OAuth2.Revoke
+	f = found
 	e := f.Provider.OAuth2.Revoke
 	if e == nil || e.URL == "" {
 		return false, nil
 	}
-	if err := unmoved(f, cred); err != nil {
-		return false, err
+	if own == nil || own.URL == "" { // the definition's own is what the connection is bound to
+		if err := unmoved(f, cred, e.URL); err != nil {
+			return false, err
+		}
 	}
 	for _, subject := range subjects(e, cred) {
 		done, err := o.revokeOne(ctx, f, *e, cred, subject)
