@@ -56,8 +56,37 @@ func (c *check) oauth2(o *OAuth2) {
 		c.within(at+".get", a.Get, c.p.API.Hosts, o.serverHosts())
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Response.Keep)) {
-		need(c, "oauth2.response.keep."+name+".path", o.Response.Keep[name].Path)
+		k, at := o.Response.Keep[name], "oauth2.response.keep."+name
+		need(c, at+".path", k.Path)
+		c.alias(at+".path", k.Path, k.Secret, o.Response.AccessToken, o.Response.RefreshToken)
 	}
+}
+
+// alias keeps what the protocol passes (a refresh token, and what else is named in never) from being taken under another
+// name, by which it would go where ${refresh_token} may not. access are further names of an access token, which must be marked
+// as secret: it would be stored in the clear.
+func (c *check) alias(at, path string, secret bool, access, never []string) {
+	word := lastName(path)
+	named := func(paths []string) bool {
+		return word != "" && slices.ContainsFunc(paths, func(p string) bool { return lastName(p) == word })
+	}
+	switch {
+	case named(append([]string{"refresh_token"}, never...)):
+		c.failf(at, "must not be taken under another name")
+	case !secret && named(append([]string{"access_token", "id_token"}, access...)):
+		c.failf(at, "is a token: it must be secret")
+	}
+}
+
+// lastName is the name in a path that the value goes by: refresh_token in data[0].refresh_token.
+func lastName(path string) string {
+	steps := strings.FieldsFunc(strings.ToLower(path), func(r rune) bool { return strings.ContainsRune(".[]", r) })
+	for _, step := range slices.Backward(steps) {
+		if strings.Trim(step, "0123456789") != "" {
+			return step
+		}
+	}
+	return ""
 }
 
 // protocolNames keeps definitions from setting what the protocol sets.
@@ -85,6 +114,7 @@ func (c *check) callback(o *OAuth2) {
 		if v.Pattern == "" && v.Equals == "" && len(v.Enum) == 0 {
 			c.failf(at, "needs one of pattern, equals and enum")
 		}
+		c.alias(at+".param", v.Param, v.Secret, nil, []string{"code", "state", o.Callback.Code})
 		if v.Into == "" {
 			continue
 		}

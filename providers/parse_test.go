@@ -201,6 +201,18 @@ func TestParseRefuses(t *testing.T) {
 		{"oauth2.refresh.life_s", 1 << 40, "oauth2.refresh.life_s: must be from 0 to ten years"},
 		{"browser.probe.ok", list(700), "browser.probe.ok[0]: must be a status"},
 
+		// Rule 1, rule 8: what the protocol passes has no other name, by which it would go elsewhere, or be kept in the clear.
+		{"oauth2.response.keep.webhook.path", "refresh_token", "keep.webhook.path: must not be taken under another name"},
+		{"oauth2.response.keep.webhook.path", "data[0].Refresh_Token", "keep.webhook.path: must not be taken under another name"},
+		{"oauth2.response", obj("refresh_token", list("data.rt"), "keep", obj("instance_url", obj("path", "rt"))), "keep.instance_url.path: must not be taken"},
+		{"oauth2.response.keep.instance_url.path", "access_token", "keep.instance_url.path: is a token: it must be secret"},
+		{"oauth2.response.keep.instance_url.path", "id_token", "keep.instance_url.path: is a token: it must be secret"},
+		{"oauth2.response", obj("access_token", list("data.at"), "keep", obj("instance_url", obj("path", "data.at"))), "keep.instance_url.path: is a token"},
+		{"oauth2.callback.capture.hook.param", "code", "capture.hook.param: must not be taken under another name"},
+		{"oauth2.callback.capture.hook.param", "state", "capture.hook.param: must not be taken under another name"},
+		{"oauth2.callback.capture.server.param", "id_token", "capture.server.param: is a token: it must be secret"},
+		{"oauth2.callback", obj("code", "auth_code", "capture", obj("server", obj("param", "auth_code", "pattern", "^.*$"))), "capture.server.param: must not be taken"},
+
 		// Path rules.
 		{"deny", list(obj("path", "v1")), "deny[0].path: must be a path"},
 		{"deny", list(obj("path", "/a/../b")), "deny[0].path: must be a path"},
