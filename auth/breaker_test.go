@@ -3,6 +3,7 @@ package auth_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
@@ -84,5 +85,39 @@ func TestBreakerMindsAnswersOnly(t *testing.T) {
 	}
 	if err := getAs(t, v, all[0]); err != nil {
 		t.Errorf("%s, which is old enough: %v", all[0].Name, err)
+	}
+}
+
+// RF-008: a refusal without a code that we know is the word of an endpoint that is up. One user's dead sign-in does not shut
+// it for the others.
+func TestBreakerHearsRefusals(t *testing.T) {
+	all := users(2)
+	v, c := newClockedVault(t, authtest.Options{Users: all})
+	given := tokensOf(v)
+	connectAs(t, v, all[0])
+	dead := ""
+	given.Range(func(refresh, _ any) bool { dead = refresh.(string); return false })
+	connectAs(t, v, all[1])
+	v.Server.Heal()
+	v.Server.FaultAlways("POST /token", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.FormValue("refresh_token") == dead {
+			authtest.Answer(http.StatusBadRequest, "application/json", `{"success":false,"message":"no"}`)(w, r, next)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	c.forward(2 * time.Hour)
+	v.Server.Forget()
+	for range 8 {
+		c.forward(7 * time.Minute)
+		if err := getAs(t, v, all[0]); err == nil {
+			t.Error("a dead sign-in works")
+		}
+	}
+	if n := asked(v); n != 8 {
+		t.Errorf("%d token requests", n)
+	}
+	if err := getAs(t, v, all[1]); err != nil {
+		t.Errorf("the other user: %v", err)
 	}
 }

@@ -133,7 +133,7 @@ func (c DeviceCode) Poll(ctx context.Context, f *Flow) (*Outcome, time.Duration,
 	case code == "slow_down":
 		try.Interval += deviceInterval // for good (RFC 8628 section 3.5)
 		in.Private, err = json.Marshal(try)
-		return nil, try.Interval, err
+		return nil, max(try.Interval, seconds(a.RetryAfter)), err
 	case code == "access_denied", code == "authorization_declined":
 		return nil, 0, ErrDeclined.Say("the sign-in at %s was declined; nothing has changed", f.Provider.Name)
 	case code == "expired_token":
@@ -154,10 +154,13 @@ const noWord = "no word"
 
 func deviceError(f *Flow, a *answer) string {
 	doc, _, err := understand(a)
-	if err != nil || broken(a.Status) {
+	if err != nil {
 		return noWord
 	}
 	code, _ := refusedCode(f.Provider.OAuth2, a, doc)
+	if broken(a.Status) && code != "slow_down" { // which Auth0 says with 429
+		return noWord
+	}
 	return code
 }
 

@@ -145,6 +145,8 @@ func TestDevicePolling(t *testing.T) {
 		{authtest.CutAfter, 22 * time.Second},
 		{authtest.Refuse(400, "temporarily_unavailable", ""), 22 * time.Second},
 		{authtest.Refuse(400, "authorization_pending", ""), 11 * time.Second},
+		{authtest.Refuse(429, "slow_down", ""), 16 * time.Second}, // Auth0
+		{authtest.Refuse(403, "authorization_pending", ""), 16 * time.Second},
 	} {
 		if wait, err := poll(test.fault); wait != test.wait || err != nil {
 			t.Errorf("%d: %s, %v", i, wait, err)

@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -51,6 +52,11 @@ func TestRefreshFailures(t *testing.T) {
 		"invalid_grant":  {authtest.Refuse(400, "invalid_grant", "x"), auth.ErrReauth, 0},
 		"invalid_client": {authtest.Refuse(401, "invalid_client", "x"), auth.ErrConfig, 0},
 		"invalid_scope":  {authtest.Refuse(400, "invalid_scope", "x"), auth.ErrConfig, 0},
+		"client secret":  {authtest.Answer(200, "application/json", `{"error":"incorrect_client_credentials"}`), auth.ErrConfig, 0}, // GitHub
+		"interaction":    {authtest.Refuse(400, "interaction_required", "x"), auth.ErrReauth, 0},                                    // Microsoft
+		"consent":        {authtest.Refuse(400, "consent_required", "x"), auth.ErrReauth, 0},
+		"login":          {authtest.Refuse(400, "login_required", "x"), auth.ErrReauth, 0},
+		"no code":        {authtest.Answer(400, "application/json", `{"message":"no"}`), auth.ErrRefused, 0},
 		"503":            {authtest.Busy(503, "12"), auth.ErrUnavailable, 12},
 		"429":            {authtest.Busy(429, "1000000000"), auth.ErrUnavailable, 3600},
 		"busy":           {authtest.Refuse(400, "temporarily_unavailable", "x"), auth.ErrUnavailable, 0},
@@ -78,6 +84,39 @@ func TestRefreshFailures(t *testing.T) {
 				t.Errorf("afterwards: %v", err)
 			}
 		})
+	}
+}
+
+// D5, Q22: the dead grants of providers that do not say invalid_grant where RFC 6749 has it. A wrong client is none.
+func TestDeadGrantWords(t *testing.T) {
+	catalog, err := providers.Load("", providers.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, said := range map[string][2]string{
+		"github": {`{"error":"bad_refresh_token"}`, `{"error":"incorrect_client_credentials"}`},
+		"twitch": {`{"error":"Bad Request","status":400,"message":"Invalid refresh token"}`, `{"status":403,"message":"invalid client secret"}`},
+		"strava": {
+			`{"message":"Bad Request","errors":[{"resource":"RefreshToken","field":"refresh_token","code":"invalid"}]}`,
+			`{"message":"Bad Request","errors":[{"resource":"Application","field":"client_id","code":"invalid"}]}`,
+		},
+		"fitbit":  {`{"errors":[{"errorType":"invalid_grant","message":"Refresh token invalid"}],"success":false}`, `{"errors":[{"errorType":"invalid_client"}],"success":false}`},
+		"hubspot": {`{"status":"BAD_REFRESH_TOKEN","message":"missing or invalid refresh token"}`, `{"status":"error","category":"BAD_CLIENT","message":"x"}`},
+	} {
+		p, err := catalog.Get(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := newBench(t, authtest.Options{})
+		out := b.signIn(t)
+		b.def.Response, b.def.Errors = p.OAuth2.Response, p.OAuth2.Errors
+		b.Fault("POST /token", authtest.Answer(400, "application/json", said[0]), authtest.Answer(400, "application/json", said[1]))
+		if _, err := b.renew(out); !errors.Is(err, auth.ErrReauth) {
+			t.Errorf("%s, dead: %v", id, err)
+		}
+		if _, err := b.renew(out); err == nil || errors.Is(err, auth.ErrReauth) {
+			t.Errorf("%s, wrong client: %v", id, err)
+		}
 	}
 }
 

@@ -111,7 +111,7 @@ func readRevocation(f *Flow, e providers.Endpoint, a *answer, secrets []Secret) 
 	code, _ := refusedCode(f.Provider.OAuth2, a, doc)
 	err = refusal(f.Provider, a, doc, isJSON, secrets)
 	switch {
-	case errors.Is(err, ErrReauth), a.Status < 500 && code == "invalid_token", e.Auth == "bearer" && a.Status == http.StatusUnauthorized:
+	case errors.Is(err, ErrReauth) && !slices.Contains(personCodes, code), a.Status < 500 && code == "invalid_token", e.Auth == "bearer" && a.Status == http.StatusUnauthorized:
 		return false, errForgotten
 	case a.Status < 500 && code == "unsupported_token_type":
 		return false, nil

@@ -187,7 +187,7 @@ func TestClassification(t *testing.T) {
 		{400, `{"error":"temporarily_unavailable"}`, ErrUnavailable}, {200, `{"error":"ratelimited"}`, ErrUnavailable}, {400, `{"error":"server_error"}`, ErrUnavailable},
 		{408, `{"error":"invalid_grant"}`, ErrUnavailable}, {425, ``, ErrUnavailable}, {429, `{"error":"invalid_grant"}`, ErrUnavailable},
 		{500, `{"error":"invalid_grant"}`, ErrUnavailable}, {503, `<html>`, ErrUnavailable}, {400, `<html>invalid_grant`, ErrUnavailable},
-		{400, `error=invalid_grant`, ErrRefused}, {400, `{"message":"no"}`, ErrUnavailable}, {400, `{"error":"something_else"}`, ErrRefused}, {403, ``, ErrUnavailable},
+		{400, `error=invalid_grant`, ErrRefused}, {400, `{"message":"no"}`, ErrRefused}, {400, `{"error":"something_else"}`, ErrRefused}, {403, ``, ErrUnavailable},
 	}
 	for _, test := range tests {
 		_, err := readTokens(f, &answer{Status: test.status, Body: []byte(test.body), RetryAfter: 9}, nil)

@@ -40,11 +40,12 @@ func noAnswer(p *providers.Provider, a *answer, err error) *Error {
 // Error codes by what follows from them (RFC 6749 section 5.2, RFC 8707 section 2).
 var (
 	reauthCodes    = []string{"invalid_grant"}
-	configCodes    = []string{"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_target", "invalid_request", "unsupported_response_type"}
+	personCodes    = []string{"login_required", "consent_required", "interaction_required"} // OpenID Connect Core section 3.1.2.6; Microsoft on a refresh
+	configCodes    = []string{"invalid_client", "incorrect_client_credentials", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_target", "invalid_request", "unsupported_response_type"}
 	transientCodes = []string{"temporarily_unavailable", "server_error"}
 	otherCodes     = []string{
 		"access_denied", "authorization_pending", "slow_down", "expired_token", "invalid_token", "unsupported_token_type", "invalid_request_uri",
-		"login_required", "consent_required", "interaction_required", "account_selection_required", "bad_verification_code", "incorrect_client_credentials",
+		"account_selection_required", "bad_verification_code",
 	}
 )
 
@@ -63,13 +64,16 @@ func refusal(p *providers.Provider, a *answer, doc document, isJSON bool, secret
 	case broken(a.Status),
 		slices.Contains(transientCodes, code), slices.Contains(errs.Transient, code):
 		return ErrUnavailable.Say("%s cannot do it now (%s); try again later", p.Name, known).After(a.RetryAfter).Because(cause)
-	case isJSON && (slices.Contains(reauthCodes, code) || slices.Contains(errs.Reauth, code)):
+	case isJSON && slices.Contains(slices.Concat(reauthCodes, personCodes, errs.Reauth), code):
 		return ErrReauth.Say("%s does not accept this sign-in any more (%s); the user has to sign in again", p.Name, known).Because(cause)
 	case slices.Contains(configCodes, code):
 		return ErrConfig.Say("%s refuses the OAuth app (%s); the operator has to correct its registration or definition", p.Name, known).Because(cause)
 	}
-	if code == "" {
+	switch readable := isJSON && a.Status >= 400; { // the server's word, even without a code: it is not down
+	case code == "" && !readable:
 		return noAnswer(p, a, cause)
+	case code == "":
+		known = fmt.Sprintf("status %d", a.Status)
 	}
 	return ErrRefused.Say("%s refused (%s); try again later", p.Name, known).After(a.RetryAfter).Because(cause)
 }
@@ -109,7 +113,7 @@ func refusedCode(def *providers.OAuth2, a *answer, doc document) (code string, r
 
 // knownCode is a code that may be repeated to a model: one of the RFCs' or the definition's.
 func knownCode(errs providers.Errors, code string) string {
-	if slices.Contains(slices.Concat(reauthCodes, configCodes, transientCodes, otherCodes, errs.Reauth, errs.Transient), code) {
+	if slices.Contains(slices.Concat(reauthCodes, personCodes, configCodes, transientCodes, otherCodes, errs.Reauth, errs.Transient), code) {
 		return code
 	}
 	return "an error code of its own"
