@@ -252,7 +252,10 @@ func (v *Vault) try(ctx context.Context, conn *Connection, out egress.Request, r
 	}
 	out.MaxBody = maxCallAnswer + a.margin()
 	a.left = true
-	a.resp, err = v.Out.Do(ctx, out)
+	resp, err := v.Out.Do(ctx, out)
+	if err == nil { // otherwise it is a header without its body, and no answer
+		a.resp = resp
+	}
 	return a, err
 }
 

@@ -19,14 +19,14 @@ type Sequenced interface {
 func (v *Vault) carry(ctx context.Context, a *sending, cred *Credential, out egress.Request) error {
 	a.left = true
 	resp, rolled, err := a.carrier.Carry(ctx, a.flow, cred, out)
+	if rolled != nil { // by a call that failed, too
+		a.secrets = append(a.secrets, a.carrier.Secrets(rolled)...) // the answer may tell the new ones
+		v.keepRolled(ctx, a, rolled)
+	}
 	if err != nil {
 		return err
 	}
 	a.resp = resp
-	if rolled != nil {
-		a.secrets = append(a.secrets, a.carrier.Secrets(rolled)...) // the answer may tell the new ones
-		v.keepRolled(ctx, a, rolled)
-	}
 	return nil
 }
 

@@ -19,6 +19,7 @@ import (
 type rolling struct {
 	mu     sync.Mutex
 	newest int
+	fails  error // after the site has rolled
 }
 
 func cookie(n int) auth.Secret { return auth.NewSecret(fmt.Sprintf("%d cookie_canary%022d", n, n)) }
@@ -55,12 +56,64 @@ func (r *rolling) Carry(_ context.Context, _ *auth.Flow, cred *auth.Credential, 
 	r.newest = max(r.newest, number(cred)) + 1
 	next := *cred
 	next.Session = cookie(r.newest)
+	if r.fails != nil {
+		return nil, &next, r.fails
+	}
 	return &egress.Response{Status: http.StatusOK, Header: http.Header{"Content-Type": {"text/plain"}}, Body: []byte("your next: " + next.Session.Reveal())}, &next, nil
 }
 
 // RF-016: a session that the site renews on every use is stored as the site last changed it, whichever of many calls
 // at once is the last to store; and neither the old cookie nor the new one comes back to the agent.
 func TestRolledSession(t *testing.T) {
+	v, carrier := carried(t)
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			resp, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", URL: carriedSite})
+			if err != nil || !resp.Redacted {
+				t.Errorf("%+v, %v", resp, err)
+				return
+			}
+			for n := range 20 {
+				if _, value, _ := strings.Cut(cookie(n).Reveal(), " "); strings.Contains(string(resp.Body), value) {
+					t.Errorf("cookie %d came back", n)
+				}
+			}
+		})
+	}
+	all.Wait()
+	stored := &rolling{} // as another process, which knows only what is stored
+	v.Connectors[len(v.Connectors)-1] = stored
+	call(t, v, auth.Call{URL: carriedSite})
+	if carrier.newest != 17 || stored.newest != 18 {
+		t.Errorf("the site is at %d, and after what was stored comes %d", carrier.newest, stored.newest)
+	}
+}
+
+// RF-016: the session that a site rolled in a call that then failed is stored like any other, because the old one is spent.
+func TestRolledByAFailure(t *testing.T) {
+	for name, fails := range map[string]error{
+		"no answer": auth.ErrUnavailable, "signed out": auth.ErrReauth, "canceled": context.Canceled,
+	} {
+		v, carrier := carried(t)
+		carrier.fails = fails
+		if resp, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", URL: carriedSite}); err == nil {
+			t.Errorf("%s: %+v", name, resp)
+		}
+		stored := &rolling{}
+		v.Connectors[len(v.Connectors)-1] = stored
+		call(t, v, auth.Call{URL: carriedSite})
+		if carrier.newest != 2 || stored.newest != 3 {
+			t.Errorf("%s: the site is at %d, and after what was stored comes %d", name, carrier.newest, stored.newest)
+		}
+	}
+}
+
+const carriedSite = "http://127.0.0.1:1/api/me" // the carrier has no need of it
+
+// carried is a vault with one connection, whose session is carried.
+func carried(t *testing.T) (*authtest.Vault, *rolling) {
+	t.Helper()
 	v := authtest.NewVault(t, authtest.Options{})
 	carrier := &rolling{}
 	v.Connectors = append(v.Connectors, carrier)
@@ -76,27 +129,5 @@ func TestRolledSession(t *testing.T) {
 	if err := person.Submit(t.Context(), link.RequestID, auth.Input{Bundle: cookie(1)}); err != nil {
 		t.Fatal(err)
 	}
-	const site = "http://127.0.0.1:1/api/me" // the carrier has no need of it
-	var all sync.WaitGroup
-	for range 16 {
-		all.Go(func() {
-			resp, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", URL: site})
-			if err != nil || !resp.Redacted {
-				t.Errorf("%+v, %v", resp, err)
-				return
-			}
-			for n := range 20 {
-				if _, value, _ := strings.Cut(cookie(n).Reveal(), " "); strings.Contains(string(resp.Body), value) {
-					t.Errorf("cookie %d came back", n)
-				}
-			}
-		})
-	}
-	all.Wait()
-	stored := &rolling{} // as another process, which knows only what is stored
-	v.Connectors[len(v.Connectors)-1] = stored
-	call(t, v, auth.Call{URL: site})
-	if carrier.newest != 17 || stored.newest != 18 {
-		t.Errorf("the site is at %d, and after what was stored comes %d", carrier.newest, stored.newest)
-	}
+	return v, carrier
 }

@@ -40,7 +40,8 @@ type Revoker interface {
 // Carrier is a Connector that carries brokered requests itself, because its
 // credential is more than a header: the session of a browser.
 type Carrier interface {
-	// Carry sends the request with the credential. rolled is the credential as the site changed it; nil when it did not.
+	// Carry sends the request with the credential. rolled is the credential as the site changed it, nil when it did not;
+	// it may come with an error.
 	Carry(ctx context.Context, f *Flow, cred *Credential, r egress.Request) (resp *egress.Response, rolled *Credential, err error)
 	// Secrets lists what must not come back to an agent.
 	Secrets(cred *Credential) []Secret

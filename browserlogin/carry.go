@@ -55,8 +55,8 @@ func (c *Connector) Release(f *auth.Flow, cred *auth.Credential, form, address s
 }
 
 // Carry sends a brokered request with the session's cookies, and gives back the
-// session when the site changed it. Calls of a site that renews its cookies on
-// every use go one after the other.
+// session when the site changed it, beside an error too. Calls of a site that renews
+// its cookies on every use go one after the other.
 func (c *Connector) Carry(ctx context.Context, f *auth.Flow, cred *auth.Credential, r egress.Request) (*egress.Response, *auth.Credential, error) {
 	b, err := OpenBundle(cred.Session)
 	if err != nil {
@@ -68,32 +68,39 @@ func (c *Connector) Carry(ctx context.Context, f *auth.Flow, cred *auth.Credenti
 		jar.turn.Lock()
 		defer jar.turn.Unlock()
 	}
-	rolled := jar.newest()
-	changed := rolled.in().Seq != b.in().Seq
-	if age := time.Since(rolled.in().Checked); age > time.Duration(or(f.Provider.Browser.ProbeS, 900))*time.Second {
+	resp, err := c.call(ctx, f, jar, r)
+	return resp, jar.since(b, cred), err
+}
+
+// call is Carry for a session that is in use.
+func (c *Connector) call(ctx context.Context, f *auth.Flow, jar *jar, r egress.Request) (*egress.Response, error) {
+	if age := time.Since(jar.newest().in().Checked); age > time.Duration(or(f.Provider.Browser.ProbeS, 900))*time.Second {
 		if err := c.probe(ctx, f, jar); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		rolled, changed = jar.newest(), true
 	}
-	resp, next, err := c.send(ctx, f, jar, r)
+	resp, err := c.send(ctx, f, jar, r)
 	if err != nil {
-		return nil, nil, err
-	}
-	if next != nil {
-		rolled, changed = *next, true
+		return nil, err
 	}
 	if toLogin(f.Provider.Browser, r.Target, resp) {
 		if err := c.probe(ctx, f, jar); errors.Is(err, auth.ErrReauth) {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	if !changed {
-		return resp, nil, nil
+	return resp, nil
+}
+
+// since is cred with the session as it is now, when that is later than the state b. What failed may have changed it
+// all the same: the site has taken the old cookie, and knows only the one that it gave for it.
+func (j *jar) since(b Bundle, cred *auth.Credential) *auth.Credential {
+	newest := j.newest()
+	if newest.in().Seq == b.in().Seq {
+		return nil
 	}
-	copy := *cred
-	copy.Session = rolled.Seal()
-	return resp, &copy, nil
+	next := *cred
+	next.Session = newest.Seal()
+	return &next
 }
 
 // Newer tells which of two states of a session is the later one.
@@ -104,11 +111,11 @@ func (*Connector) Newer(a, b *auth.Credential) bool {
 }
 
 // send makes one request and keeps what comes back in the jar.
-func (c *Connector) send(ctx context.Context, f *auth.Flow, jar *jar, r egress.Request) (*egress.Response, *Bundle, error) {
+func (c *Connector) send(ctx context.Context, f *auth.Flow, jar *jar, r egress.Request) (*egress.Response, error) {
 	b := jar.newest()
 	u, err := url.Parse(r.Target.String())
 	if err != nil {
-		return nil, nil, auth.ErrInvalid.Because(err)
+		return nil, auth.ErrInvalid.Because(err)
 	}
 	if f.Provider.Browser.Usage == "session" {
 		return c.Pool.through(ctx, jar, u, r)
@@ -124,11 +131,13 @@ func (c *Connector) send(ctx context.Context, f *auth.Flow, jar *jar, r egress.R
 	}
 	r.Header = h
 	resp, err := c.Out.Do(ctx, r)
-	if err != nil {
-		return nil, nil, err
+	if resp != nil { // there is a header whatever became of the body
+		jar.store(b, u, resp.Header, time.Now())
 	}
-	next := jar.store(b, u, resp.Header, time.Now())
-	return resp, next, nil
+	if err != nil {
+		return nil, err
+	}
+	return resp, nil
 }
 
 // toLogin tells whether an answer sends its caller to the login page.
@@ -160,13 +169,7 @@ func (c *Connector) Probe(ctx context.Context, f *auth.Flow, cred *auth.Credenti
 	if err = c.probe(ctx, f, jar); errors.Is(err, auth.ErrReauth) {
 		return nil, err
 	}
-	newest := jar.newest()
-	if newest.in().Seq == b.in().Seq {
-		return nil, err
-	}
-	next := *cred
-	next.Session = newest.Seal()
-	return &next, err
+	return jar.since(b, cred), err
 }
 
 // probe is Probe for a session that is in use. Without a probe in the definition
@@ -191,7 +194,7 @@ func (c *Connector) probe(ctx context.Context, f *auth.Flow, jar *jar) error {
 		if err != nil {
 			return auth.ErrConfig.Because(err)
 		}
-		resp, _, err := c.send(ctx, f, jar, egress.Request{Method: or(p.Method, http.MethodGet), Target: target, Truncate: true})
+		resp, err := c.send(ctx, f, jar, egress.Request{Method: or(p.Method, http.MethodGet), Target: target, Truncate: true})
 		if err != nil {
 			return auth.ErrUnavailable.Because(err)
 		}

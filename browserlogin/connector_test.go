@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -236,6 +238,85 @@ func TestRollingCookiesWhenProbed(t *testing.T) {
 	}
 }
 
+// RF-016: a call that fails after the site has rolled, or of which it is not known, gives the new cookie back beside its
+// error: the site takes no other.
+func TestRolledByAFailure(t *testing.T) {
+	sid := func(n int) string { return fmt.Sprintf("session-number-%d", n) }
+	for name, test := range map[string]struct {
+		path    string
+		checked time.Duration // before the call
+		status  int           // 0: an error
+		n       int           // where the site is afterwards
+	}{
+		"the probe before a good call":             {"/api", time.Hour, 200, 2},
+		"the probe before a call that then fails":  {"/foreign", time.Hour, 0, 2},
+		"an answer that cannot be read":            {"/foreign?roll", 0, 0, 2},
+		"an answer that stops half-way":            {"/half?roll", 0, 0, 2},
+		"the probe after a redirect to the login":  {"/sudo", 0, 302, 2},
+		"a roll, and a probe that finds it unwell": {"/sudo?roll&unwell", 0, 302, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, unwell := 1, false
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if k, err := r.Cookie("sid"); err != nil || k.Value != sid(n) {
+					w.WriteHeader(http.StatusUnauthorized)
+					return
+				}
+				unwell = unwell || r.URL.Query().Has("unwell")
+				if r.URL.Path == "/probe" && unwell {
+					w.WriteHeader(http.StatusServiceUnavailable)
+					return
+				}
+				if r.URL.Path == "/probe" || r.URL.Query().Has("roll") {
+					n++
+					http.SetCookie(w, &http.Cookie{Name: "sid", Value: sid(n), Path: "/"})
+				}
+				switch r.URL.Path {
+				case "/foreign":
+					w.Header().Set("Content-Encoding", "br")
+					fmt.Fprint(w, "x")
+				case "/half":
+					fmt.Fprint(w, "x")
+					w.(http.Flusher).Flush()
+					<-r.Context().Done()
+				case "/sudo":
+					http.Redirect(w, r, "/login", http.StatusFound)
+				}
+			}))
+			defer srv.Close()
+			f := &auth.Flow{Provider: &providers.Provider{Name: "P", Browser: &providers.Browser{
+				LoginURL: srv.URL + "/login", Domains: []string{strings.TrimPrefix(srv.URL, "http://")}, Usage: "token", Probe: &providers.Probe{URL: srv.URL + "/probe"},
+			}}}
+			b := hide(&contents{Version: 1, ID: "x", Checked: time.Now().Add(-test.checked), Domains: []string{"127.0.0.1"}, State: storageState{
+				Cookies: []Cookie{{Name: "sid", Value: sid(1), Domain: "127.0.0.1", Path: "/", Expires: -1}},
+			}})
+			cred := &auth.Credential{Session: b.Seal()}
+			carry := func(path string) (status int, err error) {
+				target, err := egress.Parse(srv.URL+path, egress.ParseOptions{Loopback: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				// One that remembers nothing, as after a restart: only what is stored counts.
+				c := &Connector{Out: egress.New(egress.Options{Loopback: true, IdleTimeout: 80 * time.Millisecond}), Loopback: true}
+				resp, rolled, err := c.Carry(t.Context(), f, cred, egress.Request{Method: "GET", Target: target, Truncate: true})
+				if rolled != nil {
+					cred = rolled
+				}
+				if resp == nil {
+					return 0, err
+				}
+				return resp.Status, err
+			}
+			if status, err := carry(test.path); status != test.status || (err == nil) != (status != 0) || n != test.n {
+				t.Errorf("%d, %v; the site is at %d", status, err, n)
+			}
+			if status, err := carry("/api"); status != 200 {
+				t.Errorf("the session is lost: %d, %v", status, err)
+			}
+		})
+	}
+}
+
 // A session that the site ended is not called alive: the agent is told to ask the user.
 func TestDeadSession(t *testing.T) {
 	w := newWhole(t, authtest.SiteOptions{}, nil)
@@ -315,6 +396,19 @@ func TestSessionStaysInTheBrowser(t *testing.T) {
 			t.Fatalf("process %d: %+v, %v", i, resp, err)
 		}
 		cred = rolled
+	}
+	// The site rolls, and then its answer stops half-way.
+	stops := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		http.SetCookie(rw, &http.Cookie{Name: "given", Value: "before-the-end", Path: "/"})
+		fmt.Fprint(rw, "x")
+		rw.(http.Flusher).Flush()
+		<-r.Context().Done()
+	}))
+	defer stops.Close()
+	half, _ := egress.Parse(stops.URL, egress.ParseOptions{Loopback: true})
+	resp, rolled, err := w.connector.Carry(t.Context(), flow, cred, egress.Request{Method: "GET", Target: half, Timeout: 2 * time.Second})
+	if err == nil || rolled == nil || !strings.Contains(rolled.Session.Reveal(), "before-the-end") {
+		t.Errorf("%+v, %v, and what the site gave is lost", resp, err)
 	}
 	before := w.pool.proxy.refused.Load()
 	inside, _ := egress.Parse("http://127.0.0.1:9/", egress.ParseOptions{Loopback: true})

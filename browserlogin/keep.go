@@ -3,6 +3,7 @@ package browserlogin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/url"
 	"slices"
@@ -31,15 +32,15 @@ type keepAlive struct {
 const idleSession = 10 * time.Minute
 
 // through sends one request out of the session's own browser context.
-func (p *Pool) through(ctx context.Context, jar *jar, u *url.URL, r egress.Request) (*egress.Response, *Bundle, error) {
+func (p *Pool) through(ctx context.Context, jar *jar, u *url.URL, r egress.Request) (*egress.Response, error) {
 	k := p.kept(jar.newest().in().ID)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := ctx.Err(); err != nil { // the call before took all the time
-		return nil, nil, auth.ErrUnavailable.Because(err)
+		return nil, auth.ErrUnavailable.Because(err)
 	}
 	if err := p.wake(ctx, k, jar.newest()); err != nil {
-		return nil, nil, auth.ErrUnavailable.Say("the browser that holds this session does not start; try again in a moment").Because(err)
+		return nil, auth.ErrUnavailable.Say("the browser that holds this session does not start; try again in a moment").Because(err)
 	}
 	header := map[string]string{}
 	for name, values := range r.Header {
@@ -52,9 +53,13 @@ func (p *Pool) through(ctx context.Context, jar *jar, u *url.URL, r egress.Reque
 		timeout = min(timeout, time.Until(end))
 	}
 	a, err := k.context.Fetch(r.Method, u.String(), header, r.Body, timeout)
+	next := jar.adopt(k.context, nil) // after a failure too: the header may have come
 	if err != nil {
 		k.close()
-		return nil, nil, auth.ErrUnavailable.Because(err)
+		return nil, auth.ErrUnavailable.Because(err)
+	}
+	if next != nil {
+		k.holds = next.in().State.Cookies
 	}
 	a.Header.Del("Content-Encoding")
 	a.Header.Del("Content-Length")
@@ -62,11 +67,7 @@ func (p *Pool) through(ctx context.Context, jar *jar, u *url.URL, r egress.Reque
 	if most := int(or(r.MaxBody, egress.DefaultMaxBody)); len(resp.Body) > most {
 		resp.Body, resp.Truncated = resp.Body[:most], true
 	}
-	next := jar.adopt(k.context, nil)
-	if next != nil {
-		k.holds = next.in().State.Cookies
-	}
-	return resp, next, nil
+	return resp, nil
 }
 
 // adopt takes the browser's cookies over; nil when nothing changed, or when the session is no longer as it was.
@@ -188,7 +189,7 @@ func (p *Pool) hangUp(id string) {
 }
 
 // Probe restores a session into a fresh context and asks the site; ErrDead when it is signed out. Cookies that
-// the site renewed are kept, unless a call was quicker.
+// the site renewed are kept, unless a call was quicker; also when it is not known what the site thinks.
 func (p *Pool) Probe(ctx context.Context, site *providers.Browser, jar *jar) error {
 	b := jar.newest()
 	br, release, err := p.browser(ctx, "session "+b.in().ID)
@@ -201,9 +202,9 @@ func (p *Pool) Probe(ctx context.Context, site *providers.Browser, jar *jar) err
 		return err
 	}
 	defer c.Close()
-	if err := probe(ctx, compile(site), c, site.LoginURL); err != nil {
-		return err
+	err = probe(ctx, compile(site), c, site.LoginURL)
+	if !errors.Is(err, ErrDead) {
+		jar.adopt(c, &b)
 	}
-	jar.adopt(c, &b)
-	return nil
+	return err
 }

@@ -91,6 +91,36 @@ func TestDoDecodes(t *testing.T) {
 	}
 }
 
+// RF-016: what came with the header of an answer is not lost with a body that cannot be read; and it is no answer.
+func TestDoGivesTheHeaderBesideABodyError(t *testing.T) {
+	c, url := newPlain(t, Options{IdleTimeout: 80 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Set-Cookie", "sid=2")
+		switch r.URL.Path {
+		case "/foreign":
+			w.Header().Set("Content-Encoding", "br")
+			fmt.Fprint(w, "body")
+		case "/long":
+			fmt.Fprint(w, strings.Repeat("body", 100))
+		case "/cut":
+			w.Header().Set("Content-Length", "10")
+			fmt.Fprint(w, "body")
+		case "/half":
+			fmt.Fprint(w, "body")
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}
+	})
+	for path, kind := range map[string]Kind{"/foreign": KindAnswer, "/long": KindTooLarge, "/cut": KindNetwork, "/half": KindTimeout} {
+		res, err := c.Do(t.Context(), Request{Method: "GET", Target: mustParse(t, url+path), MaxBody: 100})
+		if e := mustFail(t, err, kind); !e.Sent || res == nil || res.Status != http.StatusOK || res.Header.Get("Set-Cookie") != "sid=2" || res.Header.Get("Content-Encoding") != "" || res.Body != nil {
+			t.Errorf("%s: %+v, %v", path, res, err)
+		}
+		if res, err := (&http.Client{Transport: c.RoundTripper(100)}).Get(url + path); err == nil {
+			t.Errorf("%s: a library gets %v", path, res.Status)
+		}
+	}
+}
+
 // BF-032: 10 MiB of headers, and a million of them.
 func TestDoBoundsTheHeader(t *testing.T) {
 	handler := func(w http.ResponseWriter, r *http.Request) {

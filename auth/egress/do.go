@@ -27,6 +27,8 @@ var ours = []string{"Host", "Connection", "Content-Length", "Transfer-Encoding",
 
 // Do sends r and reads the answer whole. Every status is an answer, redirects too. Only a GET, HEAD or OPTIONS may be
 // sent a second time, when a kept connection died under it. Errors are *Error; Sent tells whether the server may have seen r.
+// An error of the body comes with a Response of status and header: no answer, but what the header changed, such as a
+// cookie, is changed.
 func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	if err := c.check(r); err != nil {
 		return nil, err
@@ -44,11 +46,11 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	}
 	defer res.Body.Close()
 	body, truncated, err := c.read(res, abort, orElse(r.MaxBody, DefaultMaxBody), r.Truncate)
-	if err != nil {
-		return nil, exchangeError(outer, ctx, true, err)
-	}
 	res.Header.Del("Content-Encoding")
 	res.Header.Del("Content-Length")
+	if err != nil {
+		return &Response{Status: res.StatusCode, Header: res.Header}, exchangeError(outer, ctx, true, err)
+	}
 	return &Response{Status: res.StatusCode, Header: res.Header, Body: body, Truncated: truncated}, nil
 }
 

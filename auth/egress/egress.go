@@ -107,6 +107,7 @@ type Request struct {
 }
 
 // Response is an answer, read to its end (or to its bound) and decoded. Redirects arrive as they are: never followed.
+// Beside an error it is the status and the header alone.
 type Response struct {
 	Status    int
 	Header    http.Header // without Content-Encoding and Content-Length, which described the encoded body; no trailers
