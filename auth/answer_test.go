@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -214,6 +215,21 @@ func TestBasicIsASecret(t *testing.T) {
 		if found := authtest.Scan([]byte(text(t, resp)), basic); found != nil || !resp.Redacted {
 			t.Errorf("%s: %v in %s", key, found, resp.Body)
 		}
+	}
+}
+
+// BF-027: a key in the query is sent encoded, and an echo of the address may encode it once more.
+func TestKeyInQueryAsSent(t *testing.T) {
+	const key = "canary-k9x/w2+q7z=r4t8m1"
+	v := withKey(t, `{"in":"query","name":"api_key","format":"${key}"}`, "", key)
+	v.API.FaultAlways("/api/me", func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		sent := []byte(r.URL.RawQuery)
+		_, _ = fmt.Fprint(w, base64.StdEncoding.EncodeToString(sent), " ", hex.EncodeToString(sent), " ", string(sent))
+	})
+	resp := call(t, v, auth.Call{Provider: "keyed", Path: "/me", Query: map[string][]string{"q": {"1"}}})
+	sent := url.QueryEscape(key)
+	if found := authtest.Scan([]byte(text(t, resp)), key, sent); found != nil || strings.Count(string(resp.Body), "[redacted:") != 3 {
+		t.Errorf("%v in %s", found, resp.Body)
 	}
 }
 

@@ -250,6 +250,7 @@ func (v *Vault) try(ctx context.Context, conn *Connection, out egress.Request, r
 	if basic, ok := strings.CutPrefix(out.Header.Get("Authorization"), "Basic "); ok {
 		a.secrets = append(a.secrets, NewSecret(basic)) // an echo may encode it once more, and its parts may be too short to be looked for
 	}
+	a.secrets = append(a.secrets, spelt(p, a.conn.Method, a.secrets)...)
 	out.MaxBody = maxCallAnswer + a.margin()
 	a.left = true
 	resp, err := v.Out.Do(ctx, out)

@@ -100,6 +100,30 @@ func setQuery(query, name, value string) (string, error) {
 	return strings.Join(append(parts, url.QueryEscape(name)+"="+url.QueryEscape(value)), "&"), nil
 }
 
+// spelt are the secrets as they stand in the target, where that is not as they are: an echo of the address may encode
+// them once more.
+func spelt(p *providers.Provider, method string, secrets []Secret) []Secret {
+	var all []Secret
+	for _, send := range sends(p, method) {
+		for _, s := range secrets {
+			plain := s.Reveal()
+			there := plain
+			switch send.In {
+			case "query":
+				there = url.QueryEscape(plain)
+			case "path":
+				if path, err := egress.CanonicalPath("/" + url.PathEscape(plain)); err == nil {
+					there = path[1:]
+				}
+			}
+			if there != plain {
+				all = append(all, NewSecret(there))
+			}
+		}
+	}
+	return all
+}
+
 // prefixPath puts a template that holds the credential before a path, each value as one segment.
 func prefixPath(p *providers.Provider, template string, values map[string]string, path string) (string, error) {
 	escaped := make(map[string]string, len(values))

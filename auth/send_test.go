@@ -103,6 +103,33 @@ func TestQueryPlace(t *testing.T) {
 	}
 }
 
+// BF-027: what is looked for in an answer is also what the target holds, whole, where a secret is not spelt there as it is.
+func TestSpelt(t *testing.T) {
+	for in, want := range map[string]string{"query": "k%26+1%21%25%C3%A9k", "path": "k&%201!%25%C3%A9k", "header": "", "cookie": ""} {
+		c := &Credential{Fields: map[string]Secret{"key": NewSecret("k& 1!%\u00e9k"), "app": NewSecret("12:a-b_c.d~e")}}
+		p := &providers.Provider{APIKey: &providers.APIKey{Send: []providers.Send{{In: in, Name: "q", Format: "/${app}_${key}"}}, Fields: []providers.Field{{Name: "key"}, {Name: "app"}}}}
+		target, err := egress.Parse("https://api.example.com/v1", egress.ParseOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if target, _, err = inject(p, c, MethodAPIKey, nil, target, nil); err != nil {
+			t.Fatal(err)
+		}
+		sent := 0
+		for _, s := range spelt(p, MethodAPIKey, c.Secrets()) {
+			if !strings.Contains(target.String(), s.Reveal()) {
+				t.Errorf("%s: %s is not in %s", in, s.Reveal(), target)
+			}
+			if s.Reveal() == want {
+				sent++
+			}
+		}
+		if (sent == 1) != (want != "") {
+			t.Errorf("%s: %s is not among them", in, want)
+		}
+	}
+}
+
 // A value that the definition needs and nobody has is an error that tells no other value.
 func TestInjectWithoutValue(t *testing.T) {
 	p := &providers.Provider{ID: "p", Name: "P", API: providers.API{Send: []providers.Send{{In: "header", Name: "X", Format: "${access_token}${refresh_token}"}}}}
