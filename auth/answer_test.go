@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/auth/authtest"
@@ -230,6 +232,61 @@ func TestKeyInQueryAsSent(t *testing.T) {
 	sent := url.QueryEscape(key)
 	if found := authtest.Scan([]byte(text(t, resp)), key, sent); found != nil || strings.Count(string(resp.Body), "[redacted:") != 3 {
 		t.Errorf("%v in %s", found, resp.Body)
+	}
+}
+
+// BF-027, BF-034: a text in UTF-16 is a text like any other: read, and searched in every form. What is binary stays it.
+func TestCallWideContent(t *testing.T) {
+	v := ready(t, authtest.Options{})
+	const page = "{\n\t\"name\": \"alice\",\r\n\t\"token\": \"%s\"\n}"
+	spell := map[string]func(token string) string{
+		"plain":     func(token string) string { return token },
+		"lines":     func(token string) string { return token[:10] + "\r\n  " + token[10:20] + "\n" + token[20:] },
+		"JSON":      func(token string) string { return strings.ReplaceAll(token, "_", `\u005f`) },
+		"HTML":      func(token string) string { return strings.ReplaceAll(token, "_", `&amp;#95;`) },
+		"percent":   func(token string) string { return strings.ReplaceAll(token, "_", `%5F`) },
+		"base64":    func(token string) string { return base64.StdEncoding.EncodeToString([]byte("is " + token)) },
+		"invisible": func(token string) string { return token[:20] + "\u200b" + token[20:] },
+		"and more":  func(token string) string { return "é漢😀 " + token },
+	}
+	for name, spell := range spell {
+		for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
+			for _, mark := range []string{"\ufeff", ""} {
+				for _, kind := range []string{"application/json; charset=utf-16", "image/png"} {
+					answerWith(v, "/api/me", func(w http.ResponseWriter, token string) {
+						w.Header().Set("Content-Type", kind)
+						var wide []byte
+						for _, unit := range utf16.Encode([]rune(mark + fmt.Sprintf(page, spell(token)))) {
+							wide = order.AppendUint16(wide, unit)
+						}
+						_, _ = w.Write(wide)
+					})
+					resp := call(t, v, auth.Call{Path: "/me"})
+					if name == "invisible" && !resp.Text {
+						continue // which are bytes, with the token in no form
+					}
+					bare := strings.NewReplacer("\x00", "", "\n", "", "\r", "", " ", "").Replace(string(resp.Body))
+					if found := authtest.Scan([]byte(bare), tokens(v)...); found != nil || !resp.Redacted {
+						t.Errorf("%s, %v, mark %q, %s: %v in %q", name, order, mark, kind, found, resp.Body)
+					}
+					if read := kind != "image/png" && (mark != "" || name != "and more" && name != "invisible"); resp.Text != read ||
+						read && (!strings.HasPrefix(string(resp.Body), "{\n\t\"name\": \"alice\",\n\t\"token\"") || resp.ContentType != "application/json; charset=utf-8") {
+						t.Errorf("%s, %v, mark %q, %s: text %v, %s: %q", name, order, mark, kind, resp.Text, resp.ContentType, resp.Body)
+					}
+				}
+			}
+		}
+	}
+	for _, body := range []string{
+		"\xff\xfe\x00\xd8a\x00", "\xff\xfea\x00\x00\x00", "\xfe\xff\xdc\x00\x00a", "a\x00b\x00\x01\x00", "\x00a\x00b\x00\x00", "a\x00", "a\x00b\x00c\x01",
+	} {
+		answerWith(v, "/api/me", func(w http.ResponseWriter, _ string) {
+			w.Header().Set("Content-Type", "application/x-thing")
+			_, _ = w.Write([]byte(body))
+		})
+		if resp := call(t, v, auth.Call{Path: "/me"}); resp.Text || string(resp.Body) != body {
+			t.Errorf("%q became %q", body, resp.Body)
+		}
 	}
 }
 

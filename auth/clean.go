@@ -52,7 +52,11 @@ func (a *sending) clean() *Response {
 	out.ContentType = out.Headers["content-type"]
 	out.LocationHost = out.Headers["location-host"]
 	delete(out.Headers, "location-host")
-	body := a.resp.Body
+	body, wide := fromUTF16(out.ContentType, a.resp.Body)
+	if wide && out.ContentType != "" {
+		out.ContentType = inUTF8(out.ContentType)
+		out.Headers["content-type"] = out.ContentType
+	}
 	headless, tailless := a.cut()
 	if headless {
 		body = fromRune(body)
@@ -135,11 +139,15 @@ func wholeRunes(b []byte) []byte {
 
 // isText decides by the bytes: what the API calls its answer is a hint.
 func isText(contentType string, body []byte) bool {
-	kind, _, _ := mime.ParseMediaType(contentType)
-	for _, binary := range []string{"image/", "audio/", "video/", "font/", "application/pdf", "application/zip", "application/octet-stream"} {
-		if strings.HasPrefix(kind, binary) {
-			return kind == "image/svg+xml" && utf8.Valid(body)
-		}
+	if kind, binary := isBinary(contentType); binary {
+		return kind == "image/svg+xml" && utf8.Valid(body)
 	}
-	return utf8.Valid(body) && !slices.Contains(body, 0)
+	return utf8.Valid(body) && bytes.IndexByte(body, 0) < 0
+}
+
+// isBinary reports whether a type is of something that is not read.
+func isBinary(contentType string) (kind string, binary bool) {
+	kind, _, _ = mime.ParseMediaType(contentType)
+	return kind, slices.ContainsFunc([]string{"image/", "audio/", "video/", "font/", "application/pdf", "application/zip", "application/octet-stream"},
+		func(binary string) bool { return strings.HasPrefix(kind, binary) })
 }

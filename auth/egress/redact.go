@@ -54,7 +54,7 @@ func (r *Redactor) Naming(name string) *Redactor {
 // Redact returns b with every secret replaced by "[redacted]": as it is, in UTF-16, percent-encoded or, where it is encoded
 // itself, decoded, as a JSON or HTML escape (any choice of characters escaped, in either case of hex, up to three layers deep), in
 // hex, and in base64 (both alphabets, at every alignment inside a longer text), backwards, and broken into lines in any of these
-// forms. It does not see through hashing, encryption, compression or any other order. b is not changed.
+// forms; what is ASCII also with any of these forms in UTF-16 or UTF-32. It does not see through hashing, encryption, compression or any other order. b is not changed.
 func (r *Redactor) Redact(b []byte) []byte {
 	found := r.spans(b)
 	if len(found) == 0 {
@@ -83,13 +83,32 @@ func (r *Redactor) spans(b []byte) []span {
 	if r.find.empty() {
 		return nil
 	}
-	found := r.look(b)
-	found = r.escaped(found, b, nil, 3, anyEscape) // three: a URL in JSON in JSON
-	if r.looksEscaped {
-		found = r.escaped(found, b, nil, 2, percentEscape, backslashEscape, entityEscape)
+	found := r.search(nil, b, nil)
+	if plain, e := narrow(b); len(e) > 0 {
+		found = r.search(found, plain, []edits{e})
 	}
 	slices.SortFunc(found, func(a, b span) int { return cmp.Compare(a.start, b.start) })
 	return found
+}
+
+// search adds to found what is in text, escaped or not. undone leads from text back to the text that Redact was given.
+func (r *Redactor) search(found []span, text []byte, undone []edits) []span {
+	for _, f := range r.look(text) {
+		found = append(found, f.before(undone))
+	}
+	found = r.escaped(found, text, undone, 3, anyEscape) // three: a URL in JSON in JSON
+	if r.looksEscaped {
+		found = r.escaped(found, text, undone, 2, percentEscape, backslashEscape, entityEscape)
+	}
+	return found
+}
+
+// before is the span in the text that was edited so, one after the other.
+func (s span) before(undone []edits) span {
+	for _, e := range slices.Backward(undone) {
+		s = span{e.origin(s.start), e.origin(s.end)}
+	}
+	return s
 }
 
 // look finds the secrets of a text, those that are broken into lines too (base64 as in RFC 2045).
@@ -108,7 +127,6 @@ func (r *Redactor) look(text []byte) []span {
 }
 
 // escaped adds to found what comes to light in text when escapes are undone, up to depth times, by each of the schemes.
-// undone leads from text back to the text that Redact was given.
 func (r *Redactor) escaped(found []span, text []byte, undone []edits, depth int, schemes ...scheme) []span {
 	if depth == 0 {
 		return found
@@ -120,10 +138,7 @@ func (r *Redactor) escaped(found []span, text []byte, undone []edits, depth int,
 		}
 		path := append(slices.Clip(undone), e)
 		for _, f := range r.look(plain) {
-			for _, e := range slices.Backward(path) {
-				f = span{e.origin(f.start), e.origin(f.end)}
-			}
-			found = append(found, f)
+			found = append(found, f.before(path))
 		}
 		found = r.escaped(found, plain, path, depth-1, schemes...)
 	}

@@ -146,6 +146,29 @@ func TestRedactEveryEncoding(t *testing.T) {
 	}
 }
 
+// BF-027: every form once more, in the character sets that double or quadruple what is ASCII, between bytes of any kind.
+func TestRedactWideEncodings(t *testing.T) {
+	order := map[string]binary.AppendByteOrder{"little": binary.LittleEndian, "big": binary.BigEndian}
+	for name, encode := range encodings {
+		if strings.HasPrefix(name, "UTF-16") {
+			continue
+		}
+		t.Run(name, rapid.MakeCheck(func(t *rapid.T) {
+			secret := rapid.StringOfN(rapid.RuneFrom([]rune(`aZ09-._~+/= %\&;#"'<>`)), 6, 40, -1).Draw(t, "secret")
+			echo := wide(encode(t, secret), order[rapid.SampledFrom([]string{"little", "big"}).Draw(t, "order")])
+			if rapid.Bool().Draw(t, "UTF-32") {
+				echo = wide(echo, binary.LittleEndian)
+			}
+			before, after := "\x89PNG\x00\x00\xff|", "|\x00\x00\x00\xfe\x01"
+			got := NewRedactor([]byte(secret)).RedactString(before + echo + after)
+			left := strings.TrimSuffix(strings.TrimPrefix(got, before), after)
+			if strings.Trim(left, "\x00") != redacted {
+				t.Fatalf("secret %q as %q: %q", secret, echo, got)
+			}
+		}))
+	}
+}
+
 // BF-027: base64 of a longer text that holds the token at any place, such as a Basic authorization.
 func TestRedactBase64(t *testing.T) {
 	for name, enc := range map[string]*base64.Encoding{"std": base64.StdEncoding, "raw std": base64.RawStdEncoding,

@@ -133,6 +133,27 @@ func unfold(src []byte) ([]byte, edits) {
 	}
 }
 
+// narrow takes the NUL bytes out of a text. What is ASCII in UTF-16 or UTF-32, wherever it stands, is then plain.
+func narrow(src []byte) ([]byte, edits) {
+	n := bytes.Count(src, []byte{0})
+	if n == 0 {
+		return src, nil
+	}
+	out, undone := make([]byte, 0, len(src)-n), make(edits, 0, min(n, len(src)-n+1))
+	for i := 0; i < len(src); {
+		if src[i] != 0 {
+			out = append(out, src[i])
+			i++
+			continue
+		}
+		for i < len(src) && src[i] == 0 {
+			i++
+		}
+		undone = append(undone, edit{int32(len(out)), int32(i)})
+	}
+	return out, undone
+}
+
 // decode reads the escape at the beginning of b: its value and its length, 0 when it is none.
 func decode(b []byte) (rune, int) {
 	switch b[0] {
