@@ -241,7 +241,7 @@ func (v *Vault) try(ctx context.Context, conn *Connection, out egress.Request, r
 		a.secrets = append(a.secrets, a.carrier.Secrets(cred)...)
 	}
 	if a.carrier != nil {
-		out.MaxBody = maxCallAnswer + a.margin()
+		out.MaxBody = maxCallAnswer + readAhead
 		return a, v.carry(ctx, a, cred, out)
 	}
 	if out.Target, out.Header, err = inject(p, cred, a.conn.Method, a.conn.Vars, out.Target, out.Header); err != nil {
@@ -251,7 +251,7 @@ func (v *Vault) try(ctx context.Context, conn *Connection, out egress.Request, r
 		a.secrets = append(a.secrets, NewSecret(basic)) // an echo may encode it once more, and its parts may be too short to be looked for
 	}
 	a.secrets = append(a.secrets, spelt(p, a.conn.Method, a.secrets)...)
-	out.MaxBody = maxCallAnswer + a.margin()
+	out.MaxBody = maxCallAnswer + readAhead
 	a.left = true
 	resp, err := v.Out.Do(ctx, out)
 	if err == nil { // otherwise it is a header without its body, and no answer

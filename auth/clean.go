@@ -15,24 +15,14 @@ import (
 
 const (
 	maxCallAnswer = 1 << 20 // decoded bytes that come back
-	// widest is how many bytes of an answer one byte of a secret may take up: escaped in JSON within a URL within JSON.
-	widest = 12
+	// readAhead is how much more is read than is shown: as much as is usually left out at the end of an answer that was cut.
+	readAhead = 16 << 10
 )
 
 var (
 	insufficientScope = regexp.MustCompile(`(?i)\berror\s*=\s*"?insufficient_scope\b`)
 	scopeParameter    = regexp.MustCompile(`(?i)\bscope\s*=\s*"([^"]+)"`)
 )
-
-// margin is how much more is read than is shown. An answer that was cut may begin or end
-// within a secret, where half of it is not recognised; such an end is never shown.
-func (a *sending) margin() int64 {
-	longest := 0
-	for _, s := range a.secrets {
-		longest = max(longest, len(s.Reveal()))
-	}
-	return int64(widest * longest)
-}
 
 // clean takes the secrets and the harmful bytes out of an answer. Invisible
 // characters go first: a secret that they had taken apart would be whole afterwards.
@@ -67,18 +57,10 @@ func (a *sending) clean() *Response {
 	if out.Text = isText(out.ContentType, body); out.Text {
 		body = []byte(egress.Sanitize(string(body)))
 	}
-	out.Body = redactor.Redact(body)
-	out.Redacted = out.Redacted || !bytes.Equal(out.Body, body)
-	first, end := 0, len(out.Body)
-	if headless {
-		first = min(end, int(a.margin()))
-	}
-	if tailless {
-		end = max(first, end-int(a.margin()))
-	}
-	end = min(end, first+maxCallAnswer)
-	out.Truncated = headless || tailless || end < len(out.Body)
-	if out.Body = out.Body[first:end]; out.Truncated && out.Text {
+	body, found := redactor.RedactPiece(body, headless, tailless)
+	out.Redacted = out.Redacted || found
+	out.Body = body[:min(len(body), maxCallAnswer)]
+	if out.Truncated = headless || tailless || len(out.Body) < len(body); out.Truncated && out.Text {
 		out.Body = wholeRunes(fromRune(out.Body))
 	}
 	return out

@@ -17,6 +17,8 @@ const (
 	// ShortestSecret is the length from which a secret is looked for. A shorter one (a PIN) turns up by chance
 	// everywhere: its redaction would ruin answers and at the same time tell what it is.
 	ShortestSecret = 6
+	// layers is how many escapes are undone, one within the other: a URL in JSON in JSON.
+	layers = 3
 )
 
 // Redactor removes secrets from text that comes back from outside. It is immutable and safe for concurrent use.
@@ -56,20 +58,77 @@ func (r *Redactor) Naming(name string) *Redactor {
 // hex, and in base64 (both alphabets, at every alignment inside a longer text), backwards, and broken into lines in any of these
 // forms; what is ASCII also with any of these forms in UTF-16 or UTF-32. It does not see through hashing, encryption, compression or any other order. b is not changed.
 func (r *Redactor) Redact(b []byte) []byte {
-	found := r.spans(b)
-	if len(found) == 0 {
-		return b
+	out, _ := r.RedactPiece(b, false, false)
+	return out
+}
+
+// RedactPiece is Redact for a piece of a text that was cut off before its beginning, behind its end, or both. Half a
+// secret is not recognised, so what may be half of one at such an end is left out. found tells whether there were secrets.
+func (r *Redactor) RedactPiece(b []byte, headless, tailless bool) (out []byte, found bool) {
+	all := r.spans(b)
+	shown := span{0, len(b)}
+	if headless || tailless {
+		inner := r.inner(b)
+		if headless {
+			shown.start = inner.start
+		}
+		if tailless {
+			shown.end = max(inner.end, shown.start)
+		}
 	}
-	out := make([]byte, 0, len(b))
-	end := 0
-	for _, s := range found {
+	if len(all) == 0 {
+		return b[shown.start:shown.end], false
+	}
+	out = make([]byte, 0, shown.end-shown.start)
+	end := shown.start
+	for _, s := range all {
+		if s.end <= shown.start || s.start >= shown.end {
+			continue
+		}
 		if s.start >= end {
 			out = append(out, b[end:s.start]...)
 			out = append(out, r.mark...)
 		}
 		end = max(end, s.end)
 	}
-	return append(out, b[end:]...)
+	if end < shown.end {
+		out = append(out, b[end:shown.end]...)
+	}
+	return out, true
+}
+
+// inner is what of a piece cannot belong to a secret that was cut. However widely the half of it is written, as read it is
+// shorter than the longest that is looked for, and the rest of an escape in each layer.
+func (r *Redactor) inner(b []byte) span {
+	if r.find.empty() {
+		return span{0, len(b)}
+	}
+	plain, undone := b, []edits(nil)
+	undo := func(text []byte, e edits) {
+		if len(e) > 0 {
+			plain, undone = text, append(undone, e)
+		}
+	}
+	undo(narrow(plain))
+	for range layers {
+		undo(unescape(plain, anyEscape))
+	}
+	half := layers * longestEntity
+	for _, p := range r.find.patterns {
+		half = max(half, len(p.text)+layers*longestEntity)
+	}
+	first, last := 0, len(plain)
+	for n := 0; n < half && first < len(plain); first++ { // blanks do not count: there may be line breaks among them
+		if !blank(plain[first]) {
+			n++
+		}
+	}
+	for n := 0; n < half && last > 0; last-- {
+		if !blank(plain[last-1]) {
+			n++
+		}
+	}
+	return span{first, last}.before(undone)
 }
 
 // RedactString is Redact for a string.
@@ -83,20 +142,21 @@ func (r *Redactor) spans(b []byte) []span {
 	if r.find.empty() {
 		return nil
 	}
-	found := r.search(nil, b, nil)
+	found := r.unescaped(r.look(b), b, nil)
 	if plain, e := narrow(b); len(e) > 0 {
-		found = r.search(found, plain, []edits{e})
+		undone := []edits{e}
+		for _, f := range r.look(plain) {
+			found = append(found, f.before(undone))
+		}
+		found = r.unescaped(found, plain, undone)
 	}
 	slices.SortFunc(found, func(a, b span) int { return cmp.Compare(a.start, b.start) })
 	return found
 }
 
-// search adds to found what is in text, escaped or not. undone leads from text back to the text that Redact was given.
-func (r *Redactor) search(found []span, text []byte, undone []edits) []span {
-	for _, f := range r.look(text) {
-		found = append(found, f.before(undone))
-	}
-	found = r.escaped(found, text, undone, 3, anyEscape) // three: a URL in JSON in JSON
+// unescaped adds to found what is escaped in text. undone leads from text back to the text that Redact was given.
+func (r *Redactor) unescaped(found []span, text []byte, undone []edits) []span {
+	found = r.escaped(found, text, undone, layers, anyEscape)
 	if r.looksEscaped {
 		found = r.escaped(found, text, undone, 2, percentEscape, backslashEscape, entityEscape)
 	}

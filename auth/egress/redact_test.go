@@ -239,6 +239,59 @@ func TestRedactMany(t *testing.T) {
 	}
 }
 
+// BF-027: wherever a text is cut, nothing is shown of a secret that is cut with it, however widely it is written; and
+// little else is lost.
+func TestRedactPiece(t *testing.T) {
+	secret := "gho_CANARY/0123456789"
+	entities := func(s string) string {
+		var b strings.Builder
+		for i := range len(s) {
+			fmt.Fprintf(&b, "&#x%013X;", s[i])
+		}
+		return b.String()
+	}
+	forms := map[string]string{
+		"plain": secret, "hex": hex.EncodeToString([]byte(secret)), "base64": base64.StdEncoding.EncodeToString([]byte("of " + secret)),
+		"UTF-16":                 wide(secret, binary.LittleEndian),
+		"percent in JSON":        strings.ReplaceAll(url.QueryEscape(entities(secret)), "%", `\u0025`),
+		"HTML in HTML":           html.EscapeString(html.EscapeString(entities(secret))),
+		"entities of them":       entities(entities(secret)),
+		"lines":                  strings.Join(strings.Split(secret, ""), " \r\n"+strings.Repeat("\t", 300)),
+		"blanks before lines":    strings.Join(strings.Split(secret, ""), strings.Repeat(" ", 300)+"\n"),
+		"blanks and lines, JSON": jsonEscape(strings.Join(strings.Split(secret, ""), strings.Repeat(" ", 300)+"\r\n")),
+		"lines in JSON":          jsonEscape(strings.Join(strings.Split(secret, ""), "\n"+strings.Repeat(" ", 300))),
+		"lines in UTF-16":        wide(strings.Join(strings.Split(secret, ""), "\n"+strings.Repeat(" ", 50)), binary.BigEndian),
+	}
+	r := NewRedactor([]byte(secret), []byte("a shorter one"))
+	filler := strings.Repeat("~", 1000)
+	for name, echo := range forms {
+		for n := 0; n <= len(echo); n += 1 + len(echo)/500 {
+			got, _ := r.RedactPiece([]byte(filler+echo[:n]), false, true)
+			if left := strings.TrimLeft(string(got), "~"); left != "" && left != redacted || len(got) < 800 {
+				t.Fatalf("%s, cut after %d of %d: %d bytes, %.60q", name, n, len(echo), len(got), left)
+			}
+			got, _ = r.RedactPiece([]byte(echo[n:]+filler), true, false)
+			if left := strings.TrimRight(string(got), "~"); left != "" && left != redacted || len(got) < 800 {
+				t.Fatalf("%s, cut before %d of %d: %d bytes, %.60q", name, n, len(echo), len(got), left)
+			}
+		}
+	}
+	for _, b := range []string{"", "x", secret[:8], strings.Repeat("\n", 500), strings.Repeat("&amp;", 50)} {
+		for _, cut := range [][2]bool{{true, true}, {true, false}, {false, true}} {
+			if got, found := r.RedactPiece([]byte(b), cut[0], cut[1]); len(got) > 0 || found {
+				t.Errorf("%q: %q", b, got)
+			}
+		}
+	}
+	if got, found := NewRedactor().RedactPiece([]byte("abc"), true, true); string(got) != "abc" || found {
+		t.Errorf("with no secrets: %q", got)
+	}
+	both := []byte(filler + secret + filler)
+	if got, found := r.RedactPiece(both, true, true); !found || strings.Trim(string(got), "~") != redacted || len(got) > 2000-100 {
+		t.Errorf("both ends: %q", got)
+	}
+}
+
 // BF-027: a server shows a cookie as it reads it, which is not always as it was sent.
 func TestRedactCookieAsRead(t *testing.T) {
 	r := NewRedactor([]byte("s%3Ac4n4ry.s1gn%2Bture%3D"), []byte(`"qu0ted%2Dc4n4ry"`), []byte(`"`), []byte("%41%42"), []byte("broken%zzc4n4ry"))

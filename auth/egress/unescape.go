@@ -113,7 +113,6 @@ func unfold(src []byte) ([]byte, edits) {
 	if n == 0 {
 		return src, nil
 	}
-	blank := func(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 	out, undone := make([]byte, 0, len(src)), make(edits, 0, n)
 	for from := 0; ; {
 		length := bytes.IndexByte(src[from:], '\n')
@@ -132,6 +131,8 @@ func unfold(src []byte) ([]byte, edits) {
 		from = next
 	}
 }
+
+func blank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 // narrow takes the NUL bytes out of a text. What is ASCII in UTF-16 or UTF-32, wherever it stands, is then plain.
 func narrow(src []byte) ([]byte, edits) {
