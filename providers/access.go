@@ -33,6 +33,7 @@ func (p *Provider) Denied(method, host, urlPath string) bool {
 	if p.OAuth2 == nil {
 		return false
 	}
+	urlPath = withoutFormat(urlPath)
 	for _, e := range p.OAuth2.named() {
 		if endpointRule(e.URL).matches(method, host, urlPath, true) {
 			return true
@@ -41,8 +42,15 @@ func (p *Provider) Denied(method, host, urlPath string) bool {
 	return endpointRule(p.OAuth2.Refresh.URL).matches(method, host, urlPath, true)
 }
 
-// endpointRule matches a URL template; a name in its path matches one segment. No URL
-// matches nothing.
+// withoutFormat is a path without the format that Rails and others read at its end: /oauth/token.json is /oauth/token.
+func withoutFormat(urlPath string) string {
+	dir, last := path.Split(urlPath)
+	last, _, _ = strings.Cut(strings.ToLower(last), ";")
+	return dir + strings.TrimSuffix(strings.TrimSuffix(last, ".json"), ".xml")
+}
+
+// endpointRule matches a URL template, without its format; a name in its path matches one
+// segment. No URL matches nothing.
 func endpointRule(template string) PathRule {
 	if template == "" {
 		return PathRule{}
@@ -51,7 +59,7 @@ func endpointRule(template string) PathRule {
 	_, rest, _ := strings.Cut(template, host)
 	rest, _, _ = strings.Cut(rest, "?")
 	glob, _ := fill(rest, func(hole) (string, error) { return "*", nil })
-	return PathRule{Host: host, Path: plain(glob)}
+	return PathRule{Host: host, Path: withoutFormat(plain(glob))}
 }
 
 // matches compares a call with a rule. A loose comparison, for what is denied or writes, does

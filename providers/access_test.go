@@ -71,6 +71,13 @@ func TestDenied(t *testing.T) {
 		{"a.acme.com", "/debug/a/b", false},
 		{"main.acme.com", "/token", true},
 		{"api-eu.acme.com", "/apps/anything/grant", true},
+		{"api-eu.acme.com", "/apps/anything/grant.json", true},
+		{"main.acme.com", "/token.json", true}, // Rails reads a format there
+		{"main.acme.com", "/Token.XML/", true},
+		{"main.acme.com", "/token%2ejson;a=b", true},
+		{"main.acme.com", "/token.json/x", false},
+		{"main.acme.com", "/token.jsonx", false},
+		{"main.acme.com", "/tokens", false},
 		{"api-eu.acme.com", "/v1/pages", false},
 		{"api-eu.acme.com", "/v1/whoami", false},
 	} {
@@ -92,8 +99,40 @@ func TestCatalogDeniesTokenEndpoints(t *testing.T) {
 		}
 		for name, e := range p.OAuth2.named() {
 			rule := endpointRule(e.URL)
-			if e.URL != "" && !p.Denied("POST", rule.Host, rule.Path) {
-				t.Errorf("%s: oauth2.%s is not denied", p.ID, name)
+			for _, format := range []string{"", ".json", ".xml"} {
+				if e.URL != "" && !p.Denied("POST", rule.Host, rule.Path+format) {
+					t.Errorf("%s: oauth2.%s is not denied with %q behind it", p.ID, name, format)
+				}
+			}
+		}
+	}
+}
+
+// BF-029: what stands beside the token endpoints, and lists, makes or explains tokens.
+func TestCatalogDeniesTokenPaths(t *testing.T) {
+	c, err := Load("", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, paths := range map[string][]string{
+		"mastodon": {"/oauth/token", "/oauth/token.json", "/oauth/token/info", "/oauth/revoke.json", "/oauth/introspect"},
+		"zendesk": {"/oauth/tokens", "/oauth/tokens.json", "/api/v2/oauth/tokens", "/api/v2/oauth/tokens.json",
+			"/api/v2/oauth/tokens/current", "/api/v2/oauth/tokens/current.json", "/api/v2/oauth/clients/1/generate_secret.json"},
+	} {
+		p, err := c.Get(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		vars := map[string]string{}
+		for name := range p.Vars {
+			vars[name] = map[string]string{"host": "social.example", "subdomain": "acme"}[name]
+		}
+		if p, err = p.Resolve(vars); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			if host := p.API.Hosts[0]; !p.Denied("GET", host, path) || p.Denied("GET", host, "/api/v1/statuses") {
+				t.Errorf("%s%s", host, path)
 			}
 		}
 	}

@@ -47,7 +47,7 @@ type Provider struct {
 	Identity *Identity `json:"identity,omitempty"`
 	// Deny lists what call_api must never reach: paths that echo or explain the
 	// credential, so that it would come back in a form no redaction can see.
-	// The token, revocation, introspection and device endpoints are always denied.
+	// The token, revocation, introspection and device endpoints are always denied, with .json or .xml behind them too.
 	Deny []PathRule `json:"deny,omitempty"`
 
 	// Custom is true when the definition came from the owner's directory, not from us.
