@@ -440,6 +440,14 @@ func TestCallWantsScope(t *testing.T) {
 	if resp := call(t, v, auth.Call{Path: "/repos"}); resp.Status != http.StatusOK {
 		t.Errorf("after allowing: %+v", resp)
 	}
+	v.API.Fault("/api/me", func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("WWW-Authenticate", `Bearer error=insufficient_scope, scope=org`)
+		w.WriteHeader(http.StatusForbidden)
+	})
+	_, err = v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"})
+	if wantLink(t, err, auth.InsufficientScope); !errors.As(err, &link) || !slices.Contains(link.Scopes, "org") {
+		t.Errorf("a scope without quotes: %+v", link)
+	}
 	// An API that asks for what is there already does not send the person round in circles.
 	v.API.Fault("/api/me", authtest.InsufficientScope("repo email"), authtest.InsufficientScope(""))
 	for range 2 {

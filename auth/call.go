@@ -338,11 +338,11 @@ func (a *sending) wantsScope() []string {
 		if !insufficientScope.MatchString(challenge) {
 			continue
 		}
-		found := scopeParameter.FindStringSubmatch(challenge)
-		if found == nil || a.redactor().RedactString(found[1]) != found[1] {
+		wanted := scopeOf(challenge)
+		if wanted == "" || a.redactor().RedactString(wanted) != wanted {
 			continue
 		}
-		scopes := strings.Fields(found[1])
+		scopes := strings.Fields(wanted)
 		held := func(s string) bool { return slices.Contains(a.conn.Scopes, s) }
 		if checkScopes(scopes) == nil && slices.ContainsFunc(scopes, func(s string) bool { return !held(s) }) {
 			return scopes

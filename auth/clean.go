@@ -21,8 +21,19 @@ const (
 
 var (
 	insufficientScope = regexp.MustCompile(`(?i)\berror\s*=\s*"?insufficient_scope\b`)
-	scopeParameter    = regexp.MustCompile(`(?i)\bscope\s*=\s*"([^"]+)"`)
+	// parameter is one of a challenge: its value is a quoted string or a token (RFC 9110 section 11.2).
+	parameter = regexp.MustCompile(`([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]+))`)
 )
+
+// scopeOf is the scope that a challenge names, "" when it names none.
+func scopeOf(challenge string) string {
+	for _, p := range parameter.FindAllStringSubmatch(challenge, -1) {
+		if strings.EqualFold(p[1], "scope") {
+			return p[2] + p[3]
+		}
+	}
+	return ""
+}
 
 // clean takes the secrets and the harmful bytes out of an answer. Invisible
 // characters go first: a secret that they had taken apart would be whole afterwards.

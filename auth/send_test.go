@@ -140,6 +140,24 @@ func TestInjectWithoutValue(t *testing.T) {
 	}
 }
 
+// I5: the scope of a challenge is a quoted string or a token (RFC 9110 section 11.2), and no word within another string.
+func TestScopeOf(t *testing.T) {
+	for challenge, want := range map[string]string{
+		`Bearer error="insufficient_scope", scope="repo user"`:                                 "repo user",
+		`Bearer error=insufficient_scope, scope=repo`:                                          "repo",
+		`Bearer scope=read:user,error=insufficient_scope`:                                      "read:user",
+		`Bearer error="insufficient_scope", Scope = repo`:                                      "repo",
+		`Bearer error="insufficient_scope", error_description="needs scope=all", scope="repo"`: "repo",
+		`Bearer error_description="say \"scope=all\" scope=all", error=insufficient_scope`:     "",
+		`Bearer error="insufficient_scope", scope=""`:                                          "",
+		`Bearer error="insufficient_scope"`:                                                    "",
+	} {
+		if got := scopeOf(challenge); got != want {
+			t.Errorf("%s: %q", challenge, got)
+		}
+	}
+}
+
 // I1, C24: a look-up with the credential goes to the provider's hosts, also to one that it named itself within its list.
 func TestMayAsk(t *testing.T) {
 	p := &providers.Provider{

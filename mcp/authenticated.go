@@ -16,7 +16,8 @@ import (
 
 // Handler is a tool of a program that uses Latchpost as a library. api speaks to the provider that the tool
 // needs, as the user who asks: Latchpost sends what it is given, adds the credential, and
-// refuses other hosts. It follows no redirects, and hands back at most what call_api would.
+// refuses other hosts. It follows no redirects, and hands back at most what call_api would: the body of a longer answer
+// ends with io.ErrUnexpectedEOF.
 type Handler func(ctx context.Context, req protocol.CallToolRequest, api *http.Client) (*protocol.CallToolResult, error)
 
 // Authenticated wraps a tool so that it runs with a connection that meets need. Without one
@@ -70,10 +71,14 @@ func (b brokered) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	body, length := io.Reader(bytes.NewReader(got.Body)), int64(len(got.Body))
+	if got.Truncated { // or who reads it would take a piece for the whole
+		body, length = io.MultiReader(body, brokenOff{}), -1
+	}
 	res := &http.Response{
 		Status: fmt.Sprintf("%d %s", got.Status, http.StatusText(got.Status)), StatusCode: got.Status,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}, Request: req,
-		Body: io.NopCloser(bytes.NewReader(got.Body)), ContentLength: int64(len(got.Body)),
+		Body: io.NopCloser(body), ContentLength: length,
 	}
 	for name, value := range got.Headers {
 		res.Header.Set(name, value)
@@ -83,3 +88,8 @@ func (b brokered) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	return res, nil
 }
+
+// brokenOff is the end of a body that was cut.
+type brokenOff struct{}
+
+func (brokenOff) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }

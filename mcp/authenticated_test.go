@@ -63,6 +63,16 @@ func TestAuthenticated(t *testing.T) {
 		}
 		return got["type"]
 	}
+	broker.call = func(context.Context, auth.Caller, auth.Call) (*auth.Response, error) {
+		return &auth.Response{Status: 200, Body: []byte("a piece"), Truncated: true}, nil
+	}
+	piece, err := (&http.Client{Transport: brokered{broker: broker}}).Get("https://api.example/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(piece.Body); string(text) != "a piece" || !errors.Is(err, io.ErrUnexpectedEOF) || piece.ContentLength != -1 {
+		t.Errorf("an answer that was cut: %q, %v, length %d", text, err, piece.ContentLength)
+	}
 	// Half way, through http.Client's own wrapping.
 	broker.call = func(context.Context, auth.Caller, auth.Call) (*auth.Response, error) { return nil, link("practice") }
 	if got := kind(run()); got != "auth_required" {
