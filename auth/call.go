@@ -328,8 +328,8 @@ func callError(ctx context.Context, err error) error {
 	return ErrUnavailable.Say("%s; nothing was sent", way.Error()).Because(err)
 }
 
-// wantsScope reads a 403 that asks for more scopes (RFC 6750 section 3.1). It is nil
-// when signing in again would not help: the sign-in has no scopes, or has these.
+// wantsScope reads a 403 that asks for more scopes (RFC 6750 section 3.1), and goes by those that may be taken from an API.
+// It is nil when signing in again would not help: the sign-in has no scopes, or has these.
 func (a *sending) wantsScope() []string {
 	if a.resp.Status != http.StatusForbidden || !needsApp(a.conn.Method) {
 		return nil
@@ -342,7 +342,7 @@ func (a *sending) wantsScope() []string {
 		if wanted == "" || a.redactor().RedactString(wanted) != wanted {
 			continue
 		}
-		scopes := strings.Fields(wanted)
+		scopes := slices.DeleteFunc(strings.Fields(wanted), func(s string) bool { return !a.flow.takesScope(s) })
 		held := func(s string) bool { return slices.Contains(a.conn.Scopes, s) }
 		if checkScopes(scopes) == nil && slices.ContainsFunc(scopes, func(s string) bool { return !held(s) }) {
 			return scopes

@@ -54,7 +54,7 @@ func readCallback(f *Flow, try attempt, q url.Values) (*callback, error) {
 	}
 	back := &callback{code: code, vars: map[string]string{}, into: map[string]string{}, secret: map[string]Secret{}}
 	if f.Provider.OAuth2.Scopes.Granted == "callback" && q.Has("scope") {
-		back.scopes = splitScopes(q.Get("scope"), f.Provider.OAuth2.Response.ScopeSep)
+		back.scopes = splitScopes(f, q.Get("scope"))
 	}
 	for name, capture := range def.Capture {
 		if err := back.capture(f, name, capture, q); err != nil {

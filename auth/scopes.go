@@ -64,28 +64,28 @@ func (t *tokens) scopes() (all []string) {
 	}
 	switch v := t.doc.first(orPaths(t.def.Response.Scope, "scope")).(type) {
 	case string:
-		all = splitScopes(v, t.def.Response.ScopeSep)
+		all = splitScopes(t.flow, v)
 	case []any:
 		for _, element := range v {
 			if s, ok := element.(string); ok {
 				all = append(all, s)
 			}
 		}
-		all = cleanScopes(all)
+		all = cleanScopes(t.flow, all)
 	}
 	told := redactor(t.secrets)
 	return slices.DeleteFunc(all, func(s string) bool { return told.RedactString(s) != s })
 }
 
-// splitScopes cuts at sep, or at spaces, or at commas where there is no space.
-func splitScopes(s, sep string) []string {
-	switch {
+// splitScopes cuts as the definition says, or at spaces, or at commas where there is no space.
+func splitScopes(f *Flow, s string) []string {
+	switch sep := f.Provider.OAuth2.Response.ScopeSep; {
 	case sep != "" && sep != " ":
-		return cleanScopes(strings.Split(s, sep))
+		return cleanScopes(f, strings.Split(s, sep))
 	case sep == "" && !strings.Contains(strings.TrimSpace(s), " "):
-		return cleanScopes(strings.Split(s, ","))
+		return cleanScopes(f, strings.Split(s, ","))
 	}
-	return cleanScopes(strings.Fields(s))
+	return cleanScopes(f, strings.Fields(s))
 }
 
 const (
@@ -93,12 +93,13 @@ const (
 	maxGrantedScope = 500 // bytes
 )
 
-// cleanScopes drops what is no scope (RFC 6749 section 3.3): the list is shown to people and agents.
-func cleanScopes(scopes []string) []string {
+// cleanScopes drops what is no scope (RFC 6749 section 3.3), or none that f takes from a provider: the list is shown to
+// people and agents.
+func cleanScopes(f *Flow, scopes []string) []string {
 	var out []string
 	for _, s := range scopes {
 		s = strings.TrimSpace(s)
-		if isScope(s) && len(s) <= maxGrantedScope && len(out) < maxGranted && !slices.Contains(out, s) {
+		if isScope(s) && f.takesScope(s) && len(s) <= maxGrantedScope && len(out) < maxGranted && !slices.Contains(out, s) {
 			out = append(out, s)
 		}
 	}

@@ -37,6 +37,7 @@ const maxToken = 16 << 10 // bytes
 // tokens is a token answer that was understood: what must be right is right, and
 // what may be wrong (a lifetime, above all) costs nobody a rotated refresh token.
 type tokens struct {
+	flow    *Flow
 	def     *providers.OAuth2
 	doc     document // within response.wrap
 	access  string
@@ -58,7 +59,7 @@ func readTokens(f *Flow, a *answer, secrets []Secret) (*tokens, error) {
 		return nil, err
 	}
 	def := f.Provider.OAuth2
-	t := &tokens{def: def, doc: wrapped(def, doc)}
+	t := &tokens{flow: f, def: def, doc: wrapped(def, doc)}
 	r := def.Response
 	if t.access, err = token(t.doc.first(orPaths(r.AccessToken, "access_token")), false); err == nil && t.access == "" {
 		err = fmt.Errorf("no access token")
