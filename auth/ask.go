@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/latchpost/latchpost/providers"
 )
@@ -86,12 +87,14 @@ func checkScopes(scopes []string) error {
 }
 
 // plainLabel takes out of a label, whoever gave it, what Markdown or a reader would take for a
-// link or an image, and what nobody sees: mcp does not show it, and an agent could not name such an account.
+// link or an image, and what nobody sees, such as the selectors behind an emoji: mcp does not show it, and an agent could
+// not name such an account.
 func plainLabel(s string) string { return strings.TrimSpace(clip(unmarked(s), maxAccount)) }
 
 func unmarked(s string) string {
 	s = strings.Map(func(r rune) rune {
-		if strings.ContainsRune("[]()<>`\\|", r) || !unicode.IsPrint(r) {
+		if strings.ContainsRune("[]()<>`\\|", r) || !unicode.IsPrint(r) || r == utf8.RuneError ||
+			unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) {
 			return -1
 		}
 		return r
@@ -108,11 +111,11 @@ func (v *Vault) pick(ctx context.Context, o Owner, provider, account string) (*C
 		return nil, err
 	}
 	found, err := v.Connections.Connections(ctx, o, provider, account)
-	if plain := plainLabel(account); err == nil && len(found) == 0 && plain != account {
-		found, err = v.Connections.Connections(ctx, o, provider, plain)
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case len(found) == 0 && account != "":
+		return v.shownAs(ctx, o, provider, account)
 	}
 	return only(found, provider)
 }
@@ -123,14 +126,35 @@ func (v *Vault) granted(ctx context.Context, c Caller, provider, account string)
 		return nil, nil, err
 	}
 	found, grants, err := v.Grants.Granted(ctx, c.Owner, c.Client, provider, account, v.now())
-	if plain := plainLabel(account); err == nil && len(found) == 0 && plain != account {
-		found, grants, err = v.Grants.Granted(ctx, c.Owner, c.Client, provider, plain, v.now())
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, nil, err
+	case len(found) == 0 && account != "":
+		conn, err := v.shownAs(ctx, c.Owner, provider, account)
+		if err != nil {
+			return nil, nil, err
+		}
+		grants, err := v.Grants.Grants(ctx, c.Owner, c.Client, conn.ID, v.now())
+		return conn, grants, err
 	}
 	conn, err := only(found, provider)
 	return conn, grants, err
+}
+
+// shownAs finds the one connection that is shown under the same label as account would be: agents know no other, and a row
+// may have been stored when less was taken out of labels.
+func (v *Vault) shownAs(ctx context.Context, o Owner, provider, account string) (*Connection, error) {
+	all, err := v.Connections.Connections(ctx, o, provider, "")
+	if err != nil {
+		return nil, err
+	}
+	var found []Connection
+	for _, c := range all {
+		if plainLabel(c.Account) == plainLabel(account) {
+			found = append(found, c)
+		}
+	}
+	return only(found, provider)
 }
 
 // only is the one connection that was found. Several are a question, not a guess.

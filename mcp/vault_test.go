@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -496,4 +497,49 @@ func TestLabelOfAnAgentIsNoLink(t *testing.T) {
 	if got := k.call("revoke", lured); got["type"] != "revoked" || !strings.Contains(got["message"].(string), "the provider has confirmed that it is revoked") { // PD-010: it says no more
 		t.Errorf("%v", got)
 	}
+}
+
+// PI-003: an account is named by what list_connections shows of it, also when its row was stored with what nobody sees.
+func TestAccountIsNamedAsItIsShown(t *testing.T) {
+	for _, stored := range []string{"☕ Home", "☕\ufe0f Home", "\u3164☕ Home\u034f"} {
+		k := meet(t, authtest.NewVault(t, authtest.Options{}))
+		k.vault.Requests = oldRows{k.vault.Requests, stored}
+		k.signIn(k.call("request_auth", `{"provider":"practice","account":"☕️ Home"}`)["request_id"].(string), "bob", auth.Choice{})
+		k.signIn(k.call("request_auth", `{"provider":"practice","account":"second"}`)["request_id"].(string), "alice", auth.Choice{})
+		list := fmt.Sprint(k.call("list_connections", `{}`))
+		ambiguous := k.call("get_credential", `{"provider":"practice"}`)
+		if !strings.Contains(list, "account:☕ Home ") || ambiguous["code"] != "ambiguous_account" || !strings.Contains(ambiguous["message"].(string), "☕ Home") {
+			t.Errorf("%+q is shown in %s and %v", stored, list, ambiguous)
+		}
+		for _, name := range []string{"☕ Home", "☕\ufe0f Home", stored} {
+			for tool, want := range map[string]string{"get_credential": "credential", "request_auth": "connected", "call_api": "response"} {
+				path := ""
+				if tool == "call_api" {
+					path = `,"path":"/me"`
+				}
+				if got := k.call(tool, `{"provider":"practice","account":"`+name+`"`+path+`}`); got["type"] != want || !strings.Contains(fmt.Sprint(got), "☕") {
+					t.Errorf("%s of %+q by %+q: %v", tool, stored, name, got)
+				}
+			}
+		}
+		if got := k.call("get_credential", `{"provider":"practice","account":"☕ Homes"}`); got["type"] != "auth_required" {
+			t.Errorf("another name: %v", got)
+		}
+		if got := k.call("revoke", `{"provider":"practice","account":"☕ Home"}`); got["type"] != "revoked" {
+			t.Errorf("revoke: %v", got)
+		}
+	}
+}
+
+// oldRows stores one label as it was stored when less was taken out of labels.
+type oldRows struct {
+	auth.RequestStore
+	label string
+}
+
+func (s oldRows) CompleteRequest(ctx context.Context, r *auth.Request, c *auth.Connection, g []auth.Grant) error {
+	if strings.Contains(c.Account, "Home") {
+		c.Account = s.label
+	}
+	return s.RequestStore.CompleteRequest(ctx, r, c, g)
 }
