@@ -21,7 +21,13 @@ import (
 // The error is *AuthRequired or *ApprovalRequired when a person has to act first:
 // ask again with the same call when they have. Every decision is on record, once.
 func (v *Vault) Call(ctx context.Context, c Caller, call Call) (*Response, error) {
-	conn, grants, err := v.usable(ctx, c, call.Provider, call.Account, nil)
+	conn, grants, err := v.granted(ctx, c, call.Provider, call.Account)
+	if errors.Is(err, ErrNotFound) || err == nil && v.lacking(conn, nil) != "" { // usable asks for a sign-in
+		if of, out, rule, err := v.hopeless(conn, call); err != nil {
+			return nil, v.refuse(c, of, out, rule, err)
+		}
+		conn, grants, err = v.usable(ctx, c, call.Provider, call.Account, nil)
+	}
 	if err != nil {
 		return nil, v.refuse(c, &Connection{Provider: clip(call.Provider, 40)}, call.Method, egress.Target{}, wordFor(err), err)
 	}

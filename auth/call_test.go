@@ -324,3 +324,65 @@ func text(t *testing.T, v any) string {
 	}
 	return fmt.Sprintf("%s %+v", data, v)
 }
+
+// A call that works with no sign-in is refused, and on record, before anybody is sent to sign in for it. What the sign-in will
+// tell is not held against a call.
+func TestHopelessCallAsksNobody(t *testing.T) {
+	v := authtest.NewVault(t, authtest.Options{})
+	header := map[string]string{"Authorization": "Bearer x"}
+	check := func(c auth.Call, want error, rule string) {
+		t.Helper()
+		before := len(events(t, v, "request.create"))
+		_, err := v.Call(t.Context(), agent, c)
+		link, asked := errors.AsType[*auth.AuthRequired](err)
+		if rule == "" && asked {
+			rule = link.Reason
+		}
+		if want == nil && !asked || want != nil && !errors.Is(err, want) {
+			t.Errorf("%+v: %v", c, err)
+		}
+		all := events(t, v, "call")
+		if last := all[len(all)-1]; last.Decision != "deny" || last.Detail["rule"] != rule || last.Provider != c.Provider {
+			t.Errorf("%+v: on record as %+v", c, last)
+		}
+		if want != nil && len(events(t, v, "request.create")) != before {
+			t.Errorf("%+v: there is a request to sign in", c)
+		}
+	}
+	hopeless := func(provider string) {
+		t.Helper()
+		check(auth.Call{Provider: provider, Path: "/me", Method: "TRACE"}, auth.ErrInvalid, "invalid")
+		check(auth.Call{Provider: provider, Path: "/me", Headers: header}, auth.ErrInvalid, "invalid")
+		check(auth.Call{Provider: provider, Path: "/me", Body: []byte("x")}, auth.ErrInvalid, "invalid")
+		check(auth.Call{Provider: provider, Path: "/me", Method: "POST", Body: []byte(`{"a"`), Headers: map[string]string{"Content-Type": "application/json"}}, auth.ErrInvalid, "invalid")
+		check(auth.Call{Provider: provider}, auth.ErrInvalid, "invalid")
+	}
+	for _, provider := range []string{"practice", "github", "microsoft", "mastodon", "salesforce", "shopify"} {
+		hopeless(provider)
+	}
+	for _, c := range []auth.Call{
+		{Provider: "practice", URL: "https://evil.example/x"}, {Provider: "github", URL: "https://evil.example/x"}, {Provider: "microsoft", URL: "https://evil.example/x"},
+		{Provider: "shopify", URL: "https://evil.example/x"}, {Provider: "google", URL: "https://googleapis.com/x"},
+	} {
+		check(c, auth.ErrDenied, auth.RuleHost)
+	}
+	for _, c := range []auth.Call{
+		{Provider: "practice", Path: "/me"}, {Provider: "github", Path: "/user"}, {Provider: "microsoft", Path: "/me"}, {Provider: "google", URL: "https://gmail.googleapis.com/x"},
+		{Provider: "mastodon", Path: "/api/v1/x"}, {Provider: "mastodon", URL: "https://any.example/x"}, {Provider: "shopify", URL: "https://acme.myshopify.com/x"},
+		{Provider: "salesforce", Path: "/services"}, {Provider: "salesforce", URL: "https://acme.my.salesforce.com/x"},
+	} {
+		check(c, nil, "")
+	}
+
+	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+	infos, err := v.List(t.Context(), agent, "practice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Connections.SetState(t.Context(), auth.Local, infos[0].ID, 1, auth.NeedsReauth, "invalid_grant"); err != nil {
+		t.Fatal(err)
+	}
+	hopeless("practice")
+	check(auth.Call{Provider: "practice", URL: "https://evil.example/x"}, auth.ErrDenied, auth.RuleHost)
+	check(auth.Call{Provider: "practice", Path: "/me"}, nil, auth.ReasonReauth)
+}
