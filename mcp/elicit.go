@@ -15,10 +15,12 @@ import (
 // answerKey names our one question among the inputRequests of a result.
 const answerKey = "open_link"
 
-// Bounds of a question to the user; together they stay under the 60 seconds that hosts give a tool.
+// Bounds of the waits for the user. One call may have several, and hosts give a tool 60 seconds: what talkTime does not leave
+// room for is left out, and the agent repeats the call.
 const (
 	askTime  = 30 * time.Second // for the user to agree to open the link (before 2026-07-28)
 	signTime = maxWait * time.Second
+	talkTime = 50 * time.Second // for all of them, since the call came in
 )
 
 // question asks the user to open one of our pages.
@@ -52,7 +54,7 @@ func (s *Server) converse(ctx context.Context, t tool, c call, back protocol.Mul
 			return nil, err // a protocol error: the client did not give back what it got
 		}
 		if said := server.ElicitationResponse(back.InputResponses, answerKey); said != nil {
-			c.elicits = false
+			c.elicits, c.asked = false, true
 			if res := s.said(ctx, c, requestID, said.Action); res != nil {
 				return res, nil
 			}
@@ -113,7 +115,7 @@ func (s *Server) askModern(t tool, c call, q question) (*protocol.CallToolResult
 // askLegacy sends elicitation/create and waits for the user's word, then for the user. A client that
 // does not answer in time gets the link in an ordinary answer.
 func (s *Server) askLegacy(ctx context.Context, t tool, c call, q question) (*protocol.CallToolResult, error) {
-	asking, cancel := context.WithTimeout(ctx, askTime)
+	asking, cancel := context.WithTimeout(ctx, s.room(c, askTime))
 	defer cancel()
 	said, err := s.core.RequestElicitation(asking, protocol.ElicitationRequest{
 		Request: protocol.Request{Method: string(protocol.MethodElicitationCreate)}, Params: q.params(true),
@@ -121,7 +123,7 @@ func (s *Server) askLegacy(ctx context.Context, t tool, c call, q question) (*pr
 	if err != nil || said == nil {
 		return s.failed(ctx, t.name, q.err), nil
 	}
-	c.elicits = false
+	c.elicits, c.asked = false, true
 	if res := s.said(ctx, c, q.id, said.Action); res != nil {
 		return res, nil
 	}
@@ -130,6 +132,11 @@ func (s *Server) askLegacy(ctx context.Context, t tool, c call, q question) (*pr
 		return s.failed(ctx, t.name, err), nil
 	}
 	return result(answer, false), nil
+}
+
+// room is how much of a wait there is time for in a call.
+func (s *Server) room(c call, wait time.Duration) time.Duration {
+	return max(0, min(wait, c.until.Sub(s.now())))
 }
 
 // said acts on the user's word. accept means only that the user agreed to open the link, so

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,6 +93,34 @@ func TestElicitationOf2025(t *testing.T) {
 		}
 		h.in.Close()
 		<-h.done
+	}
+}
+
+// However long the user takes to say so and then to sign in, one call ends within the time that hosts give a tool, with the
+// link for the next one; wait_seconds is no second wait for the same.
+func TestElicitationEndsInTime(t *testing.T) {
+	for thinks, want := range map[time.Duration]time.Duration{0: signTime, 29 * time.Second: 21 * time.Second, 50 * time.Second: 0, time.Minute: 0} {
+		for _, args := range []string{`{"provider":"p"}`, `{"provider":"p","wait_seconds":25}`} {
+			var clock atomic.Int64
+			start := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+			var waits []time.Duration
+			h := plug(t, New(&fake{
+				request: func(_ auth.Caller, w auth.Wish) (*auth.Info, error) { return nil, link(w.Provider) },
+				wait: func(_ context.Context, id string, d time.Duration, _ func(auth.Status)) (*auth.Status, error) {
+					waits = append(waits, d)
+					clock.Add(int64(d))
+					return &auth.Status{RequestID: id, Status: auth.StatusPending}, nil
+				},
+			}, Options{Now: func() time.Time { return start.Add(time.Duration(clock.Load())) }}))
+			h.initialize(opens)
+			h.send(`{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"request_auth","arguments":` + args + `}}`)
+			ask := h.next()
+			clock.Add(int64(thinks))
+			h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%v,"result":{"action":"accept"}}`, ask["id"]))
+			if got := h.answer(); got["type"] != "auth_required" || len(waits) != 1 || waits[0] != want {
+				t.Errorf("%s after %v: waits %v, want %v; %v", args, thinks, waits, want, got)
+			}
+		}
 	}
 }
 

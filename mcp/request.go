@@ -54,7 +54,7 @@ func (s *Server) requestAuth(ctx context.Context, c call) (any, error) {
 		return nil, err
 	}
 	info, err := s.broker.Request(ctx, c.Caller, auth.Wish{Provider: args.Provider, Scopes: args.Scopes, Account: args.Account, Method: args.Method})
-	if link, ok := errors.AsType[*auth.AuthRequired](err); ok && wait > 0 && !c.elicits {
+	if link, ok := errors.AsType[*auth.AuthRequired](err); ok && wait > 0 && !c.elicits && !c.asked {
 		status, waitErr := s.wait(ctx, c, link.RequestID, wait)
 		if waitErr != nil {
 			return nil, waitErr

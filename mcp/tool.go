@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	protocol "github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
@@ -40,7 +41,9 @@ type call struct {
 	*notices
 	request protocol.CallToolRequest
 	args    json.RawMessage
-	elicits bool // the client can ask the user to open a link, and has not done so in this call
+	elicits bool      // the client can ask the user to open a link, and has not done so in this call
+	asked   bool      // the client has asked so, and what followed was waited for
+	until   time.Time // nobody waits for the user any longer
 }
 
 func catalogue() []tool {
@@ -85,7 +88,7 @@ func (s *Server) run(t tool) server.ToolHandlerFunc {
 		}
 		told := newNotices(s, ctx, req)
 		defer told.settle()
-		return s.converse(ctx, t, call{Caller: caller, notices: told, request: req, args: args}, req.Params.MultiRoundTripParams)
+		return s.converse(ctx, t, call{Caller: caller, notices: told, request: req, args: args, until: s.now().Add(talkTime)}, req.Params.MultiRoundTripParams)
 	}
 }
 

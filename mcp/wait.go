@@ -54,9 +54,9 @@ func (s *Server) waitForAuth(ctx context.Context, c call) (any, error) {
 	return waited(status), nil
 }
 
-// wait asks the broker, and tells the client what it sees meanwhile.
+// wait asks the broker, for d or as long as the call has time, and tells the client what it sees meanwhile.
 func (s *Server) wait(ctx context.Context, c call, requestID string, d time.Duration) (*auth.Status, error) {
-	if d > 0 {
+	if d = s.room(c, d); d > 0 {
 		c.progress("waiting for the user")
 	}
 	return s.broker.Wait(ctx, c.Caller, requestID, d, func(now auth.Status) { c.progress(now.Status) })
