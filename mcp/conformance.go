@@ -53,7 +53,7 @@ func (f fixture) add(name string, run func(context.Context, toolReq) (*toolRes, 
 	t := protocol.NewTool(name, append([]protocol.ToolOption{protocol.WithDescription("A fixture of the conformance suite")}, args...)...)
 	f.core.AddTool(t, func(ctx context.Context, req toolReq) (*toolRes, error) {
 		told := newNotices(f.Server, ctx, req)
-		told.sent.Add(1)
+		told.queued.Store(true)
 		defer told.settle()
 		return run(ctx, req)
 	})
@@ -142,7 +142,9 @@ func (f fixture) notices() {
 
 // tell sends one notification, and leaves the client time to see them apart.
 func (f fixture) tell(ctx context.Context, method protocol.MCPMethod, params m) {
-	_ = f.core.SendNotificationToClient(ctx, string(method), params)
+	if !tellOwn(ctx, notice(method, params)) {
+		_ = f.core.SendNotificationToClient(ctx, string(method), params)
+	}
 	time.Sleep(20 * time.Millisecond)
 }
 

@@ -14,15 +14,17 @@ import (
 
 // mcp-go v1.2.1 loses a notification that a handler sends right before it returns: the goroutine that forwards it races with
 // the final answer (measured 48 of 600 on a quiet machine, none when at least 1 ms lies between; on a busy one 3 ms lost 3 of
-// 150, 25 ms none). Only tools that wait for a person send any, so these wait a moment longer.
+// 150, 25 ms none). Only tools that wait for a person send any, so these wait a moment longer, but over HTTP, where they write
+// it themselves (d17).
 const settleTime = 25 * time.Millisecond
 
 // notices are what a call tells its client before the answer.
 type notices struct {
-	s     *Server
-	ctx   context.Context
-	token protocol.ProgressToken // nil when the client did not ask for progress
-	sent  atomic.Int64
+	s      *Server
+	ctx    context.Context
+	token  protocol.ProgressToken // nil when the client did not ask for progress
+	sent   atomic.Int64           // how many of progress
+	queued atomic.Bool            // mcp-go has got some to send
 }
 
 func newNotices(s *Server, ctx context.Context, req protocol.CallToolRequest) *notices {
@@ -50,22 +52,33 @@ func (n *notices) progress(message string) {
 	if n.token == nil {
 		return
 	}
-	_ = n.s.core.SendNotificationToClient(n.ctx, string(protocol.MethodNotificationProgress), map[string]any{
-		"progressToken": n.token, "progress": n.sent.Add(1), "message": message,
-	})
+	told := map[string]any{"progressToken": n.token, "progress": n.sent.Add(1), "message": message}
+	if tellOwn(n.ctx, notice(protocol.MethodNotificationProgress, told)) {
+		return
+	}
+	n.queued.Store(true)
+	_ = n.s.core.SendNotificationToClient(n.ctx, string(protocol.MethodNotificationProgress), told)
+}
+
+func notice(method protocol.MCPMethod, params map[string]any) protocol.JSONRPCNotification {
+	return protocol.JSONRPCNotification{
+		JSONRPC:      protocol.JSONRPC_VERSION,
+		Notification: protocol.Notification{Method: string(method), Params: protocol.NotificationParams{AdditionalFields: params}},
+	}
 }
 
 // complete tells a client before 2026-07-28 that what it was asked to open is done.
 func (n *notices) complete(status *auth.Status) {
-	if status.Status == auth.StatusPending || server.IsModernRequest(n.ctx) || !opensLinks(n.ctx) {
+	if status.Status == auth.StatusPending || server.IsModernRequest(n.ctx) || !opensLinks(n.ctx) ||
+		tellOwn(n.ctx, protocol.NewElicitationCompleteNotification(status.RequestID)) {
 		return
 	}
-	n.sent.Add(1)
+	n.queued.Store(true)
 	_ = n.s.core.SendElicitationComplete(n.ctx, server.ClientSessionFromContext(n.ctx), status.RequestID)
 }
 
 func (n *notices) settle() {
-	if n.sent.Load() == 0 {
+	if !n.queued.Load() {
 		return
 	}
 	select {

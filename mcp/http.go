@@ -66,7 +66,9 @@ func (s *Server) HTTP(opts HTTPOptions) http.Handler {
 			}
 			starts = m.method == string(protocol.MethodInitialize)
 			if m.method == string(protocol.MethodToolsCall) {
-				w, r = d16(w, r)
+				own, inside, done := d17(w, r)
+				defer done()
+				w, r = d16(own, inside)
 			}
 			w, r = d20Writer(w, r, modern)
 		default:
