@@ -24,7 +24,7 @@ func (v *Vault) Call(ctx context.Context, c Caller, call Call) (*Response, error
 	conn, grants, err := v.granted(ctx, c, call.Provider, call.Account)
 	if errors.Is(err, ErrNotFound) || err == nil && v.lacking(conn, nil) != "" { // usable asks for a sign-in
 		if of, out, rule, err := v.hopeless(conn, call); err != nil {
-			return nil, v.refuse(c, of, out, rule, err)
+			return nil, v.refuse(c, of, out.Method, out.Target, rule, err)
 		}
 		conn, grants, err = v.usable(ctx, c, call.Provider, call.Account, nil)
 	}

@@ -15,7 +15,7 @@ import (
 // mcp-go v1.2.1 loses a notification that a handler sends right before it returns: the goroutine that forwards it races with
 // the final answer (measured 48 of 600 on a quiet machine, none when at least 1 ms lies between; on a busy one 3 ms lost 3 of
 // 150, 25 ms none). Only tools that wait for a person send any, so these wait a moment longer, but over HTTP, where they write
-// it themselves (d17).
+// it themselves (d21).
 const settleTime = 25 * time.Millisecond
 
 // notices are what a call tells its client before the answer.

@@ -66,7 +66,7 @@ func (s *Server) HTTP(opts HTTPOptions) http.Handler {
 			}
 			starts = m.method == string(protocol.MethodInitialize)
 			if m.method == string(protocol.MethodToolsCall) {
-				own, inside, done := d17(w, r)
+				own, inside, done := d21(w, r)
 				defer done()
 				w, r = d16(own, inside)
 			}

@@ -31,8 +31,8 @@ const eventStream = "text/event-stream"
 
 type ownStreamKey struct{}
 
-// d17 lets the call in r write on its response, until it is done.
-func d17(w http.ResponseWriter, r *http.Request) (_ http.ResponseWriter, inside *http.Request, done func()) {
+// d21 lets the call in r write on its response, until it is done.
+func d21(w http.ResponseWriter, r *http.Request) (_ http.ResponseWriter, inside *http.Request, done func()) {
 	own := &ownStream{above: above{w}, header: http.Header{}, asked: r.Header}
 	return own, r.WithContext(context.WithValue(r.Context(), ownStreamKey{}, own)), func() {
 		own.mu.Lock()
