@@ -9,9 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/store"
 )
 
 func connectFlags(fs *flag.FlagSet, s *settings) {
@@ -34,6 +36,9 @@ func connect(ctx context.Context, s *settings, args []string) error {
 		return err
 	}
 	defer h.Close()
+	if err := h.sayForWhom(ctx); err != nil {
+		return err
+	}
 	ctx, stop := context.WithCancel(ctx)
 	wait, err := h.door.Share(ctx, h.pages)
 	if err != nil {
@@ -56,6 +61,15 @@ func connect(ctx context.Context, s *settings, args []string) error {
 	}
 	fmt.Fprintf(s.out, "Connected to %s as %s.\n", info.ProviderName, info.Account)
 	return nil
+}
+
+// sayForWhom tells an operator who would wait for it elsewhere whose the connection will be.
+func (h *house) sayForWhom(ctx context.Context) error {
+	owners, err := h.db.Owners(ctx)
+	if err == nil && slices.ContainsFunc(owners, func(o store.Holdings) bool { return o.Owner != auth.Local }) {
+		fmt.Fprintf(h.settings.err, "This is for %s, whose agents run on this machine. The other owners of this store sign in by the links that their agents give them.\n", auth.Local)
+	}
+	return err
 }
 
 var errNobodyCame = errors.New("nobody signed in yet; run the command again for a new link")

@@ -27,9 +27,9 @@ func explain(ctx context.Context, s *settings, args []string) error {
 	} else {
 		call.URL = args[3]
 	}
-	x, err := h.vault.Explain(ctx, auth.Caller{Owner: auth.Local, Client: args[0]}, call)
+	x, err := h.vault.Explain(ctx, auth.Caller{Owner: s.owner(), Client: args[0]}, call)
 	if err != nil {
-		return err
+		return h.elsewhere(ctx, err)
 	}
 	writeExplanation(s.out, x)
 	return nil

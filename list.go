@@ -12,10 +12,17 @@ import (
 
 	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/auth/egress"
+	"github.com/latchpost/latchpost/store"
 )
+
+func listFlags(fs *flag.FlagSet, s *settings) {
+	everybodyFlags(fs, s)
+	jsonFlag(fs, s)
+}
 
 // connectionRow is a connection in list --json.
 type connectionRow struct {
+	ownerRow
 	Provider string   `json:"provider"`
 	Account  string   `json:"account"`
 	Method   string   `json:"method"`
@@ -38,30 +45,51 @@ func list(ctx context.Context, s *settings, args []string) error {
 		return err
 	}
 	defer h.Close()
-	desk := h.vault.Desk(auth.Local)
-	found, err := desk.Connections(ctx)
+	owners, err := h.whose(ctx)
 	if err != nil {
 		return err
 	}
-	grants, err := desk.Grants(ctx)
-	if err != nil {
-		return err
-	}
-	lines := make([]connectionRow, len(found))
-	for i, c := range found {
-		lines[i] = connectionRow{
-			Provider: c.Provider, Account: c.Account, Method: c.Method, State: string(c.State), Cause: c.Cause, Scopes: c.Scopes,
-			Expires: stamp(c.ExpiresAt), SignIn: stamp(c.RefreshExpiresAt), Used: stamp(c.LastUsedAt), Clients: clients(grants, c.ID),
+	var lines []connectionRow
+	for _, o := range owners {
+		rows, err := h.connectionsOf(ctx, o)
+		if err != nil {
+			return err
 		}
+		lines = append(lines, rows...)
 	}
 	none := "Nothing is connected. latchpost connect PROVIDER signs in; latchpost providers shows what there is."
-	return show(s, lines, none, "PROVIDER\tACCOUNT\tSTATE\tLAST USED\tCLIENTS", func(l connectionRow) []string {
+	if len(lines) == 0 {
+		if none, err = h.noneOf(ctx, none, "Nothing is connected", "connection", func(o store.Holdings) int { return o.Connections }); err != nil {
+			return err
+		}
+	}
+	return show(s, lines, none, s.ownerHead()+"PROVIDER\tACCOUNT\tSTATE\tLAST USED\tCLIENTS", func(l connectionRow) []string {
 		state := l.State
 		if l.Cause != "" {
 			state += " (" + l.Cause + ")"
 		}
-		return []string{l.Provider, l.Account, state, orDash(l.Used), orDash(strings.Join(l.Clients, ", "))}
+		return append(l.cell(), l.Provider, l.Account, state, orDash(l.Used), orDash(strings.Join(l.Clients, ", ")))
 	})
+}
+
+func (h *house) connectionsOf(ctx context.Context, o auth.Owner) ([]connectionRow, error) {
+	desk := h.vault.Desk(o)
+	found, err := desk.Connections(ctx)
+	if err != nil {
+		return nil, err
+	}
+	grants, err := desk.Grants(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lines := make([]connectionRow, len(found))
+	for i, c := range found {
+		lines[i] = connectionRow{
+			ownerRow: h.settings.ownerRow(o), Provider: c.Provider, Account: c.Account, Method: c.Method, State: string(c.State), Cause: c.Cause, Scopes: c.Scopes,
+			Expires: stamp(c.ExpiresAt), SignIn: stamp(c.RefreshExpiresAt), Used: stamp(c.LastUsedAt), Clients: clients(grants, c.ID),
+		}
+	}
+	return lines, nil
 }
 
 // clients says who may do what with a connection: claude-code (read), and, where that is not the whole of it, by which
@@ -126,6 +154,7 @@ func show[T any](s *settings, items []T, none, head string, row func(T) []string
 }
 
 func revokeFlags(fs *flag.FlagSet, s *settings) {
+	userFlags(fs, s)
 	fs.StringVar(&s.account, "account", "", "`label` of the account, when there are several")
 }
 
@@ -139,9 +168,9 @@ func revoke(ctx context.Context, s *settings, args []string) error {
 		return err
 	}
 	defer h.Close()
-	ended, err := h.vault.Desk(auth.Local).Revoke(ctx, auth.Unwanted{Provider: args[0], Account: s.account})
+	ended, err := h.vault.Desk(s.owner()).Revoke(ctx, auth.Unwanted{Provider: args[0], Account: s.account})
 	if err != nil {
-		return err
+		return h.elsewhere(ctx, err)
 	}
 	for _, c := range ended.Connections {
 		fmt.Fprintf(s.out, "%s (%s) is revoked here; at the provider: %s.\n", c.Provider, c.Account, atProvider[c.AtProvider])

@@ -44,7 +44,7 @@ func commands() []command {
 		{"serve", "", "serve remote agents over HTTP", serveFlags, serve},
 		{"demo", "", "see it work: practice provider, agent and all", demoFlags, demo},
 		{"connect", "PROVIDER", "sign in to a provider from the command line", connectFlags, connect},
-		{"list", "", "show the connections", jsonFlag, list},
+		{"list", "", "show the connections", listFlags, list},
 		{"revoke", "PROVIDER", "end a connection, here and at the provider", revokeFlags, revoke},
 		{"providers", "[QUERY]", "show what can be connected", jsonFlag, listProviders},
 		{"app", "set|list|remove [PROVIDER]", "keep OAuth apps (client id and secret)", appFlags, app},

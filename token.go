@@ -10,18 +10,27 @@ import (
 	"time"
 
 	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/auth/identity"
 	"github.com/latchpost/latchpost/mcp"
+	"github.com/latchpost/latchpost/store"
 )
 
 // tokenSettings are the flags of commands that name an owner.
 type tokenSettings struct {
 	org, user, client string
+	all               bool // owners
 	life              time.Duration
 }
 
 func userFlags(fs *flag.FlagSet, s *settings) {
 	fs.StringVar(&s.token.user, "user", auth.Local.User, "`name` of the owner")
 	fs.StringVar(&s.token.org, "org", "", "`name` of the owner's org (default none)")
+}
+
+// everybodyFlags are for listings.
+func everybodyFlags(fs *flag.FlagSet, s *settings) {
+	userFlags(fs, s)
+	fs.BoolVar(&s.token.all, "all-owners", false, "list what all owners have, not the one of --user and --org")
 }
 
 func ownerFlags(fs *flag.FlagSet, s *settings) {
@@ -36,7 +45,8 @@ func doorFlags(fs *flag.FlagSet, s *settings) {
 }
 
 func tokenFlags(fs *flag.FlagSet, s *settings) {
-	ownerFlags(fs, s)
+	everybodyFlags(fs, s)
+	doorFlags(fs, s)
 	fs.StringVar(&s.token.client, "client", "", "`name` of the agent that gets the token")
 	fs.StringVar(&s.scopes, "scopes", "", "`scopes` with commas: latchpost:connect, latchpost:use, latchpost:release, latchpost:revoke (default all)")
 	fs.DurationVar(&s.token.life, "life", 90*24*time.Hour, "`time` after which the token ends, such as 720h; 0 is never")
@@ -61,11 +71,7 @@ func token(ctx context.Context, s *settings, args []string) error {
 	case "list":
 		return h.listTokens(ctx)
 	case "revoke":
-		if err := h.identity.Tokens.Revoke(ctx, s.owner(), args[1]); err != nil {
-			return err
-		}
-		fmt.Fprintln(s.out, "The token is refused from now on.")
-		return nil
+		return h.revokeToken(ctx, args[1])
 	}
 	return usagef("token takes create, list or revoke ID")
 }
@@ -101,24 +107,62 @@ func (h *house) createToken(ctx context.Context) error {
 }
 
 func (h *house) listTokens(ctx context.Context) error {
-	tokens, err := h.identity.Tokens.List(ctx, h.settings.owner())
+	s := h.settings
+	owners, err := h.whose(ctx)
 	if err != nil {
 		return err
 	}
 	type token struct {
+		ownerRow
 		ID      string   `json:"id"`
 		Client  string   `json:"client"`
 		Scopes  []string `json:"scopes,omitempty"`
 		Created string   `json:"created_at"`
 		Expires string   `json:"expires_at,omitempty"`
 	}
-	lines := make([]token, len(tokens))
-	for i, t := range tokens {
-		lines[i] = token{t.ID(), t.Client, t.Scopes, stamp(t.CreatedAt), stamp(t.ExpiresAt)}
+	var lines []token
+	for _, o := range owners {
+		tokens, err := h.identity.Tokens.List(ctx, o)
+		if err != nil {
+			return err
+		}
+		for _, t := range tokens {
+			lines = append(lines, token{s.ownerRow(o), t.ID(), t.Client, t.Scopes, stamp(t.CreatedAt), stamp(t.ExpiresAt)})
+		}
 	}
-	return show(h.settings, lines, "There is no token. latchpost token create --client NAME makes one for a remote agent.", "ID\tCLIENT\tSCOPES\tCREATED\tEXPIRES", func(t token) []string {
-		return []string{t.ID, t.Client, orAll(t.Scopes), t.Created, orNever(t.Expires)}
+	none := "There is no token. latchpost token create --client NAME makes one for a remote agent."
+	if len(lines) == 0 {
+		if none, err = h.noneOf(ctx, none, "There is no token", "token", func(o store.Holdings) int { return o.Tokens }); err != nil {
+			return err
+		}
+	}
+	return show(s, lines, none, s.ownerHead()+"ID\tCLIENT\tSCOPES\tCREATED\tEXPIRES", func(t token) []string {
+		return append(t.cell(), t.ID, t.Client, orAll(t.Scopes), t.Created, orNever(t.Expires))
 	})
+}
+
+// revokeToken finds the id whoever owns it: an operator has it from the record or a log.
+func (h *house) revokeToken(ctx context.Context, id string) error {
+	owners, err := h.db.Owners(ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range owners {
+		tokens, err := h.identity.Tokens.List(ctx, o.Owner)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(tokens, func(t identity.Token) bool { return t.ID() == id })
+		if i < 0 {
+			continue
+		}
+		if err := h.identity.Tokens.Revoke(ctx, o.Owner, id); err != nil {
+			return err
+		}
+		fmt.Fprintf(h.settings.out, "Token %s of %s for %s is refused from now on.\n", id, tokens[i].Client, o.Owner)
+		return nil
+	}
+	return fmt.Errorf("there is no token %q; latchpost token list --all-owners shows them", id)
 }
 
 func orAll(scopes []string) string {

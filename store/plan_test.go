@@ -25,6 +25,7 @@ var scans = map[string]string{
 	"SpendTicket":  "tickets live for minutes",
 	"Restored":     "once, after a restore",
 	"Census":       "its documentation says so",
+	"Owners":       "its documentation says so",
 	"schema":       "of a database without rows",
 	"openSealed":   "once, when everything is moved",
 	"settle":       "once, when everything is moved",

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"crypto/rand"
+	"slices"
 	"testing"
 	"time"
 
@@ -35,6 +36,11 @@ func testSmall(t *testing.T, open func(*testing.T) *store.DB) {
 		all, err := db.ListTokens(ctx, o)
 		must(t, err)
 		equal(t, len(all), 4)
+		Connect(t, db, NewConnection(o, "github", "octo"))
+		owners, err := db.Owners(ctx)
+		must(t, err)
+		i := slices.IndexFunc(owners, func(h store.Holdings) bool { return h.Owner == o })
+		equal(t, i >= 0 && owners[i] == store.Holdings{Owner: o, Connections: 1, Tokens: 4}, true)
 		want(t, db.DeleteToken(ctx, NewOwner(), hash), auth.ErrNotFound)
 		must(t, db.DeleteToken(ctx, o, hash))
 		_, err = db.Token(ctx, hash)
