@@ -53,7 +53,7 @@ func doctor(ctx context.Context, s *settings, args []string) error {
 	findings, clock := []finding{s.checkDefinitions()}, s.checkClock() // which opening the store would set right
 	h, err := open(ctx, s)
 	if err != nil {
-		findings = append(findings, finding{"key and store", false, err.Error(), "nothing works until this is mended"})
+		findings = append(findings, finding{"key and store", false, err.Error(), s.storeEffect(err)})
 	} else {
 		defer h.Close()
 		findings = append(findings, h.checkKey(), h.checkStore(ctx), h.checkAudit(ctx), h.checkConnections(ctx), h.checkPort(ctx))
@@ -84,6 +84,13 @@ func doctor(ctx context.Context, s *settings, args []string) error {
 		return errors.New("something is wrong; the lines above say what, and what to do")
 	}
 	return nil
+}
+
+func (s *settings) storeEffect(err error) string {
+	if s.firstTime(err) {
+		return "when there was none yet, the first latchpost stdio, serve, connect or app set makes it"
+	}
+	return "nothing works until this is mended"
 }
 
 func (s *settings) checkDefinitions() finding {

@@ -40,7 +40,11 @@ func list(ctx context.Context, s *settings, args []string) error {
 	if len(args) > 0 {
 		return usagef("list takes no arguments")
 	}
+	none := "Nothing is connected. latchpost connect PROVIDER signs in; latchpost providers shows what there is."
 	h, err := open(ctx, s)
+	if s.firstTime(err) {
+		return show(s, nil, none, "", connectionRow.cells)
+	}
 	if err != nil {
 		return err
 	}
@@ -57,19 +61,20 @@ func list(ctx context.Context, s *settings, args []string) error {
 		}
 		lines = append(lines, rows...)
 	}
-	none := "Nothing is connected. latchpost connect PROVIDER signs in; latchpost providers shows what there is."
 	if len(lines) == 0 {
 		if none, err = h.noneOf(ctx, none, "Nothing is connected", "connection", func(o store.Holdings) int { return o.Connections }); err != nil {
 			return err
 		}
 	}
-	return show(s, lines, none, s.ownerHead()+"PROVIDER\tACCOUNT\tSTATE\tLAST USED\tCLIENTS", func(l connectionRow) []string {
-		state := l.State
-		if l.Cause != "" {
-			state += " (" + l.Cause + ")"
-		}
-		return append(l.cell(), l.Provider, l.Account, state, orDash(l.Used), orDash(strings.Join(l.Clients, ", ")))
-	})
+	return show(s, lines, none, s.ownerHead()+"PROVIDER\tACCOUNT\tSTATE\tLAST USED\tCLIENTS", connectionRow.cells)
+}
+
+func (l connectionRow) cells() []string {
+	state := l.State
+	if l.Cause != "" {
+		state += " (" + l.Cause + ")"
+	}
+	return append(l.cell(), l.Provider, l.Account, state, orDash(l.Used), orDash(strings.Join(l.Clients, ", ")))
 }
 
 func (h *house) connectionsOf(ctx context.Context, o auth.Owner) ([]connectionRow, error) {
@@ -187,10 +192,16 @@ var atProvider = map[string]string{
 // listProviders shows what can be connected.
 func listProviders(ctx context.Context, s *settings, args []string) error {
 	h, err := open(ctx, s)
-	if err != nil {
+	switch {
+	case s.firstTime(err):
+		if h, err = openWithout(s); err != nil {
+			return err
+		}
+	case err != nil:
 		return err
+	default:
+		defer h.Close()
 	}
-	defer h.Close()
 	found, err := h.vault.Providers(ctx, auth.Caller{Owner: auth.Local}, strings.Join(args, " "), "", 500)
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -65,6 +66,18 @@ func commands() []command {
 	}
 }
 
+// makers may make a store that is not there. All others would answer about an empty one, and make a key for it, where
+// somebody mistyped --data or forgot it.
+var makers = []string{"stdio", "serve", "demo", "connect", "app set", "token create", "owner-link", "open"}
+
+func (c command) makesStore(args []string) bool {
+	name := c.name
+	if len(args) > 0 {
+		name += " " + args[0]
+	}
+	return slices.Contains(makers, c.name) || slices.Contains(makers, name)
+}
+
 // errUsage is for what the person typed wrongly: exit code 2.
 type errUsage struct{ text string }
 
@@ -98,6 +111,7 @@ func run(ctx context.Context, args []string, s *settings) int {
 		fs := newFlags(c, s)
 		rest, err := s.parse(fs, args[1:])
 		if err == nil {
+			s.existing = !c.makesStore(rest)
 			err = c.answer(ctx, s, rest)
 		}
 		return s.report(c, err)

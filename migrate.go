@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -27,23 +24,11 @@ func migrate(ctx context.Context, s *settings, args []string) error {
 	if err != nil {
 		return err
 	}
-	if path, ok := strings.CutPrefix(s.storeURL(), "sqlite:"); ok {
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) { // it would be made
-			return fmt.Errorf("there is no store at %s: name the one that is in use with --data or --store", path)
-		}
-	}
 	db, _, err := openStore(ctx, s, log)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	keys, err := db.Keys(ctx)
-	if err != nil {
-		return err
-	}
-	if len(keys) == 0 {
-		return fmt.Errorf("nothing is in %s: name the store that is in use with --data or --store", s.shownStore())
-	}
 	box, err := openBox(ctx, s, db)
 	if err != nil {
 		return err

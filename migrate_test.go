@@ -109,7 +109,7 @@ func TestMigrate(t *testing.T) {
 	must(t, h.Close())
 
 	other := filepath.Join(dir, "other", "master.key")
-	if code, says := does("list", "--data", filepath.Join(dir, "elsewhere"), "--key", "file:"+other); code != exitDone {
+	if code, says := does("owner-link", "--data", filepath.Join(dir, "elsewhere"), "--key", "file:"+other); code != exitDone {
 		t.Fatal(says)
 	}
 	if code, says := does(to(sqlite, backURL, "--key", "file:"+other)...); code != exitFailed || !strings.Contains(says, "master key does not match") {

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/auth/egress"
@@ -48,7 +51,7 @@ func open(ctx context.Context, s *settings) (*house, error) {
 	for _, warning := range s.unsafe() {
 		log.Log(ctx, shown, "unsafe flag", "flag", warning)
 	}
-	catalog, err := providers.Load(s.providers, providers.Options{Loopback: s.unsafeLoopback, Defaults: s.defaults()})
+	catalog, err := s.definitions()
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +69,7 @@ func open(ctx context.Context, s *settings) (*house, error) {
 	}
 	h.audit = h.db.AuditLog(h.box.MAC("audit"))
 	h.door = newDoor(s, h.box.MAC("door"), log)
-	out := egress.New(egress.Options{Loopback: s.unsafeLoopback, Private: s.privateNets, UserAgent: "latchpost/" + buildVersion()})
+	out := s.outgoing()
 	h.vault = &auth.Vault{
 		Catalog: catalog, Connectors: connectors(out, s), Box: h.box, Out: out,
 		Connections: h.db, Refreshes: h.db, Requests: h.db, Pending: h.db, Apps: h.db,
@@ -78,6 +81,36 @@ func open(ctx context.Context, s *settings) (*house, error) {
 		return nil, errors.Join(err, h.db.Close())
 	}
 	return h, nil
+}
+
+func (s *settings) definitions() (*providers.Catalog, error) {
+	return providers.Load(s.providers, providers.Options{Loopback: s.unsafeLoopback, Defaults: s.defaults()})
+}
+
+func (s *settings) outgoing() *egress.Client {
+	return egress.New(egress.Options{Loopback: s.unsafeLoopback, Private: s.privateNets, UserAgent: "latchpost/" + buildVersion()})
+}
+
+// openWithout is a house without a store, which knows what can be connected and nothing else. It needs no Close.
+func openWithout(s *settings) (*house, error) {
+	log, err := s.logger()
+	if err != nil {
+		return nil, err
+	}
+	catalog, err := s.definitions()
+	if err != nil {
+		return nil, err
+	}
+	out := s.outgoing()
+	h := &house{settings: s, log: log, vault: &auth.Vault{Catalog: catalog, Connectors: connectors(out, s), Apps: noApps{}, Log: log}}
+	return h, h.openBrowsers(out)
+}
+
+// noApps are the OAuth apps of a house without a store.
+type noApps struct{ auth.AppStore }
+
+func (noApps) App(context.Context, auth.Owner, string) (*auth.App, error) {
+	return nil, auth.ErrNotFound
 }
 
 // connectors are the ways to sign in; a new one is a line here.
@@ -97,6 +130,14 @@ func openStore(ctx context.Context, s *settings, log *slog.Logger) (db *store.DB
 	if s.data == "" { // it would lie wherever we were started, the key in it
 		return nil, nil, usagef("there is no home directory to keep things in: name one with --data")
 	}
+	anchored := s.anchored()
+	if path, ok := strings.CutPrefix(s.storeURL(), "sqlite:"); ok {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) { // it would be made
+			if err := s.noStore(path, anchored); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
 	opt := store.Options{URL: s.storeURL(), Dir: s.data, UnsafePlaintext: s.unsafeStore, Log: log}
 	db, err = store.Open(ctx, opt)
 	if errors.Is(err, store.ErrReadOnly) {
@@ -110,9 +151,42 @@ func openStore(ctx context.Context, s *settings, log *slog.Logger) (db *store.DB
 	return db, nil, err // it names the file or the server; the URL may hold a password
 }
 
+var errNoStore = errors.New("there is no store")
+
+// noStore is the error of a store that is not there, nil when this command may make it. Where the record of one has
+// left its anchor, nobody may: the store was deleted, or its volume is not mounted.
+func (s *settings) noStore(at string, anchored bool) error {
+	switch {
+	case anchored && (s.store == "" || !s.existing):
+		return fmt.Errorf("there is no store at %s, and audit.anchor in %s says that there was one: put it back, or bring back a backup with latchpost restore; to begin with an empty one, move audit.anchor away", at, s.data)
+	case s.existing:
+		return fmt.Errorf("%w at %s: name the one that is in use with --data or --store", errNoStore, at)
+	}
+	return nil
+}
+
+// anchored is asked before the store is looked for: another process may be making both, the anchor last.
+func (s *settings) anchored() bool {
+	_, err := os.Lstat(filepath.Join(s.data, "audit.anchor"))
+	return err == nil
+}
+
+// firstTime reports whether err is that of a machine where nothing was begun yet, and nobody named another place.
+func (s *settings) firstTime(err error) bool {
+	return errors.Is(err, errNoStore) && s.store == "" && s.data == defaultData()
+}
+
 // openBox finds the master key. It makes one only for a store that has no data keys
 // yet: a lost key is never replaced silently, because that would lose everything.
 func openBox(ctx context.Context, s *settings, db *store.DB) (*seal.Box, error) {
+	anchored := s.anchored()
+	if keys, err := db.Keys(ctx); err != nil {
+		return nil, err
+	} else if len(keys) == 0 { // a database that is not ours yet
+		if err := s.noStore(strings.TrimPrefix(s.shownStore(), "sqlite:"), anchored); err != nil {
+			return nil, err
+		}
+	}
 	kek, err := seal.OpenKEK(ctx, s.keyURL())
 	if errors.Is(err, seal.ErrNoKey) {
 		keys, keysErr := db.Keys(ctx)

@@ -31,6 +31,7 @@ type settings struct {
 	release                     string
 	unsafeLoopback, unsafeStore bool
 	privateNets                 networks
+	existing                    bool // the store has to be there
 
 	json    bool
 	account string
@@ -115,7 +116,7 @@ func (n *networks) Set(s string) error {
 func newFlags(c command, s *settings) *flag.FlagSet {
 	fs := flag.NewFlagSet(c.name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	fs.StringVar(&s.data, "data", defaultData(), "data `dir`ectory, made 0700 when it is not there")
+	fs.StringVar(&s.data, "data", defaultData(), "data `dir`ectory, made with mode 0700 by what begins something")
 	fs.StringVar(&s.store, "store", "", "`url` of the store: sqlite:PATH or postgres://… (default sqlite: in the data directory)")
 	fs.StringVar(&s.key, "key", "", "`url` of the master key: file:PATH, env:NAME, keyring:SERVICE/USER or exec:COMMAND (default a file beside the data directory)")
 	fs.StringVar(&s.providers, "providers", "", "`dir`ectory with your own provider definitions")

@@ -13,6 +13,7 @@ import (
 // well and not there, or does not work, ends with 1.
 func TestWrongUse(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
+	must(t, newHouse(t, data, freePort(t)).Close())
 	for line, want := range map[string]int{
 		"list --key bogus":                                     exitUsage,
 		"list --key file:":                                     exitUsage,
@@ -74,6 +75,7 @@ func TestWrongUse(t *testing.T) {
 // A command that was interrupted, or whose answer went nowhere, is not done: it ends with 1 and says so.
 func TestNotDone(t *testing.T) {
 	data := t.TempDir()
+	must(t, newHouse(t, data, freePort(t)).Close())
 	interrupted, stop := context.WithCancel(t.Context())
 	stop()
 	for _, line := range []string{
