@@ -35,6 +35,22 @@ func TestOtherIssuer(t *testing.T) {
 		code = run(ctx, args, &settings{in: strings.NewReader(""), out: io.Discard, err: errs})
 		return code, errs.text.String()
 	}
+	// What was refused, or met nobody, is not kept.
+	for flags, want := range map[string]int{
+		"--oidc-issuer https://127.0.0.1:1":                              exitUsage,
+		"--oidc-issuer https://typo.example --oidc-client-secret-file x": exitFailed,
+		"--oidc-issuer https://typo.example":                             exitDone,
+	} {
+		if code, said := start(strings.Fields(flags)...); code != want || code == exitUsage && !strings.Contains(said, "must have a host name, not an IP address") {
+			t.Errorf("serve %s ends with %d: %s", flags, code, said)
+		}
+	}
+	if code, said := start("--oidc-issuer", "https://a.example"); code != exitDone {
+		t.Fatalf("after a mistyped issuer, which nobody used: %d %s", code, said)
+	}
+	if code := run(t.Context(), []string{"token", "create", "--client", "agent", "--user", "ada", "--data", data}, &settings{in: strings.NewReader(""), out: io.Discard, err: io.Discard}); code != exitDone {
+		t.Fatalf("a token of ada: %d", code)
+	}
 	for _, one := range []struct {
 		flags  string
 		starts bool

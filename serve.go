@@ -135,7 +135,11 @@ func serve(ctx context.Context, s *settings, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(h.openServe(), h.sameUsers(ctx), h.observe(ctx)); err != nil {
+	err = errors.Join(h.openServe(), h.observe(ctx))
+	if err == nil { // it notes the issuer, and is not to keep one that was refused
+		err = h.sameUsers(ctx)
+	}
+	if err != nil {
 		return errors.Join(err, h.Close())
 	}
 	return h.run(ctx, func(ctx context.Context) error {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/latchpost/latchpost/auth"
@@ -60,7 +61,7 @@ func (h *house) openServe() error {
 const usersOf = "users_of"
 
 // sameUsers refuses an issuer, or claims, by which the owners in the store could be other people: whoever has the same
-// name there would get their connections.
+// name there would get their connections. As long as nobody has come by it, it can be corrected.
 func (h *house) sameUsers(ctx context.Context) error {
 	r := h.settings.serve
 	if r.issuer == "" {
@@ -77,7 +78,15 @@ func (h *house) sameUsers(ctx context.Context) error {
 		return err
 	case before == now, fresh && h.cannotWrite != nil:
 		return nil
-	case !fresh && !r.sameUsers:
+	}
+	if !fresh && !r.sameUsers {
+		owners, err := h.db.Owners(ctx)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(owners, func(o store.Holdings) bool { return o.Owner != auth.Local }) { // nobody had come yet
+			return h.db.SetMeta(ctx, usersOf, now)
+		}
 		return fmt.Errorf("the owners in this store are users by %s; by %s the same names may be other people, who would get their connections: correct the flags, take another store, or, where everybody keeps their name, start once with --unsafe-same-users", before, now)
 	}
 	return h.db.SetMeta(ctx, usersOf, now)

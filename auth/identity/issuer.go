@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -49,6 +50,9 @@ type Issuer struct {
 
 // Check reports what is wrong with the configuration, without asking the issuer.
 func (s *Issuer) Check() error {
+	if s.byAddress() {
+		return fmt.Errorf("the issuer %q must have a host name, not an IP address or a name of this machine; correct --oidc-issuer", s.URL)
+	}
 	if _, err := egress.Parse(s.URL, egress.ParseOptions{Loopback: s.Loopback}); err != nil || strings.ContainsAny(s.URL, "?#") {
 		return fmt.Errorf("the issuer %q must be an https URL without query and fragment, as in its tokens; correct --oidc-issuer", s.URL)
 	}
@@ -57,6 +61,17 @@ func (s *Issuer) Check() error {
 		return fmt.Errorf("the resource %q must be the full URL of /mcp as clients reach it; correct --resource", s.Resource)
 	}
 	return nil
+}
+
+// byAddress reports whether the URL is one but for its host.
+func (s *Issuer) byAddress() bool {
+	u, err := url.Parse(s.URL)
+	if err != nil || u.Scheme != "https" {
+		return false
+	}
+	host := strings.ToLower(u.Hostname())
+	_, err = netip.ParseAddr(host)
+	return !s.Loopback && (err == nil || host == "localhost" || strings.HasSuffix(host, ".localhost"))
 }
 
 // directory is what the issuer publishes: endpoints and keys.
