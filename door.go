@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -174,14 +176,25 @@ func (d *door) proof(challenge string, at net.Addr) []byte {
 	return d.prove(fmt.Appendf(nil, "%s %s", address, challenge))
 }
 
-// neighbour reports whether the process on the port belongs to this store.
+// neighbour reports whether the process on the port belongs to this store. Whether it serves by TLS is known to its
+// own command line alone, so both ways are tried.
 func (d *door) neighbour(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
+	plain, _ := d.challenge(ctx, "http")
+	if plain {
+		return true
+	}
+	secured, _ := d.challenge(ctx, "https")
+	return secured
+}
+
+// challenge has the process on the port prove whose it is. By TLS it gives the certificate that is shown there as well.
+func (d *door) challenge(ctx context.Context, scheme string) (ours bool, shown *x509.Certificate) {
 	challenge := rand.Text()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.listen+"/healthz?challenge="+challenge, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+d.listen+"/healthz?challenge="+challenge, nil)
 	if err != nil {
-		return false
+		return false, nil
 	}
 	var at net.Addr // which is a certain one also where d.listen is all
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -191,16 +204,24 @@ func (d *door) neighbour(ctx context.Context) bool {
 		}
 		return c, err
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	// #nosec G402 the certificate is for other names than this address, and it is the proof that tells whose process it is
+	unverified := &tls.Config{InsecureSkipVerify: true}
+	client := &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true, DialContext: dial, TLSClientConfig: unverified},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return false
+		return false, nil
 	}
 	defer resp.Body.Close()
 	var h health
 	if err := json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 4<<10)).Decode(&h); err != nil {
-		return false
+		return false, nil
+	}
+	if resp.TLS != nil {
+		shown = resp.TLS.PeerCertificates[0]
 	}
 	proof, err := hex.DecodeString(h.Proof)
-	return err == nil && hmac.Equal(proof, d.proof(challenge, at))
+	return err == nil && hmac.Equal(proof, d.proof(challenge, at)), shown
 }

@@ -46,6 +46,25 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// A process of the store that serves by TLS is one to its neighbours, whose flags do not say so, and to the doctor.
+func TestNeighbourByTLS(t *testing.T) {
+	listen, data := freePort(t), filepath.Join(t.TempDir(), "data")
+	served := newHouse(t, data, listen)
+	served.door.fixed = "https://latchpost.example.com"
+	served.door.cert = &certificate{log: slog.New(slog.DiscardHandler)}
+	served.door.cert.chain, served.door.cert.key = certificateFiles(t)
+	served.door.moveTo(listen)
+	share(t, served)
+	beside := newHouse(t, data, listen)
+	if f := beside.checkPort(t.Context()); !f.OK || !strings.Contains(f.Says, "served by another process of this store") {
+		t.Errorf("%+v", f)
+	}
+	stranger := newHouse(t, filepath.Join(t.TempDir(), "data"), listen)
+	if f := stranger.checkPort(t.Context()); f.OK {
+		t.Errorf("of another store: %+v", f)
+	}
+}
+
 // A certificate that is renewed on disk is shown without a restart. Between its two files there is a moment in which they
 // do not fit, and the one before is shown on.
 func TestRenewedCertificate(t *testing.T) {
