@@ -33,3 +33,29 @@ func TestOutdatedBrowserIsRefused(t *testing.T) {
 		t.Errorf("it was run with %q, %v", got, err)
 	}
 }
+
+// Where this server cannot start a browser, nothing says that it is ready, and a sign-in that is begun all the same ends at once
+// with a word for agents and a sentence for people.
+func TestBrowserWithoutItsDriver(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "chromium"), []byte("#!/bin/sh\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	h := newHouse(t, filepath.Join(t.TempDir(), "data"), freePort(t))
+	agent := auth.Caller{Owner: auth.Local, Client: "agent"}
+	found, err := h.vault.Providers(t.Context(), agent, "site", auth.MethodBrowser, 1)
+	if err != nil || len(found) != 1 || found[0].Ready || found[0].Missing != "the browser driver: latchpost browser install" {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	id, err := requested(h.vault.Request(t.Context(), agent, auth.Wish{Provider: found[0].ID, Method: auth.MethodBrowser}))
+	must(t, err)
+	_, err = h.vault.Visit(auth.Visitor{Browser: browserHash}).Confirm(t.Context(), id, auth.Choice{Vars: map[string]string{"host": "shop.example.com", "done_path": "account"}})
+	if !errors.Is(err, auth.ErrConfig) || !strings.Contains(err.Error(), "whoever runs it has to install the browser driver: latchpost browser install") {
+		t.Errorf("pressing Connect: %v", err)
+	}
+	status, err := h.vault.Wait(t.Context(), agent, id, 0, nil)
+	if err != nil || status.Status != auth.StatusFailed || status.Cause != "configuration" {
+		t.Errorf("the agent hears %+v, %v", status, err)
+	}
+}

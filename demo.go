@@ -57,6 +57,11 @@ func demo(ctx context.Context, s *settings, args []string) error {
 		return err
 	}
 	defer h.Close()
+	if s.demo.browser {
+		if err := h.browsers.Ready(ctx); err != nil {
+			return fmt.Errorf("demo --browser needs %w", err)
+		}
+	}
 	if err := h.vault.Desk(auth.Local).SetApp(ctx, "practice", "public", auth.Secret{}, nil); err != nil {
 		return err
 	}

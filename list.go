@@ -189,6 +189,19 @@ var atProvider = map[string]string{
 	auth.LocalOnly:         "it offers no way to do it, so end the access on its own settings page as well",
 }
 
+// needs is what is missing, without how to get it.
+func needs(missing string) string {
+	if what, _, ok := strings.Cut(missing, ":"); ok {
+		return "needs " + what
+	}
+	return missing
+}
+
+func providersFlags(fs *flag.FlagSet, s *settings) {
+	browserFlags(fs, s)
+	jsonFlag(fs, s)
+}
+
 // listProviders shows what can be connected.
 func listProviders(ctx context.Context, s *settings, args []string) error {
 	h, err := open(ctx, s)
@@ -223,7 +236,7 @@ func listProviders(ctx context.Context, s *settings, args []string) error {
 	return show(s, lines, "", "ID\tNAME\tMETHODS\tREADY", func(p provider) []string {
 		ready := "yes"
 		if !p.Ready {
-			ready = "needs an OAuth app"
+			ready = needs(p.Missing)
 		}
 		return []string{p.ID, p.Name, strings.Join(p.Methods, " "), ready}
 	})

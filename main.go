@@ -47,7 +47,7 @@ func commands() []command {
 		{"connect", "PROVIDER", "sign in to a provider from the command line", connectFlags, connect},
 		{"list", "", "show the connections", listFlags, list},
 		{"revoke", "PROVIDER", "end a connection, here and at the provider", revokeFlags, revoke},
-		{"providers", "[QUERY]", "show what can be connected", jsonFlag, listProviders},
+		{"providers", "[QUERY]", "show what can be connected", providersFlags, listProviders},
 		{"app", "set|list|remove [PROVIDER]", "keep OAuth apps (client id and secret)", appFlags, app},
 		{"install", "HOST", "enter latchpost into the configuration of an MCP host", installFlags, install},
 		{"open", "", "open the pages in your browser, signed in", ownerFlags, openPages},

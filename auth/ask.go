@@ -293,21 +293,21 @@ func reasonText(p *providers.Provider, reason string) string {
 }
 
 // chooseMethod takes the wished method, else the connection's, else the first one
-// that can start now. ready is false when its OAuth app is missing.
+// that can start now, or else the first one. ready is false when its OAuth app is missing.
 func (v *Vault) chooseMethod(ctx context.Context, o Owner, p *providers.Provider, wished string, renews *Connection) (method string, ready bool, err error) {
 	if wished == "" && renews != nil {
 		wished = renews.Method
 	}
-	first := ""
+	first, hasApp := "", false
 	for _, m := range p.Methods() {
 		if wished != "" && m != wished || !v.offers(m) {
 			continue
 		}
-		if first == "" {
-			first = m
-		}
 		ready, err := v.ready(ctx, o, p, m)
-		if err != nil || ready {
+		if first == "" {
+			first, hasApp = m, ready
+		}
+		if err != nil || ready && v.lacks(ctx, m) == nil {
 			return m, ready, err
 		}
 	}
@@ -317,7 +317,7 @@ func (v *Vault) chooseMethod(ctx context.Context, o Owner, p *providers.Provider
 		}
 		return "", false, ErrInvalid.Say("%s cannot be connected on this server by %s", p.Name, orAny(wished))
 	}
-	return first, false, nil
+	return first, hasApp, nil
 }
 
 func orAny(method string) string {
@@ -335,7 +335,19 @@ func (v *Vault) offers(method string) bool {
 	return err == nil
 }
 
-// ready reports whether a sign-in by method can start: its OAuth app is there.
+// lacks is what this machine lacks for a sign-in by method, nil for nothing.
+func (v *Vault) lacks(ctx context.Context, method string) error {
+	conn, err := v.connector(method)
+	if err != nil {
+		return err
+	}
+	if n, ok := conn.(Needer); ok {
+		return n.Ready(ctx)
+	}
+	return nil
+}
+
+// ready reports whether the OAuth app that a sign-in by method needs is there.
 func (v *Vault) ready(ctx context.Context, o Owner, p *providers.Provider, method string) (bool, error) {
 	if !needsApp(method) {
 		return true, nil

@@ -136,6 +136,9 @@ func (v *Vault) begin(ctx context.Context, r *Request, p *providers.Provider) (*
 	if err != nil {
 		return nil, err
 	}
+	if lacks := v.lacks(ctx, r.Method); lacks != nil { // nobody but the operator can go on
+		return nil, v.fail(ctx, r, ErrConfig.Say("this server cannot sign in that way yet; whoever runs it has to install %s", lacks))
+	}
 	f, err := v.requestFlow(ctx, r, p)
 	if err != nil {
 		return nil, err

@@ -62,6 +62,12 @@ type Poller interface {
 	Poll(ctx context.Context, f *Flow) (out *Outcome, wait time.Duration, err error)
 }
 
+// Needer is a Connector that needs something on this machine which may not be there.
+type Needer interface {
+	// Ready is nil when a sign-in can start. Else the error says what is missing and how to get it, as in "a browser: apt install chromium".
+	Ready(ctx context.Context) error
+}
+
 // Flow is what a connector gets to see of a sign-in or a connection.
 type Flow struct {
 	Provider    *providers.Provider // resolved with Vars

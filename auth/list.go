@@ -93,12 +93,24 @@ func (v *Vault) renewable(c *Connection) bool {
 	return ok
 }
 
+// lacking is what this machine lacks for each method that needs something of it, looked at once.
+func (v *Vault) lacking(ctx context.Context) map[string]error {
+	all := map[string]error{}
+	for _, c := range v.Connectors {
+		if n, ok := c.(Needer); ok {
+			all[c.Method()] = n.Ready(ctx)
+		}
+	}
+	return all
+}
+
 // Providers searches the catalogue, in the order of its ids. limit 0 is 50.
 func (v *Vault) Providers(ctx context.Context, c Caller, query, method string, limit int) ([]ProviderInfo, error) {
 	if limit <= 0 || limit > 500 {
 		limit = 50
 	}
 	found := v.Catalog.Search(query, method, limit)
+	lacks := v.lacking(ctx)
 	infos := make([]ProviderInfo, 0, len(found))
 	for _, p := range found {
 		i := ProviderInfo{ID: p.ID, Name: p.Name, Custom: p.Custom}
@@ -111,12 +123,18 @@ func (v *Vault) Providers(ctx context.Context, c Caller, query, method string, l
 			if err != nil {
 				return nil, err
 			}
-			i.Ready = i.Ready || ready
+			i.Ready = i.Ready || ready && lacks[m] == nil
+			if ready && lacks[m] != nil {
+				i.Missing = lacks[m].Error()
+			}
 		}
 		if p.OAuth2 != nil {
 			i.Scopes = p.OAuth2.Scopes.Default
 		}
-		if !i.Ready {
+		switch {
+		case i.Ready:
+			i.Missing = ""
+		case i.Missing == "":
 			i.Missing = "an OAuth app: request_auth gives a link where the user can enter it, or run: latchpost app set " + p.ID + " --client-id ID"
 		}
 		if len(i.Methods) == 0 {

@@ -27,6 +27,9 @@ type Connector struct {
 // Method is auth.MethodBrowser.
 func (*Connector) Method() string { return auth.MethodBrowser }
 
+// Ready says what of the programs behind a browser login is not here.
+func (c *Connector) Ready(ctx context.Context) error { return c.Pool.Ready(ctx) }
+
 // Begin reserves a browser and leads to its live view. ErrLimit when too many are open.
 func (c *Connector) Begin(_ context.Context, f *auth.Flow) (auth.Step, error) {
 	if f.Provider.Browser == nil {
@@ -117,6 +120,7 @@ func (c *Connector) Revoke(_ context.Context, f *auth.Flow, cred *auth.Credentia
 
 var _ interface {
 	auth.Connector
+	auth.Needer
 	auth.Carrier
 	auth.Sequenced
 	auth.Prober

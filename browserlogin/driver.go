@@ -140,11 +140,13 @@ func FindChromium(o Options) (string, error) {
 	return "", errors.New("no Chromium is installed: apt install chromium chromium-sandbox fonts-liberation, then run latchpost browser check")
 }
 
+var errNoDriver = errors.New("the browser driver is not installed: run latchpost browser install")
+
 // checkArchive compares the archive's SHA-512 with the pinned one.
 func checkArchive(path string) error {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return errors.New("the browser driver is not installed: run latchpost browser install")
+		return errNoDriver
 	}
 	if err != nil {
 		return err

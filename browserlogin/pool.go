@@ -28,6 +28,8 @@ type Pool struct {
 	keeps  map[string]*keepAlive // sessions that stay in a browser, by bundle
 	closed bool
 
+	finding sync.Mutex
+
 	// starting takes seconds while a browser starts; pages do not wait for it.
 	starting sync.Mutex
 	driver   *driver
@@ -260,8 +262,22 @@ func (p *Pool) launch(ctx context.Context) (Browser, error) {
 	}
 }
 
-// find looks for the programs once.
+// Ready is nil when the programs are here with which a browser starts. Else it names the one that is missing, and how it comes here.
+func (p *Pool) Ready(ctx context.Context) error {
+	err := p.find(ctx)
+	switch {
+	case errors.Is(err, errNoDriver):
+		return errors.New("the browser driver: latchpost browser install")
+	case err != nil:
+		return fmt.Errorf("software for browser sign-ins: %w", err)
+	}
+	return nil
+}
+
+// find looks for the programs until they are here.
 func (p *Pool) find(ctx context.Context) (err error) {
+	p.finding.Lock()
+	defer p.finding.Unlock()
 	if p.node != "" {
 		return nil
 	}

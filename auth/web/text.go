@@ -146,7 +146,7 @@ func causeText(cause string) string {
 	case auth.ErrUnavailable.Code:
 		return "The provider did not answer properly."
 	case auth.ErrConfig.Code, auth.ErrNoApp.Code:
-		return "The settings for this provider are not right; its OAuth app has to be corrected."
+		return "The settings for this sign-in are not right: its OAuth app, or what this server needs for it, has to be corrected."
 	case "unknown_outcome":
 		return "Latchpost stopped while the provider was answering, so nobody knows how it ended. Nothing was stored."
 	case auth.ErrAudit.Code:
