@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/latchpost/latchpost/auth"
-	"github.com/latchpost/latchpost/providers"
 	"github.com/latchpost/latchpost/store"
 )
 
@@ -50,6 +49,7 @@ func doctor(ctx context.Context, s *settings, args []string) error {
 			fmt.Fprintf(s.err, "%d bytes are free now; make more room soon, then the file is laid again\n", freed)
 		}
 	}
+	s.diagnoses = true
 	findings, clock := []finding{s.checkDefinitions()}, s.checkClock() // which opening the store would set right
 	h, err := open(ctx, s)
 	if err != nil {
@@ -75,7 +75,7 @@ func doctor(ctx context.Context, s *settings, args []string) error {
 		if !f.OK {
 			mark = "WRONG"
 		}
-		fmt.Fprintf(s.out, "%s  %-14s %s\n", mark, f.Part, f.Says)
+		fmt.Fprintf(s.out, "%s  %-14s %s\n", mark, f.Part, strings.ReplaceAll(f.Says, "\n", "\n"+strings.Repeat(" ", 22)))
 		if f.Effect != "" {
 			fmt.Fprintf(s.out, "                      %s\n", f.Effect)
 		}
@@ -94,9 +94,9 @@ func (s *settings) storeEffect(err error) string {
 }
 
 func (s *settings) checkDefinitions() finding {
-	c, err := providers.Load(s.providers, providers.Options{Loopback: s.unsafeLoopback})
+	c, err := s.definitions()
 	if err != nil {
-		return finding{"definitions", false, err.Error(), "correct the file, or start without --providers"}
+		return finding{"definitions", false, err.Error(), "correct them, or start without --providers: stdio, serve and connect refuse to, all else goes on without them"}
 	}
 	return finding{"definitions", true, fmt.Sprintf("%d providers", len(c.Search("", "", 10000))), ""}
 }

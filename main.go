@@ -70,12 +70,16 @@ func commands() []command {
 // somebody mistyped --data or forgot it.
 var makers = []string{"stdio", "serve", "demo", "connect", "app set", "token create", "owner-link", "open"}
 
-func (c command) makesStore(args []string) bool {
+// definers need every definition. All others are for the operator on a bad day, and leave out a file that is broken.
+var definers = []string{"stdio", "serve", "demo", "connect", "app set", "explain", "providers"}
+
+// among reports whether the command, or its first word, is one of a list.
+func (c command) among(list []string, args []string) bool {
 	name := c.name
 	if len(args) > 0 {
 		name += " " + args[0]
 	}
-	return slices.Contains(makers, c.name) || slices.Contains(makers, name)
+	return slices.Contains(list, c.name) || slices.Contains(list, name)
 }
 
 // errUsage is for what the person typed wrongly: exit code 2.
@@ -111,7 +115,7 @@ func run(ctx context.Context, args []string, s *settings) int {
 		fs := newFlags(c, s)
 		rest, err := s.parse(fs, args[1:])
 		if err == nil {
-			s.existing = !c.makesStore(rest)
+			s.existing, s.tolerant = !c.among(makers, rest), !c.among(definers, rest)
 			err = c.answer(ctx, s, rest)
 		}
 		return s.report(c, err)

@@ -52,12 +52,12 @@ func open(ctx context.Context, s *settings) (*house, error) {
 		log.Log(ctx, shown, "unsafe flag", "flag", warning)
 	}
 	catalog, err := s.definitions()
-	if err != nil {
-		return nil, err
+	if broken := s.broken(catalog, err); broken != nil {
+		return nil, broken
 	}
 	for name := range s.released() {
-		if _, err := catalog.Get(name); err != nil && name != "*" {
-			return nil, usagef("--release: %s", err)
+		if _, unknown := catalog.Get(name); unknown != nil && name != "*" && err == nil {
+			return nil, fmt.Errorf("--release: %w", unknown)
 		}
 	}
 	h := &house{settings: s, log: log}
@@ -85,6 +85,18 @@ func open(ctx context.Context, s *settings) (*house, error) {
 
 func (s *settings) definitions() (*providers.Catalog, error) {
 	return providers.Load(s.providers, providers.Options{Loopback: s.unsafeLoopback, Defaults: s.defaults()})
+}
+
+// broken is what of err is in the way. A command for bad days goes on without the files that are broken, and says so; the doctor
+// says it in its report.
+func (s *settings) broken(catalog *providers.Catalog, err error) error {
+	if err == nil || catalog == nil || !s.tolerant {
+		return err
+	}
+	if !s.diagnoses {
+		fmt.Fprintf(s.err, "latchpost: goes on without these definitions:\n%s\n", err)
+	}
+	return nil
 }
 
 func (s *settings) outgoing() *egress.Client {

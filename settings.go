@@ -32,6 +32,7 @@ type settings struct {
 	unsafeLoopback, unsafeStore bool
 	privateNets                 networks
 	existing                    bool // the store has to be there
+	tolerant                    bool // definitions that are broken are left out
 
 	json    bool
 	account string
@@ -52,7 +53,9 @@ type settings struct {
 	newKey  string
 	to      string
 	ballast bool
-	support bool
+
+	diagnoses bool // the doctor asks
+	support   bool
 }
 
 // vars collects repeated --var PROVIDER.NAME=VALUE.

@@ -24,7 +24,7 @@ func checkURL(s string, opt Options) error {
 	case len(s) > 2048:
 		return errors.New("is longer than 2048 characters")
 	case !urlText.MatchString(s):
-		return errors.New("has a character that does not belong in a URL")
+		return strange(s)
 	}
 	u, err := url.Parse(s)
 	switch {
@@ -43,6 +43,16 @@ func checkURL(s string, opt Options) error {
 		return errors.New("must not have a fragment")
 	}
 	return checkHost(u.Host, opt)
+}
+
+// strange names the first character that urlText does not have.
+func strange(s string) error {
+	for _, r := range s {
+		if !urlText.MatchString(string(r)) {
+			return fmt.Errorf("has %q, which does not belong in a URL", r)
+		}
+	}
+	return errors.New("has bytes that are no text")
 }
 
 // checkHost accepts a lower-case ASCII name with at least two labels and perhaps a

@@ -59,28 +59,35 @@ func (e *UnknownError) Error() string {
 
 // Load reads the embedded catalogue, and every *.json file in dir (none if dir is
 // empty). Providers from dir are Custom; one whose id or name could be taken for another
-// provider's is refused. The error names every file that is wrong.
+// provider's is refused. The error names every file that is wrong; with it comes the catalogue without those files, nil
+// when more than a file is wrong.
 func Load(dir string, opt Options) (*Catalog, error) {
 	c := &Catalog{byID: map[string]func() (*Provider, error){}}
 	errs := c.ship("catalog", opt)
 	if opt.Loopback {
 		errs = append(errs, c.ship("catalog/loopback", opt)...)
 	}
-	if dir != "" {
-		errs = append(errs, c.add(dir, opt)...)
+	var broken []error
+	if _, err := os.ReadDir(dir); dir != "" && err != nil {
+		errs = append(errs, fmt.Errorf("your own provider definitions: %w", err))
+	} else if dir != "" {
+		broken = c.add(dir, opt)
 	}
-	errs = append(errs, c.answer(opt.Defaults))
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
+	errs = append(errs, c.answer(opt.Defaults, len(broken) > 0))
+	if errors.Join(errs...) != nil {
+		return nil, errors.Join(append(broken, errs...)...)
 	}
 	c.ids = slices.Sorted(maps.Keys(c.byID))
-	return c, nil
+	return c, errors.Join(broken...)
 }
 
-// answer makes the given values the defaults of variables.
-func (c *Catalog) answer(defaults map[string]map[string]string) error {
+// answer makes the given values the defaults of variables. Where files are left out, some may be for those.
+func (c *Catalog) answer(defaults map[string]map[string]string, partly bool) error {
 	for id, values := range defaults {
 		p, err := c.Get(id)
+		if err != nil && partly {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -116,9 +123,6 @@ func (c *Catalog) ship(dir string, opt Options) []error {
 
 // add enters the definitions of the owner's directory, checked.
 func (c *Catalog) add(dir string, opt Options) []error {
-	if _, err := os.ReadDir(dir); err != nil {
-		return []error{fmt.Errorf("your own provider definitions: %w", err)}
-	}
 	from := os.DirFS(dir)
 	names, errs := definitions(from, ".")
 	for _, name := range names {

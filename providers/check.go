@@ -127,8 +127,11 @@ func (c *check) vars() {
 
 func checkLink(s string) error {
 	bare, _, _ := strings.Cut(s, "#")
-	if !urlText.MatchString(s) {
-		return errors.New("has a character that does not belong in a URL")
+	switch {
+	case strings.Contains(s, "${"):
+		return errors.New("must be written out: people follow this link, and a template such as ${name} is not filled in here")
+	case !urlText.MatchString(s):
+		return strange(s)
 	}
 	return checkURL(bare, Options{})
 }
