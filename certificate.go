@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"fmt"
 	"log/slog"
 	"os"
 	"sync"
@@ -48,6 +51,50 @@ func (c *certificate) forHandshake(*tls.ClientHelloInfo) (*tls.Certificate, erro
 		return nil, err
 	}
 	return c.shown, nil
+}
+
+// certificateLeft is how long a certificate has to last to be no matter: who renews by itself has done so by then.
+const certificateLeft = 14 * 24 * time.Hour
+
+// worry says why clients will refuse a certificate, now or soon, nil when they will not. host is what they ask for; "" is anything.
+func worry(leaf *x509.Certificate, host string) error {
+	ends := leaf.NotAfter.UTC().Format(time.RFC3339)
+	switch left := time.Until(leaf.NotAfter); {
+	case left < 0:
+		return fmt.Errorf("the TLS certificate has expired on %s: renew it", ends)
+	case time.Now().Before(leaf.NotBefore):
+		return fmt.Errorf("the TLS certificate is not valid before %s: take another one, or set the clock", leaf.NotBefore.UTC().Format(time.RFC3339))
+	case host != "" && leaf.VerifyHostname(host) != nil:
+		return fmt.Errorf("the TLS certificate is not for %s, the host of --base-url: take one that names it", host)
+	case left < certificateLeft:
+		return fmt.Errorf("the TLS certificate expires on %s: renew it", ends)
+	}
+	return nil
+}
+
+// watch warns of a certificate that clients will refuse, at the start and each day.
+func (c *certificate) watch(ctx context.Context, host string) {
+	for {
+		if pair, err := c.forHandshake(nil); err == nil { // else nothing is served, and that is told
+			if err := worry(pair.Leaf, host); err != nil {
+				c.log.Warn("clients refuse to connect, or will soon", "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(24 * time.Hour):
+		}
+	}
+}
+
+// notAfter is when the certificate that is shown ends, in seconds since 1970; 0 when there is none.
+func (c *certificate) notAfter() float64 {
+	pair, err := c.forHandshake(nil)
+	if err != nil {
+		return 0
+	}
+	return float64(pair.Leaf.NotAfter.Unix())
 }
 
 // replaced reports whether there are other files than were last read, which it notes before they are: what changes

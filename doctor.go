@@ -57,6 +57,7 @@ func doctor(ctx context.Context, s *settings, args []string) error {
 	} else {
 		defer h.Close()
 		findings = append(findings, h.checkKey(), h.checkStore(ctx), h.checkAudit(ctx), h.checkConnections(ctx), h.checkPort(ctx))
+		findings = append(findings, h.checkCertificate(ctx)...)
 	}
 	findings = append(findings, clock, s.checkChromium(ctx), s.checkFlags())
 	if s.support {
@@ -161,6 +162,20 @@ func (h *house) checkPort(ctx context.Context) finding {
 		return finding{"port", false, h.settings.listen + " belongs to another program", "providers that insist on an exact redirect URI refuse sign-ins; end that program, or choose a port with --listen"}
 	}
 	return finding{"port", false, err.Error(), "choose another address with --listen"}
+}
+
+// checkCertificate looks at what a serve of this store shows on the port; nothing when it serves without TLS, or none runs.
+func (h *house) checkCertificate(ctx context.Context) []finding {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	ours, shown := h.door.challenge(ctx, "https")
+	if !ours || shown == nil {
+		return nil
+	}
+	if err := worry(shown, hostOf(h.settings.baseURL)); err != nil {
+		return []finding{{"certificate", false, err.Error(), "agents and browsers refuse to connect; replace the files of --tls-cert and --tls-key, which are read again without a restart"}}
+	}
+	return []finding{{"certificate", true, "until " + shown.NotAfter.UTC().Format(time.RFC3339), ""}}
 }
 
 // checkFlags repeats what open warns of, for those who read the report alone.

@@ -50,6 +50,11 @@ func newMetrics(db *store.DB, version string) *metrics {
 func (h *house) observe(ctx context.Context) (err error) {
 	if h.settings.serve.metrics != "" {
 		h.metrics = newMetrics(h.db, buildVersion())
+		if cert := h.door.cert; cert != nil {
+			h.metrics.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "latchpost_tls_not_after_seconds", Help: "When the certificate of --tls-cert ends, in seconds since 1970.",
+			}, cert.notAfter))
+		}
 		counted := countedLog{h.audit, h.metrics}
 		h.vault.Audit, h.identity.Audit, h.identity.Tokens.Audit = counted, counted, counted
 	}

@@ -108,6 +108,9 @@ func (h *house) run(ctx context.Context, main func(context.Context) error) (err 
 		stop() // links lead nowhere, and agents find nobody: whoever started us sees that
 	})
 	keeping.Go(func() { _ = h.vault.Keep(ctx) })
+	if h.door.cert != nil {
+		keeping.Go(func() { h.door.cert.watch(ctx, hostOf(h.settings.baseURL)) })
+	}
 	if notifier != nil {
 		keeping.Go(func() { notifier.Run(ctx) })
 	}
@@ -175,6 +178,15 @@ func (s *settings) checkServe() error {
 		return usagef("--requests-per-second must be a number from 0 on")
 	}
 	return errors.Join(s.checkMetrics(), s.checkTracing())
+}
+
+// hostOf is the host of a base URL; "" when none is given.
+func hostOf(base string) string {
+	u, err := url.Parse(base)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
 // isResource reports whether tokens can be for it (RFC 8707 section 2), and its metadata can be served: a brace in the

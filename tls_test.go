@@ -2,13 +2,18 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
+	"io"
+	"log"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // HL-032: TLS 1.2 at least, HSTS, and nothing in the clear beside it.
@@ -112,5 +117,43 @@ func TestRenewedCertificate(t *testing.T) {
 	first := &certificate{chain: c.chain, key: c.key, log: c.log}
 	if _, err := first.forHandshake(nil); err == nil {
 		t.Error("there is no certificate, and no error")
+	}
+}
+
+// A certificate that clients refuse, or will soon, is told of at the start and by the doctor, and is in the metrics.
+func TestCertificateThatEnds(t *testing.T) {
+	for _, one := range []struct {
+		end        time.Duration
+		base, says string
+	}{
+		{60 * 24 * time.Hour, "https://127.0.0.1", ""},
+		{60 * 24 * time.Hour, "", ""},
+		{60 * 24 * time.Hour, "https://latchpost.example.com", "is not for latchpost.example.com, the host of --base-url"},
+		{13 * 24 * time.Hour, "https://127.0.0.1", "expires on "},
+		{-time.Hour, "https://127.0.0.1", "has expired on "},
+	} {
+		listen := freePort(t)
+		h := newHouse(t, filepath.Join(t.TempDir(), "data"), listen)
+		h.settings.baseURL, h.settings.serve.metrics = one.base, "127.0.0.1:0"
+		var told written
+		h.door.cert = &certificate{log: slog.New(slog.NewTextHandler(&told, nil))}
+		h.door.cert.chain, h.door.cert.key = certificateUntil(t, time.Now().Add(one.end))
+		must(t, h.observe(t.Context()))
+		share(t, h)
+		ctx, stop := context.WithCancel(t.Context())
+		stop()
+		h.door.cert.watch(ctx, hostOf(one.base))
+		if got := told.text.String(); !strings.Contains(got, one.says) || (one.says == "") != (got == "") {
+			t.Errorf("%v, %q: told %q", one.end, one.base, got)
+		}
+		found := h.checkCertificate(t.Context())
+		if len(found) != 1 || found[0].OK != (one.says == "") || !strings.Contains(found[0].Says, one.says) {
+			t.Errorf("%v, %q: %+v", one.end, one.base, found)
+		}
+		rec := httptest.NewRecorder()
+		h.metrics.handler(log.New(io.Discard, "", 0)).ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+		if !strings.Contains(rec.Body.String(), "latchpost_tls_not_after_seconds ") {
+			t.Error("it is not in the metrics")
+		}
 	}
 }
