@@ -72,7 +72,7 @@ func setApp(ctx context.Context, s *settings, h *house, provider string) error {
 		return usagef("app set needs --client-id")
 	}
 	if _, err := h.vault.Catalog.Get(provider); err != nil {
-		return usagef("%s", err)
+		return err
 	}
 	secret, err := askSecret(ctx, s, "Client secret of "+provider+" (empty for a public client): ")
 	if err != nil {

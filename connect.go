@@ -57,7 +57,7 @@ func connect(ctx context.Context, s *settings, args []string) error {
 		info, err = h.waitFor(ctx, caller, required)
 	}
 	if err != nil {
-		return err
+		return h.unknown(args[0], err)
 	}
 	fmt.Fprintf(s.out, "Connected to %s as %s.\n", info.ProviderName, info.Account)
 	return nil

@@ -74,7 +74,10 @@ func (d *door) moveTo(address string) {
 func (d *door) Share(ctx context.Context, pages func(authority string) *http.Server) (wait func() error, err error) {
 	l, err := guard.Listen(ctx, d.listen, guard.Options{TrustedProxies: d.proxies})
 	if errors.Is(err, syscall.EADDRINUSE) && d.own {
-		return nil, fmt.Errorf("%s is taken, by another program or a latchpost stdio, and agents would not find us there: end it, or choose a port with --listen", d.listen)
+		if d.neighbour(ctx) {
+			return nil, fmt.Errorf("%s is taken by another latchpost of this store, a serve or a stdio, and agents would not find us there: end it, or choose a port with --listen", d.listen)
+		}
+		return nil, fmt.Errorf("%s is taken by another program, and agents would not find us there: end it, or choose a port with --listen", d.listen)
 	}
 	if errors.Is(err, syscall.EADDRINUSE) && !d.neighbour(ctx) {
 		d.log.Warn(portTaken, "port", d.listen)

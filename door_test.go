@@ -207,8 +207,13 @@ func TestTheDoorOfAgentsIsTheirs(t *testing.T) {
 	if err := h.openServe(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.door.Share(t.Context(), h.pages); err == nil || !strings.Contains(err.Error(), listen+" is taken") {
+	if _, err := h.door.Share(t.Context(), h.pages); err == nil || !strings.Contains(err.Error(), listen+" is taken by another latchpost of this store") {
 		t.Fatalf("beside a neighbour: %v", err)
+	}
+	stranger := newHouse(t, filepath.Join(t.TempDir(), "data"), listen)
+	stranger.door.own = true
+	if _, err := stranger.door.Share(t.Context(), stranger.pages); err == nil || !strings.Contains(err.Error(), listen+" is taken by another program") {
+		t.Fatalf("beside another store's: %v", err)
 	}
 	leave()
 	share(t, h)

@@ -29,7 +29,7 @@ func explain(ctx context.Context, s *settings, args []string) error {
 	}
 	x, err := h.vault.Explain(ctx, auth.Caller{Owner: s.owner(), Client: args[0]}, call)
 	if err != nil {
-		return h.elsewhere(ctx, err)
+		return h.unknown(args[1], h.elsewhere(ctx, err))
 	}
 	writeExplanation(s.out, x)
 	return nil

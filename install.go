@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -75,6 +76,12 @@ func install(_ context.Context, s *settings, args []string) error {
 	if err := s.checkLocal(); err != nil { // stdio would refuse it in the host, where nobody sees why
 		return err
 	}
+	if s.install.print && s.install.undo {
+		return usagef("install takes --print or --undo, not both")
+	}
+	if err := s.checkEntry(); err != nil {
+		return err
+	}
 	h := hosts[slices.Index(names, args[0])]
 	path, err := h.file()
 	if err != nil {
@@ -110,6 +117,25 @@ func install(_ context.Context, s *settings, args []string) error {
 	}
 	fmt.Fprintf(s.out, "%s starts latchpost now. Start %s again; latchpost install %s --undo takes it back.\n", path, h.name, h.name)
 	return nil
+}
+
+// checkEntry keeps a password out of the host's file, and says which store stays behind with the environment.
+func (s *settings) checkEntry() error {
+	if given := slices.ContainsFunc(s.given, func(f *flag.Flag) bool { return f.Name == "store" }); given && hasPassword(s.store) {
+		return usagef("--store has a password, which would stand in the host's configuration: leave it out there, and put it into ~/.pgpass")
+	} else if !given && s.store != "" {
+		fmt.Fprintln(s.err, "LATCHPOST_STORE is set here, and the host will not pass it on: latchpost would open another store there. Give --store without a password, which belongs into ~/.pgpass.")
+	}
+	return nil
+}
+
+func hasPassword(store string) bool {
+	u, err := url.Parse(store)
+	if err != nil {
+		return true
+	}
+	_, has := u.User.Password()
+	return has || u.Query().Has("password") || u.Query().Has("sslpassword")
 }
 
 func (h host) file() (string, error) {
@@ -200,6 +226,9 @@ func (h host) edit(old []byte, e entry, undo bool) ([]byte, error) {
 	doc, err := hujson.Parse(old)
 	if err != nil {
 		return nil, fmt.Errorf("it is not the JSON that it should be: %w", err)
+	}
+	if _, object := doc.Value.(*hujson.Object); !object {
+		return nil, errors.New("it is JSON, but not an object such as {}: correct it, and try again")
 	}
 	type op struct {
 		Op    string `json:"op"`

@@ -175,7 +175,7 @@ func revoke(ctx context.Context, s *settings, args []string) error {
 	defer h.Close()
 	ended, err := h.vault.Desk(s.owner()).Revoke(ctx, auth.Unwanted{Provider: args[0], Account: s.account})
 	if err != nil {
-		return h.elsewhere(ctx, err)
+		return h.unknown(args[0], h.elsewhere(ctx, err))
 	}
 	for _, c := range ended.Connections {
 		fmt.Fprintf(s.out, "%s (%s) is revoked here; at the provider: %s.\n", c.Provider, c.Account, atProvider[c.AtProvider])
@@ -225,10 +225,16 @@ func listProviders(ctx context.Context, s *settings, args []string) error {
 		Methods []string `json:"methods"`
 		Ready   bool     `json:"ready"`
 		Missing string   `json:"missing,omitempty"`
+		Custom  bool     `json:"custom,omitempty"`
+		Hosts   []string `json:"hosts,omitempty"`
+		Scopes  []string `json:"scopes,omitempty"`
 	}
 	lines := make([]provider, len(found))
 	for i, p := range found {
-		lines[i] = provider{p.ID, p.Name, p.Methods, p.Ready, p.Missing}
+		lines[i] = provider{p.ID, p.Name, p.Methods, p.Ready, p.Missing, p.Custom, nil, p.Scopes}
+		if definition, err := h.vault.Catalog.Get(p.ID); err == nil {
+			lines[i].Hosts = definition.API.Hosts
+		}
 	}
 	if len(lines) == 0 && !s.json { // so that nothing is left to say below
 		return fmt.Errorf("no provider matches %q; latchpost providers shows all", strings.Join(args, " "))
@@ -237,6 +243,9 @@ func listProviders(ctx context.Context, s *settings, args []string) error {
 		ready := "yes"
 		if !p.Ready {
 			ready = needs(p.Missing)
+		}
+		if p.Custom { // whose name is the operator's word; where the credential goes is not
+			p.Name += " (custom: " + strings.Join(p.Hosts, ", ") + ")"
 		}
 		return []string{p.ID, p.Name, strings.Join(p.Methods, " "), ready}
 	})

@@ -99,6 +99,14 @@ func (s *settings) broken(catalog *providers.Catalog, err error) error {
 	return nil
 }
 
+// unknown takes what err says of a provider that is not there for what it is: named well, and not wrong use.
+func (h *house) unknown(provider string, err error) error {
+	if _, unknown := h.vault.Catalog.Get(provider); unknown != nil && errors.Is(err, auth.ErrInvalid) {
+		return errors.New(err.Error())
+	}
+	return err
+}
+
 func (s *settings) outgoing() *egress.Client {
 	return egress.New(egress.Options{Loopback: s.unsafeLoopback, Private: s.privateNets, UserAgent: "latchpost/" + buildVersion()})
 }
@@ -140,6 +148,9 @@ func connectors(out *egress.Client, s *settings) []auth.Connector {
 // then still be looked at, and every release is refused with the reason.
 func openStore(ctx context.Context, s *settings, log *slog.Logger) (db *store.DB, cannotWrite, err error) {
 	if s.data == "" { // it would lie wherever we were started, the key in it
+		if home := defaultData(); home != "" {
+			return nil, nil, usagef("--data is empty: name a directory, or leave it out for %s", home)
+		}
 		return nil, nil, usagef("there is no home directory to keep things in: name one with --data")
 	}
 	anchored := s.anchored()

@@ -25,6 +25,8 @@ func (s *settings) checkMetrics() error {
 	switch {
 	case r.metrics == "" && r.metricsToken != "":
 		return usagef("--metrics-token-file needs --metrics-listen")
+	case r.metrics != "" && !unix && !isAddress(r.metrics):
+		return usagef("--metrics-listen must be an address and a port, such as 127.0.0.1:9464, or unix:PATH, not %q", r.metrics)
 	case r.metrics != "" && !unix && !isLoopback(r.metrics) && !r.unsafeMetrics:
 		return usagef("--metrics-listen %s can be reached from other machines, in the clear: listen on 127.0.0.1 or unix:PATH and let the scraper come there, or give --unsafe-metrics", r.metrics)
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/term"
+
 	"github.com/latchpost/latchpost/mcp"
 )
 
@@ -73,6 +75,9 @@ func stdio(ctx context.Context, s *settings, args []string) error {
 	}
 	if err := s.checkLocal(); err != nil {
 		return err
+	}
+	if f, ok := s.in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		fmt.Fprintln(s.err, "latchpost stdio speaks MCP on standard input and output, and is started by your MCP host: latchpost install HOST enters it there. Ctrl-C ends it.")
 	}
 	out := s.out
 	if f, ok := out.(*os.File); ok && f == os.Stdout {

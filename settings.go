@@ -2,6 +2,7 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/latchpost/latchpost/auth/egress"
 	"github.com/latchpost/latchpost/auth/seal"
@@ -157,7 +159,7 @@ func (s *settings) parse(fs *flag.FlagSet, args []string) (rest []string, err er
 			if err == flag.ErrHelp {
 				return nil, err
 			}
-			return nil, errUsage{flagError(err)}
+			return nil, errUsage{flagError(fs, err)}
 		}
 		args = fs.Args()
 		if len(args) == 0 {
@@ -176,6 +178,9 @@ func (s *settings) parse(fs *flag.FlagSet, args []string) (rest []string, err er
 		if value, ok := os.LookupEnv(name); ok && !given[f.Name] && err == nil {
 			if setErr := fs.Set(f.Name, value); setErr != nil {
 				err = usagef("%s: %s", name, setErr)
+				if setErr.Error() == "parse error" { // of a switch, a number or a time: no secret is one
+					err = errUsage{notA(f, name, value)}
+				}
 			}
 		}
 	})
@@ -230,8 +235,14 @@ func checkBase(raw string) error {
 }
 
 // flagError says what package flag says, in the words of the documentation.
-func flagError(err error) string {
+func flagError(fs *flag.FlagSet, err error) string {
 	text := err.Error()
+	if m := unparsed.FindStringSubmatch(text); m != nil {
+		if value, quoteErr := strconv.Unquote(m[1]); quoteErr == nil {
+			f := fs.Lookup(m[2])
+			return notA(f, "--"+f.Name, value)
+		}
+	}
 	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
 		return "there is no flag --" + strings.TrimPrefix(name, "-")
 	}
@@ -242,12 +253,33 @@ func flagError(err error) string {
 	return text
 }
 
+var unparsed = regexp.MustCompile(`^invalid (?:boolean )?value ("(?:[^"\\\\]|\\\\.)*") for (?:flag )?-([a-z-]+): parse error$`)
+
+// notA says what a switch, a number or a time has to be.
+func notA(f *flag.Flag, name, value string) string {
+	kind := "a number"
+	if getter, ok := f.Value.(flag.Getter); ok {
+		switch getter.Get().(type) {
+		case bool:
+			kind = "true or false"
+		case time.Duration:
+			kind = "a time in hours, minutes or seconds, such as 720h for thirty days"
+		}
+	}
+	return fmt.Sprintf("invalid value %q for %s: it takes %s", value, name, kind)
+}
+
 func checkAddress(listen string) error {
-	_, port, err := net.SplitHostPort(listen)
-	if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
+	if !isAddress(listen) {
 		return usagef("--listen must be an address and a port, such as %s, not %q", defaultListen, listen)
 	}
 	return nil
+}
+
+func isAddress(listen string) bool {
+	_, port, err := net.SplitHostPort(listen)
+	_, portErr := strconv.ParseUint(port, 10, 16)
+	return err == nil && portErr == nil
 }
 
 // defaultData follows the XDG base directory specification.

@@ -6,7 +6,7 @@ import (
 )
 
 var foreign = &refusal{http.StatusForbidden, "cross_origin",
-	"The request comes from a page that is not part of this server. Open this server's own page, or list the origin in its configuration."}
+	"The request comes from a page that is not part of this server. Open this server's own page, at the address that its --base-url names."}
 
 // origin refuses what a foreign web page makes a browser send. An Origin that is not listed is refused on every method
 // (the MCP specification asks for that too). Requests that change something need, from a browser, a listed Origin or
