@@ -93,8 +93,8 @@ func (v *Vault) renewable(c *Connection) bool {
 	return ok
 }
 
-// lacking is what this machine lacks for each method that needs something of it, looked at once.
-func (v *Vault) lacking(ctx context.Context) map[string]error {
+// allLacks is what this machine lacks for each method that needs something of it, looked at once.
+func (v *Vault) allLacks(ctx context.Context) map[string]error {
 	all := map[string]error{}
 	for _, c := range v.Connectors {
 		if n, ok := c.(Needer); ok {
@@ -110,7 +110,7 @@ func (v *Vault) Providers(ctx context.Context, c Caller, query, method string, l
 		limit = 50
 	}
 	found := v.Catalog.Search(query, method, limit)
-	lacks := v.lacking(ctx)
+	lacks := v.allLacks(ctx)
 	infos := make([]ProviderInfo, 0, len(found))
 	for _, p := range found {
 		i := ProviderInfo{ID: p.ID, Name: p.Name, Custom: p.Custom}
