@@ -91,7 +91,7 @@ func (l *Log) append(ctx context.Context, events []auth.Event) error {
 	switch {
 	case db.group == nil:
 		return ErrReadOnly
-	case db.file != nil && db.file.spent.Load():
+	case db.file != nil && db.spent():
 		return ErrFull
 	}
 	return db.explain(db.group.do(ctx, &job{log: l, events: entries(events)}))

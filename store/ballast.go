@@ -19,7 +19,7 @@ func (db *DB) ballastSize() int64 {
 }
 
 // ReleaseBallast deletes the ballast in data directory dir and gives the bytes that
-// became free, 0 when there was none. It needs no open store: with a full disk a
+// became free, 0 when there was none; then every write may use the room. It needs no open store: with a full disk a
 // store that is not open already cannot be opened.
 func ReleaseBallast(dir string) (freed int64, err error) {
 	path := filepath.Join(dir, "ballast")
@@ -31,15 +31,29 @@ func ReleaseBallast(dir string) (freed int64, err error) {
 }
 
 // spendBallast frees the ballast for writes that take rights away. The others are
-// refused until it lies there again.
+// refused until it lies there again. What is left of it is an empty file, by which every process on the store knows.
 func (db *DB) spendBallast() bool {
-	freed, err := ReleaseBallast(db.dir)
-	if err != nil || freed == 0 {
+	path := filepath.Join(db.dir, "ballast")
+	info, err := os.Lstat(path)
+	if err != nil || !info.Mode().IsRegular() {
 		return false
 	}
-	db.file.spent.Store(true)
-	db.log().Error("the disk is full; the ballast was released so that revoking works; make room", "freed", freed)
+	if info.Size() > 0 {
+		if err := os.Truncate(path, 0); err != nil {
+			return false
+		}
+		db.log().Error("the disk is full; the ballast was released so that revoking works; make room", "freed", info.Size())
+	}
 	return true
+}
+
+// spent reports whether a process gave the ballast up: then only mustWrite may write.
+func (db *DB) spent() bool {
+	if db.ballastSize() < 0 {
+		return false
+	}
+	info, err := os.Lstat(filepath.Join(db.dir, "ballast"))
+	return err == nil && info.Size() == 0
 }
 
 // layBallast writes the ballast when it is not there and the disk has room for
@@ -53,11 +67,7 @@ func (db *DB) layBallast() error {
 	if free, err := freeSpace(db.dir); err != nil || free < 4*want {
 		return err
 	}
-	if err := writeFile(path, io.LimitReader(rand.Reader, want)); err != nil { // not held in memory: most processes are small
-		return err
-	}
-	db.file.spent.Store(false)
-	return nil
+	return writeFile(path, io.LimitReader(rand.Reader, want)) // not held in memory: most processes are small
 }
 
 // writeFile replaces the file at path as a whole: after a crash it is the old or the new one.

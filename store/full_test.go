@@ -122,6 +122,64 @@ func fullDisk(mount string) error {
 	return readOnlyDisk(ctx, mount, opt)
 }
 
+// ST-020, of several processes: the room of the ballast is for revoking in each of them, whichever gave it up, and
+// all write again when one of them has laid it anew.
+func TestBallastOfSeveral(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	var dbs [2]*DB
+	var logs [2]*Log
+	for i := range dbs {
+		db, err := Open(t.Context(), Options{URL: "sqlite:" + filepath.Join(dir, "latchpost.db"), Dir: dir, Ballast: 1 << 16})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		db.stop()
+		db.tasks.Wait()
+		dbs[i], logs[i] = db, db.AuditLog(testMAC)
+	}
+	if err := dbs[0].layBallast(); err != nil {
+		t.Fatal(err)
+	}
+	c := &auth.Connection{ID: "c", Owner: auth.Local, Provider: "p", Account: "a", State: auth.Active, Version: 1, Sealed: []byte("x")}
+	if err := dbs[0].Import(t.Context(), *c); err != nil {
+		t.Fatal(err)
+	}
+	if !dbs[0].spendBallast() || size(filepath.Join(dir, "ballast")) != 0 { // as a revocation on a full disk does
+		t.Fatal("the ballast gives no room")
+	}
+	for i := range dbs {
+		if err := logs[i].Append(t.Context(), auth.Event{ID: "e"}); !errors.Is(err, ErrFull) {
+			t.Errorf("process %d uses the room that is for revoking: %v", i, err)
+		}
+		if err := dbs[i].SetMeta(t.Context(), "a", "b"); !errors.Is(err, ErrFull) || !errors.Is(dbs[i].Failed(), ErrFull) {
+			t.Errorf("process %d: %v, and is called %v", i, err, dbs[i].Failed())
+		}
+	}
+	if err := dbs[1].RevokeConnection(t.Context(), auth.Local, "c", nil); err != nil {
+		t.Errorf("revoking on the room that another process gave up: %v", err)
+	}
+	if err := dbs[1].layBallast(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range dbs {
+		if err := errors.Join(logs[i].Append(t.Context(), auth.Event{ID: "e"}), dbs[i].Failed()); err != nil {
+			t.Errorf("process %d, with room and ballast again: %v", i, err)
+		}
+	}
+	if !dbs[0].spendBallast() {
+		t.Fatal("the ballast gives no room")
+	}
+	if _, err := ReleaseBallast(dir); err != nil { // the operator says that all may use it
+		t.Fatal(err)
+	}
+	for i := range dbs {
+		if err := logs[i].Append(t.Context(), auth.Event{ID: "e"}); err != nil {
+			t.Errorf("process %d, after --release-ballast: %v", i, err)
+		}
+	}
+}
+
 // fillUp takes all the room that is left.
 func fillUp(filler string) error {
 	f, err := os.Create(filler)

@@ -30,7 +30,6 @@ type sqliteFile struct {
 	writer  *sqliteConn             // the group's alone; nil when read-only
 	keeper  *conns                  // one; nil when read-only
 	changes atomic.Pointer[changes] // nil: nothing is remembered
-	spent   atomic.Bool             // the ballast was given up: only mustWrite may write
 	ends    atomic.Bool             // nobody waits long any more
 	index   *os.File                // of the WAL; nil until rewind needs it
 }

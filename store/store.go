@@ -217,7 +217,7 @@ func (db *DB) put(ctx context.Context, j *job) error {
 		err := db.pg.write(ctx, j.run)
 		db.group.note(err)
 		return db.explain(err)
-	case db.file.spent.Load():
+	case db.spent():
 		return ErrFull
 	}
 	return db.file.explain(db.group.do(ctx, j))
@@ -225,7 +225,7 @@ func (db *DB) put(ctx context.Context, j *job) error {
 
 func (db *DB) mustPut(ctx context.Context, j *job) error {
 	err := db.put(ctx, j)
-	if db.file != nil && (errors.Is(err, ErrBroken) || isFull(err) && (db.file.spent.Load() || db.spendBallast())) {
+	if db.file != nil && (errors.Is(err, ErrBroken) || isFull(err) && db.spendBallast()) {
 		return db.file.explain(db.group.do(ctx, &job{run: j.run, slot: j.slot, mends: true}))
 	}
 	return err
@@ -241,7 +241,7 @@ func (db *DB) Failed() error {
 	case db.file == nil: // PostgreSQL
 	case db.file.gone():
 		return ErrGone
-	case db.file.spent.Load():
+	case db.spent():
 		return ErrFull
 	}
 	if why := db.group.refused.Load(); why != nil {
