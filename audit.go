@@ -68,6 +68,9 @@ func (h *house) verifyAudit(ctx context.Context) error {
 		fmt.Fprintf(h.settings.err, "There is no audit.anchor in %s. If there was one, events may be missing at the end.\n", h.settings.data)
 	}
 	fmt.Fprintf(h.settings.out, "%d events of %d processes: nothing was changed, removed, moved or added.\n", report.Events, report.Writers)
+	if report.Trimmed > 0 {
+		fmt.Fprintf(h.settings.out, "%d older ones were removed by latchpost audit trim; audit tail and export tell when (audit.trim).\n", report.Trimmed)
+	}
 	return nil
 }
 
@@ -104,7 +107,7 @@ func details(d map[string]string, outcome string) string {
 	if outcome != "" {
 		text = append(text, "outcome="+outcome)
 	}
-	for _, name := range []string{"method", "host", "path", "rule", "status", "cause", "account", "at_provider"} {
+	for _, name := range []string{"method", "host", "path", "rule", "status", "cause", "account", "at_provider", "events", "until"} {
 		if d[name] != "" {
 			text = append(text, name+"="+d[name])
 		}

@@ -355,14 +355,18 @@ func (l *Log) Events(ctx context.Context, o auth.Owner, f auth.EventFilter) (all
 	return all, err
 }
 
-func scanEvent(s scanner) (e auth.Event, err error) {
-	var when int64
-	var detail string
-	err = s.Scan(&e.Writer, &e.Seq, &e.ID, &e.Of, &when, &e.Owner.Org, &e.Owner.User, &e.Client, &e.Kind, &e.Provider, &e.Connection, &e.Request, &e.Decision, &detail, &e.MAC)
-	if err != nil {
-		return e, err
+func scanEvent(s scanner) (auth.Event, error) {
+	e, detail, err := scanWritten(s)
+	if err == nil {
+		e.Detail, err = undict(detail)
 	}
-	e.At = at(when)
-	e.Detail, err = undict(detail)
 	return e, err
+}
+
+// scanWritten gives an event as it was written, with its detail as the MAC covers it.
+func scanWritten(s scanner) (e auth.Event, detail string, err error) {
+	var when int64
+	err = s.Scan(&e.Writer, &e.Seq, &e.ID, &e.Of, &when, &e.Owner.Org, &e.Owner.User, &e.Client, &e.Kind, &e.Provider, &e.Connection, &e.Request, &e.Decision, &detail, &e.MAC)
+	e.At = at(when)
+	return e, detail, err
 }

@@ -260,5 +260,48 @@ func TestTrimGoesInParts(t *testing.T) {
 	if commits = db.group.commits.Load() - commits; commits < 3 {
 		t.Errorf("they were removed in %d transactions", commits)
 	}
-	verify(3)
+	verify(4) // the fourth tells of it
+}
+
+// AU-003: retention signs where a chain begins anew, and signs for nobody who has no key: neither for what was made older
+// than it is, nor for what stood before and is gone.
+func TestTrimSignsWhatVerifies(t *testing.T) {
+	for name, attack := range map[string]string{
+		"made older":               `UPDATE audit_events SET at = 1 WHERE seq <= 19`,
+		"made older, and edited":   `UPDATE audit_events SET at = 1 WHERE seq <= 19; UPDATE audit_events SET detail = '' WHERE seq = 5`,
+		"all before one that is":   `DELETE FROM audit_events WHERE seq < 19; UPDATE audit_events SET at = 1 WHERE seq = 19`,
+		"put before the beginning": `INSERT INTO audit_events SELECT writer, 0, id, of, 1, org, user_id, client, kind, provider, connection, request, decision, detail, mac FROM audit_events WHERE seq = 1`,
+		"the first that is young":  `UPDATE audit_events SET detail = '' WHERE seq = 4`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(t.TempDir(), "data")
+			l := openAt(t, dir).AuditLog(testMAC)
+			old := time.Now().Add(-48 * time.Hour)
+			for range 3 {
+				if err := l.Append(t.Context(), auth.Event{ID: rand.Text(), At: old, Owner: auth.Local, Kind: "call"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write(t, l, 17)
+			if err := l.spread(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := raw(t, dir).ExecContext(t.Context(), attack); err != nil {
+				t.Fatal(err)
+			}
+			before, err := l.Verify(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, err := l.Trim(t.Context(), time.Now().Add(-24*time.Hour))
+			if err == nil || n > 0 || !strings.Contains(err.Error(), "run latchpost audit verify") {
+				t.Errorf("%d events were trimmed: %v", n, err)
+			}
+			after, err := l.Verify(t.Context())
+			if err != nil || len(after.Faults) == 0 || after.Events != before.Events || after.Trimmed > 0 {
+				t.Errorf("%+v after %+v, %v", after, before, err)
+			}
+		})
+	}
 }

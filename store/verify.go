@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/hmac"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 	"unicode"
 	"unicode/utf16"
@@ -23,6 +25,7 @@ import (
 // Report is what Verify found.
 type Report struct {
 	Events  int64
+	Trimmed int64 // events before those, which Trim removed
 	Writers int
 	Faults  []Fault // none: nothing was changed, removed, moved or added
 }
@@ -67,6 +70,7 @@ func (l *Log) verify(ctx context.Context, q querier, report *Report, anchor map[
 			w.fault(0, "its head was changed")
 		}
 		open[h.writer] = w
+		report.Trimmed += h.base.seq
 	}
 	for _, writer := range slices.Sorted(maps.Keys(anchor)) {
 		if open[writer] == nil {
@@ -163,13 +167,10 @@ func eachEvent(ctx context.Context, q querier, from chain, limit int64, visit fu
 	}
 	defer rows.Close()
 	for ; rows.Next(); limit-- {
-		var e auth.Event
-		var when int64
-		var detail string
-		if err := rows.Scan(&e.Writer, &e.Seq, &e.ID, &e.Of, &when, &e.Owner.Org, &e.Owner.User, &e.Client, &e.Kind, &e.Provider, &e.Connection, &e.Request, &e.Decision, &detail, &e.MAC); err != nil {
+		e, detail, err := scanWritten(rows)
+		if err != nil {
 			return false, err
 		}
-		e.At = at(when)
 		if err := lateUntil(func(writer string) bool { return writer < e.Writer }); err != nil {
 			return false, err
 		}
@@ -266,9 +267,22 @@ func (p plainLines) Write(line []byte) (int, error) {
 const trimEvents = 1000 // removed in one transaction
 
 // Trim removes the events from before a time, from the beginning of each chain up to the
-// first that is younger, and gives their number. It lets others write in between, and what is
-// left verifies at any time, also when it comes to its end early.
+// first that is younger, and gives their number, which is put on record. It lets others write in between, and what is
+// left verifies at any time, also when it comes to its end early. What does not verify it leaves: a chain that began
+// behind it would be whole.
 func (l *Log) Trim(ctx context.Context, before time.Time) (removed int64, err error) {
+	removed, err = l.trim(ctx, before)
+	if removed == 0 {
+		return 0, err
+	}
+	told := l.Append(context.WithoutCancel(ctx), auth.Event{
+		ID: rand.Text(), At: l.db.now(), Kind: "audit.trim", Decision: "ok",
+		Detail: map[string]string{"events": strconv.FormatInt(removed, 10), "until": before.UTC().Format(time.RFC3339)},
+	})
+	return removed, errors.Join(err, told)
+}
+
+func (l *Log) trim(ctx context.Context, before time.Time) (removed int64, err error) {
 	for moved := spreadBatches; moved == spreadBatches; { // of processes that are gone, too
 		err := l.db.write(ctx, func(ctx context.Context, q querier) (err error) {
 			moved, err = spread(ctx, q, `ORDER BY writer, seq LIMIT $1`, spreadBatches)
@@ -328,22 +342,29 @@ func (l *Log) trimChain(ctx context.Context, q querier, writer string, before ti
 	if err := l.trimmable(found[0]); err != nil {
 		return 0, err
 	}
-	type placed struct {
-		chain
-		at int64
-	}
-	oldest, err := collect(ctx, q, func(s scanner) (p placed, err error) { return p, s.Scan(&p.seq, &p.mac, &p.at) },
-		`SELECT seq, mac, at FROM audit_events WHERE writer = $1 ORDER BY seq LIMIT $2`, writer, trimEvents)
+	oldest, err := collect(ctx, q, func(s scanner) (w entry, err error) {
+		w.event, w.detail, err = scanWritten(s)
+		return w, err
+	}, `SELECT writer, seq, id, of, at, org, user_id, client, kind, provider, connection, request, decision, detail, mac
+		FROM audit_events WHERE writer = $1 ORDER BY seq LIMIT $2`, writer, trimEvents)
 	if err != nil {
 		return 0, err
 	}
-	if young := slices.IndexFunc(oldest, func(p placed) bool { return p.at >= ms(before) }); young >= 0 {
-		oldest = oldest[:young]
+	// The new beginning is signed, so it has to be one that the chain came to from the old one: columns alone
+	// (when it was, that nothing stood before it) are anybody's word who can write to the database.
+	last, n := found[0].base, int64(0)
+	for _, w := range oldest {
+		if w.event.Seq != last.seq+1 || !hmac.Equal(w.event.MAC, l.next(last, fields(w.event, w.detail))) {
+			return 0, fmt.Errorf("event %d of %s, or one before it, was changed, moved, added or removed; nothing from there on was trimmed: run latchpost audit verify, and keep a copy of the store", w.event.Seq, writer)
+		}
+		if ms(w.event.At) >= ms(before) {
+			break
+		}
+		last, n = chain{writer, w.event.Seq, w.event.MAC}, n+1
 	}
-	if len(oldest) == 0 {
+	if n == 0 {
 		return 0, nil
 	}
-	last := oldest[len(oldest)-1]
 	_, err = q.exec(ctx, `UPDATE audit_heads SET base_seq = $2, base_mac = $3, base_proof = $4 WHERE writer = $1`,
 		writer, last.seq, last.mac, l.proof("base", writer, last.seq, last.mac))
 	if err != nil {

@@ -124,7 +124,12 @@ func testAudit(t *testing.T, open func(*testing.T) *store.DB) {
 		after, err := log.Verify(ctx)
 		must(t, err)
 		equal(t, after.Faults, nil)
-		equal(t, after.Events, before.Events-removed)
+		equal(t, after.Events, before.Events-removed+1)
+		equal(t, after.Trimmed, before.Trimmed+removed)
+		told, err := log.Events(ctx, auth.Owner{}, auth.EventFilter{Kind: "audit.trim"})
+		must(t, err)
+		equal(t, len(told), 1)
+		equal(t, told[0].Detail, map[string]string{"events": fmt.Sprint(removed), "until": Now.Add(-24 * time.Hour).UTC().Format(time.RFC3339)})
 		must(t, log.Append(ctx, event(1)))
 		must(t, theirs.Append(ctx, event(1)))
 		after, err = theirs.Verify(ctx)
@@ -136,6 +141,6 @@ func testAudit(t *testing.T, open func(*testing.T) *store.DB) {
 		after, err = log.Verify(ctx)
 		must(t, err)
 		equal(t, after.Faults, nil)
-		equal(t, after.Events, int64(1))
+		equal(t, after.Events, int64(2)) // the other one says that it was trimmed
 	})
 }
