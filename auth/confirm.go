@@ -23,28 +23,26 @@ type Choice struct {
 
 // Confirm binds the request to this browser and starts the sign-in.
 func (s Visit) Confirm(ctx context.Context, id string, choice Choice) (*Step, error) {
-	r, err := s.enter(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if err := stillOpen(r); err != nil {
-		return nil, err
-	}
-	if len(s.who.Browser) != sha256.Size {
-		return nil, ErrInvalid.Say("the browser must accept cookies; allow them for this page and open the link again")
-	}
-	p, err := s.vault.decide(ctx, r, choice)
-	if err != nil {
-		return nil, err
-	}
-	from := r.State
-	r.Browser, r.State, r.UpdatedAt = s.who.Browser, Confirmed, s.vault.now()
-	if _, err := s.vault.record(ctx, confirmEvent(r)); err != nil {
-		return nil, err
-	}
-	if err := s.vault.Requests.MoveRequest(ctx, r, from); errors.Is(err, ErrConflict) {
+	var p *providers.Provider
+	r, err := s.change(ctx, id, func(r *Request) (err error) {
+		if err := stillOpen(r); err != nil {
+			return err
+		}
+		if len(s.who.Browser) != sha256.Size {
+			return ErrInvalid.Say("the browser must accept cookies; allow them for this page and open the link again")
+		}
+		if p, err = s.vault.decide(ctx, r, choice); err != nil {
+			return err
+		}
+		r.Browser, r.State, r.UpdatedAt = s.who.Browser, Confirmed, s.vault.now()
+		r.NextPollAt = time.Time{} // a device code of before is not asked about any more
+		_, err = s.vault.record(ctx, confirmEvent(r))
+		return err
+	})
+	if errors.Is(err, ErrConflict) {
 		return nil, ErrNotYours.Say("this sign-in was just started in another browser; go on there, or ask the agent for a new link")
-	} else if err != nil {
+	}
+	if err != nil {
 		return nil, err
 	}
 	return s.vault.begin(ctx, r, p)
@@ -147,22 +145,28 @@ func (v *Vault) begin(ctx context.Context, r *Request, p *providers.Provider) (*
 	if err != nil {
 		return nil, err
 	}
-	if err := v.sealPrivate(r, step.Private); err != nil {
+	private, err := v.sealedPrivate(r, step.Private)
+	if err != nil {
 		return nil, err
 	}
 	step.Private = nil
-	r.State, r.UserCode, r.VerifyURL, r.Cause = Redirected, step.UserCode, step.VerifyURL, ""
-	r.StateHash = nil
-	if step.State != "" {
-		sum := sha256.Sum256([]byte(step.State))
-		r.StateHash = sum[:]
+	err = v.move(ctx, r, func(r *Request) {
+		r.State, r.UserCode, r.VerifyURL, r.Cause, r.Private = Redirected, step.UserCode, step.VerifyURL, "", private
+		r.StateHash = nil
+		if step.State != "" {
+			sum := sha256.Sum256([]byte(step.State))
+			r.StateHash = sum[:]
+		}
+		// From here on the person has their own time, however long the link lay there.
+		r.ExpiresAt = earliest(v.now().Add(cmp.Or(step.ExpiresIn, v.requestTTL())), r.CreatedAt.Add(longestRequest))
+		if step.PollAfter > 0 {
+			r.NextPollAt = v.now().Add(step.PollAfter)
+		}
+	})
+	if errors.Is(err, ErrConflict) {
+		return nil, ErrConflict.Say("this sign-in was begun anew or ended meanwhile; open the link again")
 	}
-	// From here on the person has their own time, however long the link lay there.
-	r.ExpiresAt = earliest(v.now().Add(cmp.Or(step.ExpiresIn, v.requestTTL())), r.CreatedAt.Add(longestRequest))
-	if step.PollAfter > 0 {
-		r.NextPollAt = v.now().Add(step.PollAfter)
-	}
-	if err := v.Requests.MoveRequest(ctx, r, Confirmed); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	if step.Redirect == "" && step.Page == "" && step.UserCode == "" { // nothing for the person to do
@@ -188,12 +192,11 @@ func (v *Vault) requestFlow(ctx context.Context, r *Request, p *providers.Provid
 	return f, err
 }
 
-func (v *Vault) sealPrivate(r *Request, private []byte) (err error) {
-	r.Private = nil
-	if private != nil {
-		r.Private, err = v.Box.Seal(privatePlace(r), private)
+func (v *Vault) sealedPrivate(r *Request, private []byte) ([]byte, error) {
+	if private == nil {
+		return nil, nil
 	}
-	return err
+	return v.Box.Seal(privatePlace(r), private)
 }
 
 func privatePlace(r *Request) seal.Place {

@@ -52,22 +52,26 @@ func (v *Vault) fail(ctx context.Context, r *Request, err error) error {
 	if errors.As(err, &known) {
 		cause = known.Code
 	}
-	from := r.State
-	r.State, r.Cause, r.UpdatedAt = Failed, cause, v.now()
+	state := Failed
 	if errors.Is(err, ErrDeclined) {
-		r.State = Declined
+		state = Declined
 	}
 	form := r.Method == MethodAPIKey || r.Method == MethodBrowser
 	if form && (errors.Is(err, ErrInvalid) || errors.Is(err, ErrRefused) || errors.Is(err, ErrUnavailable)) {
-		r.State = Redirected
+		state = Redirected
 	}
-	if r.State.Over() {
-		r.Private = nil
+	moveErr := v.move(ctx, r, func(r *Request) {
+		r.State, r.Cause, r.UpdatedAt = state, cause, v.now()
+		if state.Over() {
+			r.Private = nil
+		}
+	})
+	if !errors.Is(moveErr, ErrConflict) { // else it has ended otherwise, or was begun anew
+		e := requestEvent(r, "request.fail", "failed")
+		e.Detail = map[string]string{"cause": cause}
+		v.note(e)
 	}
-	e := requestEvent(r, "request.fail", "failed")
-	e.Detail = map[string]string{"cause": cause}
-	v.note(e)
-	if moveErr := v.Requests.MoveRequest(ctx, r, from); moveErr != nil {
+	if moveErr != nil {
 		return errors.Join(err, moveErr)
 	}
 	return err
@@ -106,12 +110,13 @@ func (v *Vault) completeAs(ctx context.Context, r *Request, out *Outcome, target
 	}
 }
 
-// stillWanted reports whether neither r was cancelled nor c revoked.
+// stillWanted reports whether neither r was cancelled nor c revoked. Then r may be written again.
 func (v *Vault) stillWanted(ctx context.Context, r *Request, c *Connection) bool {
 	now, err := v.Requests.Request(ctx, r.ID)
-	if err != nil || now.State.Over() {
+	if err != nil || now.State.Over() || !sameSignIn(now, r) {
 		return false
 	}
+	r.Moves = now.Moves
 	held, err := v.Connections.Connection(ctx, c.Owner, c.ID)
 	return errors.Is(err, ErrNotFound) || err == nil && held.State != Revoked
 }

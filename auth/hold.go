@@ -40,7 +40,8 @@ func (v *Vault) hold(ctx context.Context, r *Request, out *Outcome) error {
 		return err
 	}
 	defer clear(plain)
-	if err := v.sealPrivate(r, plain); err != nil {
+	private, err := v.sealedPrivate(r, plain)
+	if err != nil {
 		return err
 	}
 	why := "request.other_account"
@@ -48,8 +49,10 @@ func (v *Vault) hold(ctx context.Context, r *Request, out *Outcome) error {
 		why = "request.unconfirmed"
 	}
 	v.note(requestEvent(r, why, "deny"))
-	r.State, r.Cause, r.UpdatedAt = Held, clip(out.Account, maxAccount), v.now()
-	if err := v.Requests.MoveRequest(ctx, r, Claimed); err != nil {
+	err = v.move(ctx, r, func(r *Request) {
+		r.State, r.Cause, r.Private, r.UpdatedAt = Held, clip(out.Account, maxAccount), private, v.now()
+	})
+	if err != nil {
 		return errors.Join(err, v.unwanted(ctx, &held))
 	}
 	return nil
@@ -87,14 +90,12 @@ func (s Visit) Settle(ctx context.Context, id, how string) error {
 		return err
 	}
 	if how == SettleDiscard {
-		r.State, r.Private, r.UpdatedAt = Declined, nil, v.now()
-		if err := v.Requests.MoveRequest(ctx, r, Held); err != nil {
+		if err := v.move(ctx, r, func(r *Request) { r.State, r.Private, r.UpdatedAt = Declined, nil, v.now() }); err != nil {
 			return err
 		}
 		return v.unwanted(ctx, held)
 	}
-	r.State, r.Cause, r.UpdatedAt = Claimed, "", v.now()
-	if err := v.Requests.MoveRequest(ctx, r, Held); err != nil {
+	if err := v.move(ctx, r, func(r *Request) { r.State, r.Cause, r.UpdatedAt = Claimed, "", v.now() }); err != nil {
 		return err
 	}
 	if held.Revocation != "" { // from here on it is wanted

@@ -64,6 +64,9 @@ func (v *Vault) poll(ctx context.Context) error {
 }
 
 func (v *Vault) pollOne(ctx context.Context, r *Request) error {
+	if r.State != Redirected { // being begun anew
+		return nil
+	}
 	method, err := v.connector(r.Method)
 	if err != nil {
 		return err
@@ -83,31 +86,29 @@ func (v *Vault) pollOne(ctx context.Context, r *Request) error {
 	if err != nil {
 		return err
 	}
+	// Once the provider was asked, its answer may be the only copy of a sign-in that the person completed: the end of this
+	// process waits for it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redeemTime)
+	defer cancel()
 	out, wait, err := poller.Poll(ctx, f)
 	if err == nil && out == nil {
-		r.NextPollAt = v.now().Add(wait)
-		if err := v.sealPrivate(r, f.Private); err != nil { // slow_down makes the interval longer for good
+		private, err := v.sealedPrivate(r, f.Private) // slow_down makes the interval longer for good
+		if err != nil {
 			return err
 		}
-		return quiet(v.Requests.MoveRequest(ctx, r, Redirected))
+		return quiet(v.move(ctx, r, func(r *Request) { r.NextPollAt, r.Private = v.now().Add(wait), private }))
 	}
 	if err != nil {
 		return quiet(v.fail(ctx, r, err))
 	}
-	if err := v.Requests.MoveRequest(ctx, claimed(r, v.now()), Redirected); err != nil { // cancelled meanwhile
+	err = v.move(ctx, r, func(r *Request) { r.State, r.UpdatedAt, r.NextPollAt = Claimed, v.now(), time.Time{} })
+	if err != nil { // cancelled or begun anew meanwhile, with another choice
 		return errors.Join(quiet(err), v.discard(ctx, r, out))
 	}
-	r.State = Claimed
 	if v.unconfirmed(r) {
 		return v.hold(ctx, r, out)
 	}
 	return v.complete(ctx, r, out)
-}
-
-func claimed(r *Request, now time.Time) *Request {
-	c := *r
-	c.State, c.UpdatedAt, c.NextPollAt = Claimed, now, time.Time{}
-	return &c
 }
 
 // quiet drops what is not a fault of ours: the request's status tells it.

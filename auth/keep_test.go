@@ -1,6 +1,8 @@
 package auth_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"testing"
@@ -148,5 +150,130 @@ func TestKeepingIsFair(t *testing.T) {
 	found, err := v.DB.Connection(t.Context(), last.Owner, last.ID)
 	if err != nil || found.Refresh.Fence == 0 {
 		t.Errorf("it was never looked at: %+v, %v", found.Refresh, err)
+	}
+}
+
+// polled is a store in which something happens between the taking of a poll and its end, as while a provider answers slowly.
+type polled struct {
+	auth.PendingStore
+	meanwhile func()
+}
+
+func (p polled) DuePolls(ctx context.Context, now time.Time, hold time.Duration, limit int) ([]auth.Request, error) {
+	due, err := p.PendingStore.DuePolls(ctx, now, hold, limit)
+	if len(due) > 0 {
+		p.meanwhile()
+	}
+	return due, err
+}
+
+// Of a sign-in that the person begins anew while the provider is asked about the one before: what they chose last stands, and
+// the sign-in of the one before, if they completed it, is forgotten by the provider. That somebody else looks at its page loses nothing.
+func TestPollOfTheOneBefore(t *testing.T) {
+	for name, test := range map[string]struct {
+		approved  bool
+		meanwhile func(v *authtest.Vault, id string) (*auth.Step, error)
+		again     bool // begun anew
+	}{
+		"begun anew, still pending": {false, func(v *authtest.Vault, id string) (*auth.Step, error) {
+			return v.Visit(alices).Confirm(context.Background(), id, auth.Choice{Access: auth.Read})
+		}, true},
+		"begun anew, completed": {true, func(v *authtest.Vault, id string) (*auth.Step, error) {
+			return v.Visit(alices).Confirm(context.Background(), id, auth.Choice{Access: auth.Read})
+		}, true},
+		"begun another way": {true, func(v *authtest.Vault, id string) (*auth.Step, error) {
+			return v.Visit(alices).Confirm(context.Background(), id, auth.Choice{Access: auth.Read, Method: auth.MethodOAuthCode})
+		}, true},
+		"looked at by a stranger": {true, func(v *authtest.Vault, id string) (*auth.Step, error) {
+			_, err := v.Visit(auth.Visitor{Browser: browserKey("another browser")}).Open(context.Background(), id)
+			if !errors.Is(err, auth.ErrNotYours) {
+				return nil, fmt.Errorf("a stranger opens it: %w", err)
+			}
+			return nil, nil
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, c := newClockedVault(t, authtest.Options{})
+			link := ask(t, v, agent, auth.Wish{Provider: "practice", Method: auth.MethodDeviceCode})
+			step, err := v.Visit(alices).Confirm(t.Context(), link.RequestID, auth.Choice{Access: auth.Write})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.approved {
+				if err := v.Server.ApproveDevice(t.Context(), step.UserCode, "alice"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.forward(10 * time.Second)
+			v.Vault.Pending = polled{v.DB, func() {
+				if step, err = test.meanwhile(v, link.RequestID); err != nil {
+					t.Fatal(err)
+				}
+			}}
+			keepOnce(t, v)
+			v.Vault.Pending = v.DB
+			if !test.again {
+				if s := status(t, v, agent, link.RequestID); s.Status != auth.StatusConnected {
+					t.Errorf("%+v", s)
+				}
+				return
+			}
+			r, err := v.DB.Request(t.Context(), link.RequestID)
+			if err != nil || r.Access != auth.Read || r.UserCode != step.UserCode || r.State != auth.Redirected {
+				t.Fatalf("%s, %s with code %q; the person chose read and sees %q (%v)", r.State, r.Access, r.UserCode, step.UserCode, err)
+			}
+			keepOnce(t, v)
+			if n := len(revokedTokens(v)); test.approved != (n > 0) {
+				t.Errorf("%d tokens of the one before were revoked", n)
+			}
+			if step.UserCode == "" {
+				back, err := v.Server.Approve(t.Context(), step.Redirect, "alice")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := v.Visit(alices).Callback(t.Context(), "practice", query(t, back)); err != nil {
+					t.Errorf("the callback: %v", err)
+				}
+			} else if err := v.Server.ApproveDevice(t.Context(), step.UserCode, "alice"); err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				c.forward(time.Minute)
+				keepOnce(t, v)
+			}
+			if s := status(t, v, agent, link.RequestID); s.Status != auth.StatusConnected {
+				t.Errorf("%+v", s)
+			}
+			grants, err := v.DB.Grants(t.Context(), auth.Local, "", "", c.Now())
+			if err != nil || len(grants) != 1 || grants[0].Access != auth.Read {
+				t.Errorf("%v, %v", grants, err)
+			}
+		})
+	}
+}
+
+// A process that ends while it asks keeps the sign-in that the person completed: the code is spent by then.
+func TestPollAtTheEnd(t *testing.T) {
+	v, c := newClockedVault(t, authtest.Options{})
+	link := ask(t, v, agent, auth.Wish{Provider: "practice", Method: auth.MethodDeviceCode})
+	step, err := v.Visit(alices).Confirm(t.Context(), link.RequestID, auth.Choice{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Server.ApproveDevice(t.Context(), step.UserCode, "alice"); err != nil {
+		t.Fatal(err)
+	}
+	c.forward(10 * time.Second)
+	fault, pause := authtest.PauseAt(authtest.Committed)
+	v.Server.Fault("POST /token", fault)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- v.KeepOnce(ctx) }()
+	<-pause.Reached
+	stop() // SIGTERM
+	close(pause.Release)
+	<-done
+	if s := status(t, v, agent, link.RequestID); s.Status != auth.StatusConnected {
+		t.Errorf("%+v", s)
 	}
 }

@@ -63,6 +63,8 @@ type Request struct {
 	CreatedAt time.Time
 	UpdatedAt time.Time
 	ExpiresAt time.Time
+
+	Moves int64 // how often it was written; the store's, by which it knows whether somebody else wrote it meanwhile
 }
 
 // SameWish reports whether two requests are of one client for the same thing.
@@ -72,14 +74,15 @@ func (r *Request) SameWish(o *Request) bool {
 }
 
 // RequestStore keeps requests. A transition is one UPDATE that names the states
-// it may start from, so that two at once cannot both win.
+// it may start from and the Moves that it was read with, so that two at once cannot both win. Who loses reads it and decides anew.
 type RequestStore interface {
 	// CreateRequest refuses with ErrLimit when the owner has limit open requests already.
 	// An open request that is equal in owner, client, provider, method, account and scopes is returned instead (existing true).
 	CreateRequest(ctx context.Context, r *Request, limit int) (existing bool, err error)
 	// Request by id alone: pages know no owner before they have read it. Callers compare owners.
 	Request(ctx context.Context, id string) (*Request, error)
-	// MoveRequest writes r whole if its row stands in one of from; ErrConflict otherwise, ErrNotFound when there is none.
+	// MoveRequest writes r whole if its row stands in one of from and was not written since r was read (r.Moves, which it counts up);
+	// ErrConflict otherwise, ErrNotFound when there is none.
 	MoveRequest(ctx context.Context, r *Request, from ...RequestState) error
 	// RequestByState gives the request whose OAuth state has this hash; ErrNotFound when there is none.
 	RequestByState(ctx context.Context, stateHash []byte) (*Request, error)

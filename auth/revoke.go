@@ -42,24 +42,17 @@ func ofAccount(account string) string {
 }
 
 func (v *Vault) cancel(ctx context.Context, c Caller, id string) (*Ended, error) {
-	r, err := v.Requests.Request(ctx, id)
-	if err == nil && r.Owner != c.Owner {
-		v.noteForeign(c)
-		err = ErrNotFound
-	}
-	if errors.Is(err, ErrNotFound) {
-		err = errNoRequest
-	}
+	var was Request
+	r, err := v.decideAnew(ctx, func() (*Request, error) { return v.ownRequest(ctx, c, id) }, func(r *Request) error {
+		if r.State.Over() {
+			return ErrUsed.Say("this request has ended already (%s)", r.State)
+		}
+		v.lament(ctx, requestEvent(r, "request.cancel", "allow"))
+		was = *r
+		r.State, r.Cause, r.Private, r.UpdatedAt = Declined, "cancelled", nil, v.now()
+		return nil
+	})
 	if err != nil {
-		return nil, err
-	}
-	if r.State.Over() {
-		return nil, ErrUsed.Say("this request has ended already (%s)", r.State)
-	}
-	v.lament(ctx, requestEvent(r, "request.cancel", "allow"))
-	was := *r
-	r.State, r.Cause, r.Private, r.UpdatedAt = Declined, "cancelled", nil, v.now()
-	if err := v.Requests.MoveRequest(ctx, r, was.State); err != nil {
 		return nil, unkept(err)
 	}
 	if was.State == Held { // its sign-in is on the list of revocations already
@@ -70,6 +63,18 @@ func (v *Vault) cancel(ctx context.Context, c Caller, id string) (*Ended, error)
 		}
 	}
 	return &Ended{Request: r.ID}, nil
+}
+
+func (v *Vault) ownRequest(ctx context.Context, c Caller, id string) (*Request, error) {
+	r, err := v.Requests.Request(ctx, id)
+	if err == nil && r.Owner != c.Owner {
+		v.noteForeign(c)
+		err = ErrNotFound
+	}
+	if errors.Is(err, ErrNotFound) {
+		err = errNoRequest
+	}
+	return r, err
 }
 
 // unkept says that ending something did not get to the disk, where it would count.

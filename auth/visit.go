@@ -150,17 +150,22 @@ func (s Visit) mark(ctx context.Context, r *Request) {
 
 // Decline ends a request because the person said no.
 func (s Visit) Decline(ctx context.Context, id string) error {
-	r, err := s.enter(ctx, id)
-	if err != nil {
-		return err
+	r, err := s.change(ctx, id, func(r *Request) error {
+		if err := stillOpen(r); err != nil {
+			return err
+		}
+		r.State, r.UpdatedAt = Declined, s.vault.now()
+		return nil
+	})
+	if err == nil {
+		s.vault.note(requestEvent(r, "request.decline", "deny"))
 	}
-	if err := stillOpen(r); err != nil {
-		return err
-	}
-	s.vault.note(requestEvent(r, "request.decline", "deny"))
-	from := r.State
-	r.State, r.UpdatedAt = Declined, s.vault.now()
-	return s.vault.Requests.MoveRequest(ctx, r, from)
+	return err
+}
+
+// change moves a request as decide says, who is asked anew when somebody else was first.
+func (s Visit) change(ctx context.Context, id string, decide func(r *Request) error) (*Request, error) {
+	return s.vault.decideAnew(ctx, func() (*Request, error) { return s.enter(ctx, id) }, decide)
 }
 
 // Callback takes what a provider sent to /callback/{provider}. The request's id is
@@ -209,16 +214,12 @@ func (s Visit) take(ctx context.Context, r *Request) error {
 	if _, err := s.vault.record(ctx, e); err != nil {
 		return err
 	}
-	claimed := *r
-	claimed.State, claimed.UpdatedAt = Claimed, s.vault.now()
-	if err := s.vault.Requests.MoveRequest(ctx, &claimed, Redirected); errors.Is(err, ErrConflict) {
+	err := s.vault.move(ctx, r, func(r *Request) { r.State, r.UpdatedAt = Claimed, s.vault.now() })
+	if errors.Is(err, ErrConflict) {
 		s.vault.note(requestEvent(r, "request.replay", "deny"))
 		return errUnasked
-	} else if err != nil {
-		return err
 	}
-	*r = claimed
-	return nil
+	return err
 }
 
 // Submit takes a posted key form or a captured browser session.
@@ -265,11 +266,17 @@ func (s Visit) SetApp(ctx context.Context, id, clientID string, secret Secret, v
 	if err := s.vault.Desk(r.Owner).SetApp(ctx, r.Provider, clientID, secret, vars); err != nil {
 		return err
 	}
-	if r.Reason == NoOAuthApp {
-		r.Reason = NotConnected
-	}
-	r.Vars, r.UpdatedAt = vars, s.vault.now()
-	return s.vault.Requests.MoveRequest(ctx, r, r.State)
+	_, err = s.change(ctx, id, func(r *Request) error {
+		if r.Reason == NoOAuthApp {
+			r.Reason = NotConnected
+		}
+		if r.State == Created || r.State == Confirmed { // else a sign-in with answers of its own is under way, or over
+			r.Vars = vars
+		}
+		r.UpdatedAt = s.vault.now()
+		return stillOpen(r)
+	})
+	return err
 }
 
 const redeemTime = 60 * time.Second

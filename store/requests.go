@@ -39,11 +39,11 @@ func (db *DB) CreateRequest(ctx context.Context, r *auth.Request, limit int) (ex
 
 func insertRequest(ctx context.Context, q querier, r *auth.Request) error {
 	_, err := q.exec(ctx, `INSERT INTO requests (org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
-		state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)`,
+		state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)`,
 		r.Owner.Org, r.Owner.User, r.ID, r.Client, r.Verified, r.Provider, r.Method, r.Account, list(r.Scopes), r.Reason, r.MatchCode, r.Renews,
 		r.State, r.Cause, r.Browser, r.StateHash, r.Access, dict(r.Vars), r.Private, r.UserCode, r.VerifyURL, ms(r.NextPollAt), r.Connection,
-		ms(r.CreatedAt), ms(r.UpdatedAt), ms(r.ExpiresAt))
+		ms(r.CreatedAt), ms(r.UpdatedAt), ms(r.ExpiresAt), r.Moves)
 	if isTaken(err) {
 		return auth.ErrConflict
 	}
@@ -54,7 +54,7 @@ func insertRequest(ctx context.Context, q querier, r *auth.Request) error {
 func (db *DB) Request(ctx context.Context, id string) (r *auth.Request, err error) {
 	err = db.read(ctx, func(ctx context.Context, q querier) error {
 		r, err = first(ctx, q, scanRequest, `SELECT org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
-			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at
+			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves
 			FROM requests WHERE id = $1`, id)
 		return err
 	})
@@ -68,7 +68,7 @@ func (db *DB) RequestByState(ctx context.Context, stateHash []byte) (r *auth.Req
 	}
 	err = db.read(ctx, func(ctx context.Context, q querier) error {
 		r, err = first(ctx, q, scanRequest, `SELECT org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
-			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at
+			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves
 			FROM requests WHERE state_hash = $1`, stateHash)
 		return err
 	})
@@ -79,7 +79,7 @@ func scanRequest(s scanner) (r auth.Request, err error) {
 	var scopes, vars string
 	var poll, created, updated, expires int64
 	err = s.Scan(&r.Owner.Org, &r.Owner.User, &r.ID, &r.Client, &r.Verified, &r.Provider, &r.Method, &r.Account, &scopes, &r.Reason, &r.MatchCode, &r.Renews,
-		&r.State, &r.Cause, &r.Browser, &r.StateHash, &r.Access, &vars, &r.Private, &r.UserCode, &r.VerifyURL, &poll, &r.Connection, &created, &updated, &expires)
+		&r.State, &r.Cause, &r.Browser, &r.StateHash, &r.Access, &vars, &r.Private, &r.UserCode, &r.VerifyURL, &poll, &r.Connection, &created, &updated, &expires, &r.Moves)
 	if err != nil {
 		return r, err
 	}
@@ -91,15 +91,20 @@ func scanRequest(s scanner) (r auth.Request, err error) {
 	return r, err
 }
 
-// MoveRequest writes r whole if its row stands in one of from (at most five).
+// MoveRequest writes r whole if its row stands in one of from (at most five), and nobody wrote it since r was read. All
+// that changes a request counts in moves.
 func (db *DB) MoveRequest(ctx context.Context, r *auth.Request, from ...auth.RequestState) error {
 	write := db.write
 	if r.State.Over() { // ending a request has to work on a full disk
 		write = db.mustWrite
 	}
-	return write(ctx, func(ctx context.Context, q querier) error {
+	err := write(ctx, func(ctx context.Context, q querier) error {
 		return moveRequest(ctx, q, r, from...)
 	})
+	if err == nil {
+		r.Moves++
+	}
+	return err
 }
 
 func moveRequest(ctx context.Context, q querier, r *auth.Request, from ...auth.RequestState) error {
@@ -112,12 +117,12 @@ func moveRequest(ctx context.Context, q querier, r *auth.Request, from ...auth.R
 	}
 	err := change(ctx, q, errNone, `UPDATE requests SET client = $4, verified = $5, provider = $6, method = $7, account = $8, scopes = $9, reason = $10,
 		match_code = $11, renews = $12, state = $13, cause = $14, browser = $15, state_hash = $16, access = $17, vars = $18, private = $19,
-		user_code = $20, verify_url = $21, next_poll_at = $22, connection = $23, updated_at = $24, expires_at = $25
-		WHERE org = $1 AND user_id = $2 AND id = $3 AND state IN ($26, $27, $28, $29, $30)`,
+		user_code = $20, verify_url = $21, next_poll_at = $22, connection = $23, updated_at = $24, expires_at = $25, moves = moves + 1
+		WHERE org = $1 AND user_id = $2 AND id = $3 AND state IN ($26, $27, $28, $29, $30) AND moves = $31`,
 		r.Owner.Org, r.Owner.User, r.ID, r.Client, r.Verified, r.Provider, r.Method, r.Account, list(r.Scopes), r.Reason,
 		r.MatchCode, r.Renews, r.State, r.Cause, r.Browser, r.StateHash, r.Access, dict(r.Vars), r.Private,
 		r.UserCode, r.VerifyURL, ms(r.NextPollAt), r.Connection, ms(r.UpdatedAt), ms(r.ExpiresAt),
-		in[0], in[1], in[2], in[3], in[4])
+		in[0], in[1], in[2], in[3], in[4], r.Moves)
 	if err != errNone {
 		if isTaken(err) {
 			return auth.ErrConflict
@@ -133,7 +138,7 @@ func moveRequest(ctx context.Context, q querier, r *auth.Request, from ...auth.R
 }
 
 // CompleteRequest stores what a sign-in brought. It moves r, which may stand in any
-// open state, to Stored; auth.ErrConflict when r is over.
+// open state, to Stored; auth.ErrConflict when r is over, or was written since it was read.
 func (db *DB) CompleteRequest(ctx context.Context, r *auth.Request, c *auth.Connection, g []auth.Grant) error {
 	stored := *r
 	stored.State, stored.Connection, stored.Private = auth.Stored, c.ID, nil
@@ -164,6 +169,7 @@ func (db *DB) CompleteRequest(ctx context.Context, r *auth.Request, c *auth.Conn
 		return nil
 	})
 	if err == nil {
+		stored.Moves++
 		*r = stored
 	}
 	return err
@@ -180,7 +186,7 @@ func (db *DB) OpenRequests(ctx context.Context, o auth.Owner) (open []auth.Reque
 
 func openRequests(ctx context.Context, q querier, o auth.Owner) ([]auth.Request, error) {
 	return collect(ctx, q, scanRequest, `SELECT org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
-		state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at
+		state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves
 		FROM requests WHERE org = $1 AND user_id = $2 AND state IN ('created', 'confirmed', 'redirected', 'claimed', 'held')
 		ORDER BY created_at DESC, id`, o.Org, o.User)
 }
@@ -188,11 +194,11 @@ func openRequests(ctx context.Context, q querier, o auth.Owner) ([]auth.Request,
 // DuePolls gives requests to poll, each to one caller only.
 func (db *DB) DuePolls(ctx context.Context, now time.Time, hold time.Duration, limit int) (due []auth.Request, err error) {
 	err = db.write(ctx, func(ctx context.Context, q querier) error {
-		due, err = collect(ctx, q, scanRequest, `UPDATE requests SET next_poll_at = $2
+		due, err = collect(ctx, q, scanRequest, `UPDATE requests SET next_poll_at = $2, moves = moves + 1
 			WHERE next_poll_at > 0 AND next_poll_at <= $1 AND id IN (SELECT id FROM requests
 				WHERE next_poll_at > 0 AND next_poll_at <= $1 AND expires_at > $1 AND state IN ('confirmed', 'redirected') ORDER BY next_poll_at LIMIT $3)
 			RETURNING org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
-			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at`,
+			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves`,
 			ms(now), ms(now.Add(hold)), limit)
 		return err
 	})
@@ -203,18 +209,18 @@ func (db *DB) DuePolls(ctx context.Context, now time.Time, hold time.Duration, l
 // some hundred rows of a kind at most: it runs every few seconds, and nobody's write should wait long for it.
 func (db *DB) ExpireRequests(ctx context.Context, now, stuck, old time.Time, most int) (ended []auth.Request, err error) {
 	err = db.write(ctx, func(ctx context.Context, q querier) error {
-		late, err := collect(ctx, q, scanRequest, `UPDATE requests SET state = 'expired', private = NULL, next_poll_at = 0, updated_at = $1
+		late, err := collect(ctx, q, scanRequest, `UPDATE requests SET state = 'expired', private = NULL, next_poll_at = 0, updated_at = $1, moves = moves + 1
 			WHERE id IN (SELECT id FROM requests WHERE expires_at <= $1 AND state IN ('created', 'confirmed', 'redirected', 'held') ORDER BY expires_at LIMIT 200)
 			OR id IN (SELECT id FROM requests WHERE expires_at > $1 AND state IN ('created', 'confirmed', 'redirected', 'held') ORDER BY expires_at DESC LIMIT 1000 OFFSET $2)
 			RETURNING org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
-			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at`, ms(now), most)
+			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves`, ms(now), most)
 		if err != nil {
 			return err
 		}
-		lost, err := collect(ctx, q, scanRequest, `UPDATE requests SET state = 'failed', cause = 'unknown_outcome', private = NULL, next_poll_at = 0, updated_at = $1
+		lost, err := collect(ctx, q, scanRequest, `UPDATE requests SET state = 'failed', cause = 'unknown_outcome', private = NULL, next_poll_at = 0, updated_at = $1, moves = moves + 1
 			WHERE id IN (SELECT id FROM requests WHERE state = 'claimed' AND updated_at < $2 ORDER BY updated_at LIMIT 200)
 			RETURNING org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
-			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at`, ms(now), ms(stuck))
+			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves`, ms(now), ms(stuck))
 		if err != nil {
 			return err
 		}

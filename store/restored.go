@@ -7,7 +7,7 @@ import "context"
 func (db *DB) Restored(ctx context.Context) error {
 	return db.write(ctx, func(ctx context.Context, q querier) error {
 		for _, query := range []string{
-			`UPDATE requests SET expires_at = 1 WHERE state IN ('created', 'confirmed', 'redirected', 'claimed', 'held')`,
+			`UPDATE requests SET expires_at = 1, moves = moves + 1 WHERE state IN ('created', 'confirmed', 'redirected', 'claimed', 'held')`,
 			`UPDATE approvals SET state = 'spent' WHERE state = 'waiting' OR state = 'approved' AND once`,
 			`DELETE FROM sessions`,
 			`DELETE FROM owner_links`,

@@ -37,7 +37,7 @@ func testPending(t *testing.T, db *store.DB) {
 		}
 		wg.Wait()
 		got = slices.DeleteFunc(got, func(r auth.Request) bool { return r.Owner != o })
-		r.NextPollAt = Now.Add(time.Minute)
+		r.NextPollAt, r.Moves = Now.Add(time.Minute), 1
 		equal(t, got, []auth.Request{*r})
 	})
 	t.Run("what is late ends, what is stuck fails, what is old goes", func(t *testing.T) {

@@ -114,6 +114,37 @@ func testRequests(t *testing.T, db *store.DB) {
 		wg.Wait()
 		equal(t, won.Load(), int64(1))
 	})
+	t.Run("nothing is written over what somebody else did meanwhile", func(t *testing.T) {
+		o := NewOwner()
+		r := create(t, NewRequest(o, "github"))
+		r.State, r.Access, r.NextPollAt = auth.Redirected, auth.Write, Now.Add(-time.Second)
+		must(t, db.MoveRequest(ctx, r, auth.Created))
+		read := func() *auth.Request {
+			got, err := db.Request(ctx, r.ID)
+			must(t, err)
+			return got
+		}
+		equal(t, read(), r)
+		old := *r
+		r.Access = auth.Read
+		must(t, db.MoveRequest(ctx, r, auth.Redirected))
+		for _, state := range []auth.RequestState{auth.Redirected, auth.Claimed, auth.Failed} {
+			late := old
+			late.State = state
+			want(t, db.MoveRequest(ctx, &late, auth.Redirected), auth.ErrConflict)
+			equal(t, late.Moves, old.Moves)
+		}
+		want(t, db.CompleteRequest(ctx, &old, NewConnection(o, "github", "me"), nil), auth.ErrConflict)
+		equal(t, read(), r)
+		old = *r
+		_, err := db.DuePolls(ctx, Now, time.Minute, 100)
+		must(t, err)
+		old.State = auth.Claimed
+		want(t, db.MoveRequest(ctx, &old, auth.Redirected), auth.ErrConflict)
+		r = read()
+		must(t, db.MoveRequest(ctx, r, auth.Redirected))
+		equal(t, read(), r)
+	})
 	t.Run("complete once, whole or not at all", func(t *testing.T) {
 		o := NewOwner()
 		r := create(t, NewRequest(o, "github"))
