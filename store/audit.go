@@ -78,6 +78,8 @@ func (l *Log) Append(ctx context.Context, events ...auth.Event) error {
 		return auth.ErrAudit.Say("the audit record cannot be written because another process keeps Latchpost's store locked, so nothing is released; try again in a minute").Because(err)
 	case errors.Is(err, ErrUnwritable):
 		return auth.ErrAudit.Say("the audit record cannot be written because Latchpost's PostgreSQL takes no writes, so nothing is released; the operator has to look at it").Because(err)
+	case errors.Is(err, ErrSilent):
+		return auth.ErrAudit.Say("the audit record cannot be written because Latchpost's PostgreSQL does not answer, so nothing is released; try again in a minute, and tell the operator if it stays so").Because(err)
 	case errors.Is(err, ErrGone), errors.Is(err, ErrBroken):
 		return auth.ErrAudit.Say("the audit record cannot be written because Latchpost's disk fails or its store is gone, so nothing is released; the operator has to look at it").Because(err)
 	case err != nil:

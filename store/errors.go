@@ -22,6 +22,8 @@ var (
 	ErrBroken = errors.New("the disk failed during a write, so nothing can be released, granted or connected until one succeeds: look at the disk (dmesg); latchpost goes on by itself")
 	// ErrUnwritable says that PostgreSQL answers but takes no writes.
 	ErrUnwritable = errors.New("PostgreSQL takes no writes, because it is a standby, was made read-only or has no room left, so nothing can be released, granted or connected until it does: look at the server; of several in the URL, target_session_attrs=read-write finds the one that takes them")
+	// ErrSilent says that PostgreSQL has not answered.
+	ErrSilent = errors.New("PostgreSQL has not answered for 15 seconds, so nothing can be released, granted or connected until it does: look at the server and the network between; latchpost goes on by itself")
 	// ErrLocked says that another process has not let go of the file's lock for writing.
 	ErrLocked = errors.New("another process keeps the store's file locked, so nothing can be released, granted or connected until it lets go: see who has the file open (fuser -v) and end that one, or let it go on if it was stopped")
 )

@@ -28,6 +28,7 @@ type group struct {
 	begin  func(ctx context.Context) (transaction, error)
 	fatal  func(error) bool // after such an error of Commit nothing is written until a job that mends
 	reopen func() error     // before such a job; nil when nothing is fatal
+	leave  bool             // who waits for a record need not wait for its transaction: another machine may have it
 
 	queue   chan *job
 	done    chan struct{}
@@ -37,7 +38,7 @@ type group struct {
 	broken  atomic.Pointer[error] // why nothing is written; nil while there is no reason
 	failure atomic.Pointer[error] // the last broken that was not nil
 	mending *error                // broken, when the transaction that runs was begun
-	refused atomic.Pointer[error] // why the last transaction found no room, not its turn or no server that writes; nil after one that did
+	refused atomic.Pointer[error] // why the last transaction found no room, not its turn or no server that answers and writes; nil after one that did
 }
 
 // transaction is one that has begun.
@@ -84,7 +85,7 @@ func (g *group) do(ctx context.Context, j *job) error {
 	case err := <-j.result:
 		return err
 	case <-ctx.Done():
-		if j.state.CompareAndSwap(waiting, abandoned) {
+		if j.state.CompareAndSwap(waiting, abandoned) || g.leave && j.log != nil { // what is on record and was not done is no harm
 			return ctx.Err()
 		}
 		return <-j.result
@@ -198,7 +199,7 @@ func (g *group) commit(batch []*job) {
 			for _, j := range live {
 				j.err = err
 				// The transaction was lost as a whole. Alone, what can be written still is.
-				if len(live) > 1 && g.failed() == nil {
+				if len(live) > 1 && g.failed() == nil && !errors.Is(err, ErrSilent) {
 					if tx, j.err = g.enter([]*job{j}); j.err == nil {
 						j.err = g.try(tx, []*job{j})
 					}
@@ -280,7 +281,7 @@ func (g *group) note(err error) {
 	switch {
 	case err == nil && g.refused.Load() != nil:
 		g.refused.Store(nil)
-	case isFull(err) || isLocked(err) || isUnwritable(err):
+	case isFull(err) || isLocked(err) || isUnwritable(err) || errors.Is(err, ErrSilent):
 		why := err
 		g.refused.Store(&why)
 	}
@@ -304,7 +305,7 @@ func within(ctx context.Context, tx transaction, alone bool, fn func() error) er
 		return err
 	}
 	err := fn()
-	if isUnwritable(err) { // nor will the others be written, though their commit would pass
+	if isUnwritable(err) || errors.Is(err, ErrSilent) { // nor will the others be written, though their commit would pass
 		return err
 	}
 	if err != nil {

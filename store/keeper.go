@@ -76,9 +76,9 @@ func (k *keeper) look(db *DB) {
 }
 
 // missed warns of work that was not done, for another reason than that the store ends, that its disk is
-// full or has failed, or that PostgreSQL takes no writes: those are told elsewhere.
+// full or has failed, or that PostgreSQL takes no writes or does not answer: those are told elsewhere.
 func (db *DB) missed(ctx context.Context, what string, err error) {
-	if err != nil && ctx.Err() == nil && !isFull(err) && !errors.Is(err, ErrBroken) && !isUnwritable(err) {
+	if err != nil && ctx.Err() == nil && !isFull(err) && !errors.Is(err, ErrBroken) && !isUnwritable(err) && !errors.Is(err, ErrSilent) {
 		db.log().Warn(what, "error", err)
 	}
 }

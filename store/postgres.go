@@ -20,7 +20,10 @@ import (
 // postgres is the PostgreSQL side of a DB. Every write is one SERIALIZABLE
 // transaction that is tried again when another one was in its way: so a method is
 // right when it is right alone, as with SQLite's one writer.
-type postgres struct{ pool *sql.DB }
+type postgres struct {
+	pool     *sql.DB
+	patience time.Duration // for each answer within a transaction; 0 = as long as it takes
+}
 
 const (
 	postgresConns = 8 // measured: 4 serve nine tenths of what 16 do
@@ -47,20 +50,23 @@ func (db *DB) openPostgres(ctx context.Context) error {
 	}
 	name := pgName(db.id) + " " + config.RuntimeParams["application_name"] // by which others see that this process is here
 	config.RuntimeParams["application_name"] = strings.TrimSpace(name)
+	config.DialFunc = pgDialer().DialContext
 	pool := stdlib.OpenDB(*config)
 	pool.SetMaxOpenConns(postgresConns)
 	pool.SetMaxIdleConns(postgresConns)
-	db.pg = &postgres{pool}
+	db.pg = &postgres{pool: pool}
 	if err := pool.PingContext(ctx); err != nil {
 		pool.Close()
 		return fmt.Errorf("store: PostgreSQL on %s does not answer: %w", config.Host, err)
 	}
 	db.group = newGroup(db.pg.begin, func(error) bool { return false }, nil)
+	db.group.leave = true
 	if err := firstError(db.migrate(ctx), db.enroll(ctx)); err != nil {
 		db.group.close()
 		pool.Close()
 		return fmt.Errorf("store: %w", db.explain(err))
 	}
+	db.pg.patience = pgPatience // a migration takes as long as it takes
 	db.keep()
 	return nil
 }
@@ -97,12 +103,12 @@ func (p *postgres) read(ctx context.Context, fn func(ctx context.Context, q quer
 // write runs fn in a transaction, again when it was certainly not committed.
 func (p *postgres) write(ctx context.Context, fn func(ctx context.Context, q querier) error) error {
 	return p.again(ctx, func() (retry bool, err error) {
-		tx, err := p.pool.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable})
+		tx, err := p.start(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable})
 		if err != nil {
 			return passing(err), err
 		}
 		defer tx.Rollback()
-		if err := fn(ctx, overSQL{tx}); err != nil {
+		if err := fn(tx.ctx, tx); err != nil {
 			return passing(err), err
 		}
 		err = tx.Commit()
@@ -131,12 +137,12 @@ func (p *postgres) again(ctx context.Context, once func() (retry bool, err error
 
 // begin is for the group, which writes the audit log.
 func (p *postgres) begin(ctx context.Context) (transaction, error) {
-	var tx *sql.Tx
+	var tx *postgresTx
 	err := p.again(ctx, func() (_ bool, err error) {
-		tx, err = p.pool.BeginTx(ctx, nil)
+		tx, err = p.start(ctx, nil)
 		return passing(err), err
 	})
-	return postgresTx{overSQL{tx}, tx}, err
+	return tx, err
 }
 
 // renew closes the sessions that rest, so that the next ones find the server that takes writes now.
@@ -144,13 +150,6 @@ func (p *postgres) renew() {
 	p.pool.SetMaxIdleConns(-1)
 	p.pool.SetMaxIdleConns(postgresConns)
 }
-
-type postgresTx struct {
-	overSQL
-	*sql.Tx
-}
-
-func (postgresTx) of(int) {} // nobody remembers what another machine may change
 
 // snapshot runs fn on the rows as they all were at one time.
 func (p *postgres) snapshot(ctx context.Context, fn func(q querier) error) error {
@@ -235,6 +234,9 @@ func clashed(err error) bool {
 
 // passing: the same may work on another connection in a moment.
 func passing(err error) bool {
+	if errors.Is(err, ErrSilent) { // who has waited so long waits no more
+		return false
+	}
 	code := pgCode(err)
 	var network net.Error
 	return clashed(err) || strings.HasPrefix(code, "57P0") || strings.HasPrefix(code, "08") || code == "53300" ||

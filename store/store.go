@@ -231,8 +231,8 @@ func (db *DB) mustPut(ctx context.Context, j *job) error {
 	return err
 }
 
-// Failed gives ErrGone when the file is not there any more, ErrFull, ErrLocked and ErrUnwritable when the last write found no room, not
-// its turn or no server that writes, and ErrBroken when the disk has failed a write. Then only what mustWrite writes is tried, and a note now and then, on
+// Failed gives ErrGone when the file is not there any more, ErrFull, ErrLocked, ErrUnwritable and ErrSilent when the last write found no room, not
+// its turn, no server that writes or none that answers, and ErrBroken when the disk has failed a write. Then only what mustWrite writes is tried, and a note now and then, on
 // files opened anew, until one such write is on disk. Rows can still be read.
 func (db *DB) Failed() error {
 	switch {
