@@ -86,7 +86,7 @@ func (v *Vault) complete(ctx context.Context, r *Request, out *Outcome) error {
 
 // completeAs stores the outcome as the connection that target names. A connection that
 // was renewed meanwhile, or lost its label to another sign-in, is looked at again; what
-// cannot be stored the provider is told to forget.
+// cannot be stored the provider is told to forget, unless nobody can tell whether it is.
 func (v *Vault) completeAs(ctx context.Context, r *Request, out *Outcome, target func(context.Context, *Request, *Outcome) (*Connection, error)) error {
 	for try := 0; ; try++ {
 		c, err := target(ctx, r, out)
@@ -101,6 +101,17 @@ func (v *Vault) completeAs(ctx context.Context, r *Request, out *Outcome, target
 		}
 		if err == nil {
 			return nil
+		}
+		if _, known := errors.AsType[*Error](err); !known && c != nil {
+			// It may be stored all the same: the answer of the store was lost. What works must not be revoked.
+			now, readErr := v.Requests.Request(ctx, r.ID)
+			if readErr != nil {
+				return errors.Join(err, readErr)
+			}
+			if now.State == Stored && now.Connection == c.ID {
+				*r = *now
+				return nil
+			}
 		}
 		if errors.Is(err, ErrConflict) {
 			v.note(requestEvent(r, "connection.orphan", "deny"))

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -495,4 +496,46 @@ func (l *deafLog) Append(ctx context.Context, events ...auth.Event) error {
 		}
 	}
 	return l.AuditLog.Append(ctx, events...)
+}
+
+// unanswered is a store that loses the answer to the commit of a sign-in, and then, perhaps, does not answer at all.
+type unanswered struct {
+	auth.RequestStore
+	silent bool
+	lost   int
+}
+
+func (u *unanswered) CompleteRequest(ctx context.Context, r *auth.Request, c *auth.Connection, g []auth.Grant) error {
+	if err := u.RequestStore.CompleteRequest(ctx, r, c, g); err != nil {
+		return err
+	}
+	u.lost++
+	return io.ErrUnexpectedEOF
+}
+
+func (u *unanswered) Request(ctx context.Context, id string) (*auth.Request, error) {
+	if u.silent && u.lost > 0 {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return u.RequestStore.Request(ctx, id)
+}
+
+// A sign-in is stored, and the store's answer is lost. Nobody has the provider forget what works.
+func TestStoredUnanswered(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		v, _ := newClockedVault(t, authtest.Options{})
+		link := ask(t, v, agent, auth.Wish{Provider: "practice"})
+		v.Vault.Requests = &unanswered{RequestStore: v.DB, silent: silent}
+		if err := finish(t, v, link, alices, "alice"); (err != nil) != silent {
+			t.Errorf("silent %v: the person is told %v", silent, err)
+		}
+		v.Vault.Requests = v.DB
+		keepOnce(t, v)
+		if s := status(t, v, agent, link.RequestID); s.Status != auth.StatusConnected {
+			t.Errorf("silent %v: %+v", silent, s)
+		}
+		if n := len(revokedTokens(v)); n > 0 {
+			t.Errorf("silent %v: %d tokens of a connection that reads active were revoked", silent, n)
+		}
+	}
 }

@@ -198,8 +198,8 @@ func (g *group) commit(batch []*job) {
 		if err := g.try(tx, live); err != nil {
 			for _, j := range live {
 				j.err = err
-				// The transaction was lost as a whole. Alone, what can be written still is.
-				if len(live) > 1 && g.failed() == nil && !errors.Is(err, ErrSilent) {
+				// The transaction was lost as a whole. Alone, what can be written still is; what may be there is not written twice.
+				if len(live) > 1 && g.failed() == nil && !errors.Is(err, ErrSilent) && !errors.Is(err, errInDoubt) {
 					if tx, j.err = g.enter([]*job{j}); j.err == nil {
 						j.err = g.try(tx, []*job{j})
 					}

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // pgPatience is how long PostgreSQL may take for one answer within a transaction. A machine that goes away without a word (a power cut, a
@@ -94,11 +97,25 @@ type patientRows struct {
 
 func (r patientRows) Err() error { return r.tx.why(r.rows.Err()) }
 
+// Commit gives an error that is errInDoubt when nobody knows what became of it.
 func (t *postgresTx) Commit() error {
 	t.asks()
 	err := t.why(t.tx.Commit())
 	t.over()
+	if inDoubt(err) {
+		return fmt.Errorf("%w (%w)", errInDoubt, err)
+	}
 	return err
+}
+
+var errInDoubt = errors.New("the connection was lost while PostgreSQL committed: whether it did is not known")
+
+// inDoubt: after this error of a COMMIT it may stand. One that answers no is undone; one that is shut down may have committed before.
+// pgconn.SafeToRetry is no help: it says yes of a COMMIT whose answer was lost.
+func inDoubt(err error) bool {
+	code := pgCode(err)
+	shut := code == "" || strings.HasPrefix(code, "57P0") || strings.HasPrefix(code, "08")
+	return err != nil && shut && !errors.Is(err, pgx.ErrTxCommitRollback)
 }
 
 func (t *postgresTx) Rollback() error {

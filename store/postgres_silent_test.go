@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -123,6 +124,38 @@ func TestPostgresIsSilent(t *testing.T) {
 		}
 	}
 	t.Logf("told of it and gave it up after %v, went on %v after it was back", back.Sub(began), time.Since(back))
+	if report, err := log.Verify(t.Context()); err != nil || len(report.Faults) > 0 {
+		t.Errorf("%+v, %v", report, err)
+	}
+}
+
+// ST-028: the answer to the COMMIT of several records is lost, and all are there. None is written a second time.
+func TestLostCommitOfSeveral(t *testing.T) {
+	w := newWire(t, storetest.Postgres(t))
+	db := mustOpen(t, store.Options{URL: w.url})
+	t.Cleanup(func() { db.Close() })
+	log, o := db.AuditLog(storetest.MAC), storetest.NewOwner()
+	for round := range 5 {
+		w.cut.Store(true)
+		log.Later(auth.Event{ID: fmt.Sprint("outcome ", round), Owner: o, Kind: "call.done"})
+		_ = log.Append(t.Context(), auth.Event{ID: fmt.Sprint("call ", round), Owner: o, Kind: "call"}) // nobody can tell, unless the outcome went before it
+		for w.cut.Load() {                                                                              // a commit of the keeper's, perhaps
+			<-time.After(10 * time.Millisecond)
+		}
+		if err := log.Append(t.Context(), auth.Event{ID: fmt.Sprint("after ", round), Owner: o, Kind: "call"}); err != nil {
+			t.Error(err)
+		}
+	}
+	all, err := log.Events(t.Context(), o, auth.EventFilter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	times := map[string]int{}
+	for _, e := range all {
+		if times[e.ID]++; times[e.ID] > 1 {
+			t.Errorf("%q is on record %d times", e.ID, times[e.ID])
+		}
+	}
 	if report, err := log.Verify(t.Context()); err != nil || len(report.Faults) > 0 {
 		t.Errorf("%+v, %v", report, err)
 	}
