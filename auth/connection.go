@@ -72,8 +72,8 @@ type RefreshState struct {
 // final reports whether this generation is the last: when its token ends, the person has to sign in again.
 func (c *Connection) final() bool { return c.Refresh.DeadVersion == c.Version }
 
-// LongestWait is longer than any wait between two tries of a renewal: Retry-After counts up to an hour. What is to wait longer
-// was noted while the clock was wrong.
+// LongestWait is longer than any wait between two tries of a renewal, any lease and any sign-in that is being finished: Retry-After
+// counts up to an hour. What is to wait longer was noted while the clock was wrong.
 const LongestWait = 2 * time.Hour
 
 // Waits reports whether the next try is still to come.

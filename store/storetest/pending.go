@@ -52,6 +52,7 @@ func testPending(t *testing.T, db *store.DB) {
 		past, future := Now.Add(-time.Minute), Now.Add(time.Minute)
 		late, held := add(auth.Redirected, past, Now), add(auth.Held, past, Now)
 		stuck, busy := add(auth.Claimed, future, Now.Add(-time.Hour)), add(auth.Claimed, past, Now)
+		ahead := add(auth.Claimed, Now.Add(24*time.Hour), Now.Add(24*time.Hour)) // by a clock that was a day ahead
 		open, old, recent := add(auth.Created, future, Now), add(auth.Declined, past, Now.Add(-48*time.Hour)), add(auth.Stored, past, Now)
 		ended, err := db.ExpireRequests(ctx, Now, Now.Add(-30*time.Minute), Now.Add(-24*time.Hour), 1000)
 		must(t, err)
@@ -62,7 +63,7 @@ func testPending(t *testing.T, db *store.DB) {
 				equal(t, r.Private, nil)
 			}
 		}
-		equal(t, got, map[string]auth.RequestState{late.ID: auth.Expired, held.ID: auth.Expired, stuck.ID: auth.Failed})
+		equal(t, got, map[string]auth.RequestState{late.ID: auth.Expired, held.ID: auth.Expired, stuck.ID: auth.Failed, ahead.ID: auth.Failed})
 		row, err := db.Request(ctx, stuck.ID)
 		must(t, err)
 		equal(t, row.Cause, "unknown_outcome")

@@ -67,6 +67,13 @@ func testRefresh(t *testing.T, open func(*testing.T) *store.DB) {
 		mine.Version = 2
 		want(t, other.CommitRefresh(ctx, mine), auth.ErrConflict)
 	})
+	t.Run("a lease under a wrong clock does not hold for that time", func(t *testing.T) {
+		c := add(t)
+		_, taken := acquire(t, db, c.ID, 1, 30*24*time.Hour) // a few seconds, by a clock that was a month ahead
+		equal(t, taken, true)
+		now, taken := acquire(t, other, c.ID, 1, time.Minute)
+		equal(t, []any{taken, now.Refresh.Fence}, []any{true, int64(2)})
+	})
 	t.Run("a failure says when to try again", func(t *testing.T) {
 		c := add(t)
 		mine, _ := acquire(t, db, c.ID, 1, time.Minute)
