@@ -42,7 +42,7 @@ func (db *DB) explain(err error) error {
 // explain puts a sentence for people before what SQLite says.
 func (f *sqliteFile) explain(err error) error {
 	code := sqliteCode(err)
-	if code == 0 {
+	if code == 0 || errors.Is(err, ErrFull) {
 		return err
 	}
 	switch {

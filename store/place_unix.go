@@ -14,7 +14,9 @@ func looser(info fs.FileInfo, mode fs.FileMode) bool { return info.Mode().Perm()
 
 func isReadOnlyFS(err error) bool { return errors.Is(err, syscall.EROFS) }
 
-func isNoSpace(err error) bool { return errors.Is(err, syscall.ENOSPC) }
+func isNoSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
 
 // lockFile makes path and waits until this process alone has its lock. Closing
 // the file, or dying, gives it up.

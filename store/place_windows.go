@@ -14,7 +14,9 @@ func looser(fs.FileInfo, fs.FileMode) bool { return false }
 
 func isReadOnlyFS(err error) bool { return errors.Is(err, windows.ERROR_WRITE_PROTECT) }
 
-func isNoSpace(err error) bool { return errors.Is(err, windows.ERROR_DISK_FULL) }
+func isNoSpace(err error) bool {
+	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)
+}
 
 // lockFile makes path and waits until this process alone has its lock. Closing
 // the file, or dying, gives it up.

@@ -82,7 +82,7 @@ func (c *sqliteConn) exec(_ context.Context, text string, args ...any) (int64, e
 	}
 	for more := true; more; {
 		if more, err = stmt.Step(); err != nil {
-			return 0, err
+			return 0, c.full(err)
 		}
 	}
 	return int64(c.Changes()), stmt.Reset()
@@ -94,7 +94,7 @@ func (c *sqliteConn) query(_ context.Context, text string, args ...any) (rows, e
 	if err != nil {
 		return nil, err
 	}
-	return &sqliteRows{stmt: stmt}, nil
+	return &sqliteRows{stmt: stmt, conn: c}, nil
 }
 
 // bound is the statement for text, prepared once, with its arguments. To SQLite $1 is a
@@ -156,6 +156,7 @@ func bind(stmt *sqlite.Stmt, i int, arg any) error {
 // sqliteRows are the rows of a statement that runs.
 type sqliteRows struct {
 	stmt *sqlite.Stmt
+	conn *sqliteConn
 	over bool // a further step would run the statement again
 	err  error
 }
@@ -165,7 +166,7 @@ func (r *sqliteRows) Next() bool {
 		return false
 	}
 	more, err := r.stmt.Step()
-	r.over, r.err = !more, err
+	r.over, r.err = !more, r.conn.full(err)
 	return more
 }
 

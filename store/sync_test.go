@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 	"unsafe"
@@ -27,6 +28,7 @@ type faultySync struct {
 	dir   string
 	file  atomic.Pointer[string] // the end of the name of the file whose syncs fail
 	left  atomic.Int64           // how many more of them
+	quota atomic.Bool            // writes to the WAL are refused, as by a quota
 	after atomic.Int64           // syncs of that file that went well, since the first failure
 
 	open     func(tls *libc.TLS, vfs, name, file uintptr, flags int32, outFlags uintptr) int32
@@ -125,6 +127,10 @@ func (f *faultySync) xWrite(tls *libc.TLS, file, data uintptr, n int32, at int64
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	d := f.disk[f.name[file]]
+	if f.quota.Load() && strings.HasSuffix(f.name[file], "-wal") {
+		*pointee[int32](libc.X__errno_location(tls)) = int32(syscall.EDQUOT)
+		return sqlite3.SQLITE_IOERR_WRITE
+	}
 	d.changes = append(d.changes, written{at, slices.Clone(unsafe.Slice(pointee[byte](data), n))})
 	return f.write(tls, file, data, n, at)
 }
@@ -458,5 +464,37 @@ func TestFailedSyncOfCheckpoint(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// ST-020: a quota that is reached is a full disk, and not one that fails: the ballast is released for revoking.
+func TestQuota(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	disk := newFaultySync(t, dir)
+	db, err := Open(t.Context(), Options{URL: "sqlite:" + filepath.Join(dir, "latchpost.db"), Dir: dir, Ballast: 1 << 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.stop()
+	db.tasks.Wait()
+	l := db.AuditLog(testMAC)
+	write(t, l, 1)
+	if err := db.layBallast(); err != nil {
+		t.Fatal(err)
+	}
+	disk.quota.Store(true)
+	if err := l.Append(t.Context(), auth.Event{ID: "e"}); !errors.Is(err, auth.ErrAudit) || !errors.Is(err, ErrFull) || errors.Is(err, ErrBroken) {
+		t.Errorf("a record: %v", err)
+	}
+	if err := db.EndGrant(t.Context(), auth.Local, "g"); !errors.Is(err, ErrFull) && !errors.Is(err, auth.ErrNotFound) {
+		t.Errorf("taking a grant back: %v", err)
+	}
+	disk.quota.Store(false)
+	if err := db.layBallast(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Append(t.Context(), auth.Event{ID: "e"}); err != nil || db.Failed() != nil {
+		t.Errorf("with room again: %v, %v", err, db.Failed())
 	}
 }
