@@ -2,6 +2,8 @@ package store
 
 import (
 	"bytes"
+	"context"
+	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -10,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/latchpost/latchpost/auth"
 )
 
 // The anchor is a file outside the database that remembers how long each chain
@@ -49,16 +53,31 @@ func (l *Log) readAnchor() (map[string]chain, error) {
 	return anchor, nil
 }
 
-// dropAnchor writes where our chain stands into the file, when it has moved. What
-// other processes wrote stays. An anchor that does not verify is left as evidence.
+// dropAnchor writes where our chain stands into the file, when it has moved, and with it where those of other processes do, on other
+// machines too. An anchor that does not verify is left as evidence.
 func (l *Log) dropAnchor() error {
 	l.mu.Lock()
 	now, before := l.chain, l.anchored
 	l.mu.Unlock()
-	if l.db.dir == "" || now.seq == 0 || now.writer == before.writer && now.seq == before.seq {
+	if l.db.dir == "" || now.seq == 0 || now.writer == before.writer && now.seq == before.seq && !l.lacksAnchor() {
 		return nil
 	}
-	if err := l.remember(now); err != nil {
+	places := []chain{now}
+	ctx, cancel := context.WithTimeout(context.Background(), busyTimeout)
+	defer cancel()
+	err := l.db.read(ctx, func(ctx context.Context, q querier) error {
+		all, err := heads(ctx, q, `ORDER BY writer`)
+		for _, h := range all {
+			if h.seq > 0 && l.genuine(h) {
+				places = append(places, h.chain)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := l.remember(places...); err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -67,27 +86,49 @@ func (l *Log) dropAnchor() error {
 	return nil
 }
 
-// remember writes those places into the file that are behind what it says of their chain.
+func (l *Log) lacksAnchor() bool {
+	_, err := os.Lstat(filepath.Join(l.db.dir, anchorFile))
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// remember writes those places into the file that are behind what it says of their chain. A file that was there and is gone is
+// made anew as we knew it, and that is put on record.
 func (l *Log) remember(places ...chain) error {
 	lock, err := lockFile(filepath.Join(l.db.dir, anchorFile+".lock"))
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
+	l.mu.Lock()
+	known := maps.Clone(l.anchor)
+	l.mu.Unlock()
+	missing := len(known) > 0 && l.lacksAnchor()
 	anchor, err := l.readAnchor()
 	if err != nil {
 		return err
 	}
-	moved := false
+	moved := missing
+	if missing {
+		maps.Copy(anchor, known)
+	}
 	for _, c := range places {
 		if anchor[c.writer].seq < c.seq {
 			anchor[c.writer], moved = c, true
 		}
 	}
-	if !moved {
-		return nil
+	if moved {
+		if err := l.writeAnchor(anchor); err != nil {
+			return err
+		}
 	}
-	return l.writeAnchor(anchor)
+	l.mu.Lock()
+	l.anchor = anchor
+	l.mu.Unlock()
+	if missing {
+		l.db.log().Error("the anchor of the audit log was deleted; it is written anew from what this process knew: look who did, and run latchpost audit verify", "path", filepath.Join(l.db.dir, anchorFile))
+		l.Later(auth.Event{ID: rand.Text(), At: l.db.now(), Kind: "anchor.missing", Decision: "failed"})
+	}
+	return nil
 }
 
 func (l *Log) writeAnchor(anchor map[string]chain) error {

@@ -25,8 +25,9 @@ type Log struct {
 
 	mu       sync.Mutex // for what follows, which the keeper uses too
 	chain    chain
-	anchored chain // what the anchor file says about our chain
-	spreadTo chain // up to where our events have rows of their own
+	anchored chain            // what the anchor file says about our chain
+	anchor   map[string]chain // what it said when we last wrote it
+	spreadTo chain            // up to where our events have rows of their own
 }
 
 // chain is a place in one.

@@ -161,6 +161,41 @@ func TestForgedAnchor(t *testing.T) {
 	}
 }
 
+// AU-003: whoever deletes the anchor, to delete another process's chain unnoticed, is noticed by those that run: they write
+// it anew as they knew it, and that it was gone is on record.
+func TestDeletedAnchor(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	other, gone := still(t, dir)
+	_, l := still(t, dir)
+	write(t, gone, 7)
+	write(t, l, 3)
+	if err := errors.Join(gone.spread(t.Context()), l.dropAnchor()); err != nil { // knows of both
+		t.Fatal(err)
+	}
+	writer := gone.place().writer
+	other.Close()
+	if _, err := raw(t, dir).ExecContext(t.Context(), `DELETE FROM audit_events WHERE writer = '`+writer+`'; DELETE FROM audit_heads WHERE writer = '`+writer+`'`); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, anchorFile)); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := l.dropAnchor(); err != nil {
+			t.Fatal(err)
+		}
+		write(t, l, 1)
+	}
+	report, err := l.Verify(t.Context())
+	if err != nil || len(report.Faults) != 1 || !strings.Contains(report.Faults[0].What, "all events of this writer are gone") {
+		t.Errorf("%+v, %v", report, err)
+	}
+	told, err := l.Events(t.Context(), auth.Owner{}, auth.EventFilter{Kind: "anchor.missing"})
+	if err != nil || len(told) != 1 {
+		t.Errorf("told %d times: %v", len(told), err)
+	}
+}
+
 // AU-004: whoever rewrites the log, its heads and its anchor from the first event to the last, and has all but the key, has written
 // another log.
 func TestRecomputedLog(t *testing.T) {
