@@ -250,7 +250,7 @@ func (db *DB) DueRefreshes(ctx context.Context, now, lapsed, soon, fading, usedA
 			salt, sealed, version, expires_at, refresh_expires_at, issued_at, created_at, updated_at, last_used_at,
 			lease_holder, lease_until, fence, dead_version, attempted_at, attempts, answer, failures, next_try_at
 			FROM connections WHERE state IN ('active', 'expiring', 'provider_down') AND method NOT IN ('browser', 'api_key')
-			AND dead_version <> version AND (next_try_at <= $1 OR next_try_at >= $6) AND lease_until <= $1 AND (
+			AND dead_version <> version AND (next_try_at <= $1 OR next_try_at >= $6) AND (lease_until <= $1 OR lease_until >= $6) AND (
 				expires_at <> 0 AND expires_at > $2 AND expires_at < $3 AND last_used_at > $4
 				OR refresh_expires_at <> 0 AND refresh_expires_at > $2 AND refresh_expires_at < $7
 					AND (refresh_expires_at < $3 OR (refresh_expires_at - $1) * 4 < $1 - issued_at)
