@@ -67,6 +67,9 @@ func open(ctx context.Context, s *settings) (*house, error) {
 	if h.box, err = openBox(ctx, s, h.db); err != nil {
 		return nil, errors.Join(err, h.db.Close())
 	}
+	if err := h.db.Declare(s.unsafe()); err != nil { // for the page, which another process may serve
+		log.Warn("unsafe flags of this process are not shown by others", "error", err)
+	}
 	h.audit = h.db.AuditLog(h.box.MAC("audit"))
 	h.door = newDoor(s, h.box.MAC("door"), log)
 	out := s.outgoing()

@@ -176,7 +176,7 @@ func (h *house) secure() bool { return strings.HasPrefix(h.door.URL(), "https://
 func (h *house) site() *web.Site {
 	return web.New(h.vault, web.Options{
 		Session: h.identity.Owner, LoginURL: "/login", Secure: h.secure(), Local: !h.vault.Identified,
-		Live: h.browsers.Handler(), Unsafe: h.settings.unsafe(), Log: h.log, Version: buildVersion(),
+		Live: h.browsers.Handler(), Unsafe: h.db.Declared, Log: h.log, Version: buildVersion(),
 	})
 }
 

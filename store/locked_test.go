@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -114,5 +115,32 @@ func TestLockedAtTheEnd(t *testing.T) {
 	letGo()
 	if report, err := openAt(t, dir).AuditLog(testMAC).Verify(t.Context()); err != nil || report.Events != 1 || len(report.Faults) > 0 {
 		t.Errorf("%+v, %v", report, err)
+	}
+}
+
+// OP-005: what a process declares, such as its unsafe flags, the others on the file know for as long as it lives.
+func TestDeclared(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	a, _ := still(t, dir)
+	b, _ := still(t, dir)
+	for db, lines := range map[*DB][]string{a: {"--one", "--of both"}, b: {"--a much longer line that is replaced"}} {
+		if err := db.Declare(lines); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Declare([]string{"--of both", "--two"}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := a.Declared(), []string{"--one", "--of both", "--two"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got, want := b.Declared(), []string{"--of both", "--two", "--one"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := a.Declared(), []string{"--one", "--of both"}; !slices.Equal(got, want) {
+		t.Errorf("after the other one's end: %q, want %q", got, want)
 	}
 }

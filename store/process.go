@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 // enroll makes, with SQLite, a locked file of this process's name in holders/: it is free as soon as the process is gone, however it went. What
@@ -41,6 +43,48 @@ func (db *DB) enroll(ctx context.Context) error {
 		db.lock.Close()
 		db.id = rand.Text()
 	}
+}
+
+// Declare tells the other processes on a file something about this one, a line each, for as long as it lives. It replaces what was
+// declared before.
+func (db *DB) Declare(lines []string) error {
+	db.declared = slices.Clone(lines)
+	if db.lock == nil {
+		return nil
+	}
+	if err := db.lock.Truncate(0); err != nil {
+		return err
+	}
+	_, err := db.lock.WriteAt([]byte(strings.Join(lines, "\n")), 0)
+	return err
+}
+
+// Declared is what the living processes on the file have declared, this one first, nothing twice. With PostgreSQL a process
+// knows of itself only.
+func (db *DB) Declared() []string {
+	all := slices.Clone(db.declared)
+	if db.lock == nil {
+		return all
+	}
+	entries, err := os.ReadDir(filepath.Dir(db.holderFile(db.id)))
+	if err != nil {
+		return all
+	}
+	for _, e := range entries {
+		if alive, _ := db.living(e.Name()); !alive {
+			continue
+		}
+		text, err := os.ReadFile(db.holderFile(e.Name()))
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(text)) {
+			if line = strings.TrimSpace(line); line != "" && !slices.Contains(all, line) {
+				all = append(all, line)
+			}
+		}
+	}
+	return all
 }
 
 func same(f *os.File, path string) bool {

@@ -52,8 +52,10 @@ type DB struct {
 	pg    *postgres   // nil with SQLite
 	group *group      // nil when read-only
 	lock  *os.File    // locked as long as this process lives; SQLite only
-	touch touched
-	known struct { // what was read lately
+
+	declared []string // by Declare
+	touch    touched
+	known    struct { // what was read lately
 		tokens   memory[string, *Token]
 		granted  memory[grantedKey, granted]
 		standing memory[standingKey, standing]

@@ -48,6 +48,13 @@ type heldConnection struct {
 	Grants []auth.Grant
 }
 
+func (s *Site) unsafe() []string {
+	if s.Unsafe == nil {
+		return nil
+	}
+	return s.Unsafe()
+}
+
 func (s *Site) connections(w http.ResponseWriter, r *http.Request) error {
 	desk, _, err := s.desk(r)
 	if err != nil {
@@ -61,7 +68,7 @@ func (s *Site) connections(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page := connectionsPage{Token: s.token(r, "desk", "", deskTTL), Unsafe: s.Unsafe, Ended: endedText[r.URL.Query().Get("ended")]}
+	page := connectionsPage{Token: s.token(r, "desk", "", deskTTL), Unsafe: s.unsafe(), Ended: endedText[r.URL.Query().Get("ended")]}
 	open, err := desk.Requests(r.Context())
 	if err != nil {
 		return err

@@ -176,7 +176,9 @@ func TestApprovals(t *testing.T) {
 }
 
 func TestRevokeOnThePage(t *testing.T) {
-	h := open(t, func(_ *authtest.Vault, o *web.Options) { o.Unsafe = []string{"--unsafe-loopback"} })
+	h := open(t, func(_ *authtest.Vault, o *web.Options) {
+		o.Unsafe = func() []string { return []string{"--unsafe-loopback"} }
+	})
 	h.connect(h.person(), h.ask(claude, auth.Wish{}).RequestID, "alice")
 	pending := h.ask(claude, auth.Wish{Scopes: []string{"repo"}}).RequestID
 	owner := h.person().signIn("local")

@@ -29,7 +29,9 @@ func TestGallery(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	h := open(t, func(_ *authtest.Vault, o *web.Options) { o.Unsafe, o.Version = []string{"--unsafe-loopback"}, "1.0" })
+	h := open(t, func(_ *authtest.Vault, o *web.Options) {
+		o.Unsafe, o.Version = func() []string { return []string{"--unsafe-loopback"} }, "1.0"
+	})
 	scenes := h.scenes()
 	ann, _ := tenants(t).coded()
 	scenes["held-unconfirmed"] = ann.last

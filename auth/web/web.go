@@ -27,8 +27,8 @@ type Options struct {
 	Local bool
 	// Live serves /live/, the live view of a browser. nil: there is none.
 	Live http.Handler
-	// Unsafe names the --unsafe-… flags that are on, for the banner on /connections.
-	Unsafe []string
+	// Unsafe names the --unsafe-… flags that are on, in every process of the store, for the banner on /connections. nil: none.
+	Unsafe func() []string
 	// Version is shown in the footer, to those who are signed in.
 	Version string
 	Log     *slog.Logger     // nil discards
