@@ -21,6 +21,7 @@ import (
 
 	"github.com/latchpost/latchpost/auth/authtest"
 	"github.com/latchpost/latchpost/auth/egress"
+	"github.com/latchpost/latchpost/providers"
 )
 
 // process is one of ours or of our children.
@@ -534,7 +535,14 @@ func TestTabsAreBounded(t *testing.T) {
 	if err := s.front.page.Goto(b.site.URL + "/attack/popups"); err != nil {
 		t.Fatal(err)
 	}
-	p.click("#go")
+	for first, n := s.front, 2; ; n++ { // a click opens one
+		p.click("#go")
+		if n > 3 {
+			break
+		}
+		eventually(t, "a window", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.tabs) == n && s.front == s.tabs[n-1] })
+		s.show(first)
+	}
 	eventually(t, "the note about the windows", func() bool {
 		text, _ := p.page.Locator("#toast").InnerText()
 		return strings.Contains(text, "more than Latchpost allows")
@@ -544,4 +552,84 @@ func TestTabsAreBounded(t *testing.T) {
 	if len(s.tabs) > 3 {
 		t.Errorf("%d tabs", len(s.tabs))
 	}
+}
+
+// A window that opens takes the keyboard. Whoever types a password into the site goes on typing there: no frame opens one without a click.
+func TestFrameOpensNoWindow(t *testing.T) {
+	tried := make(chan string, 1)
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/tried" {
+			tried <- r.URL.RawQuery
+			return
+		}
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(w, `<script>setTimeout(() => fetch("/tried?" + (open("about:blank") ? "open" : "blocked")), 1500)</script>`)
+	}))
+	defer site.Close()
+	stranger := strings.Replace(site.URL, "127.0.0.1", "localhost", 1)
+	home := pages(t, map[string]string{"/": `<input id=pw type=password><iframe src="` + stranger + `"></iframe>`})
+	b := newBench(t, nil, authtest.SiteOptions{})
+	s, p := b.at(t, home.URL)
+	p.await("waiting")
+	p.focus("#pw")
+	typed, got := "", "" // nothing is evaluated meanwhile: to the browser that is as good as a click
+	for end := time.Now().Add(15 * time.Second); got == "" && time.Now().Before(end); {
+		p.write("x")
+		typed += "x"
+		select {
+		case got = <-tried:
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	if got != "blocked" {
+		t.Errorf("the frame's window: %q", got)
+	}
+	eventually(t, "all that was typed", func() bool { return p.value("#pw") == typed })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.tabs) != 1 {
+		t.Errorf("%d windows", len(s.tabs))
+	}
+}
+
+// LV-018, LV-019: a page without an address of its own is anybody's, and the person is told; one that a script made shows whose script.
+func TestPageWithoutAnAddress(t *testing.T) {
+	evil := pages(t, map[string]string{
+		"/blob": `<script>location = URL.createObjectURL(new Blob(["<h1>Practice</h1><input type=password>"], {type: "text/html"}))</script>`,
+		"/":     `<button id=go onclick="w = window.open(''); w.document.write('<h1>Practice</h1><input type=password>'); w.document.close()">Go</button>`,
+	})
+	at := strings.Replace(evil.URL, "127.0.0.1", "localhost", 1)
+	home := pages(t, map[string]string{"/": `<p>home`})
+	b := newBench(t, nil, authtest.SiteOptions{})
+	s, _ := b.start("alice", func(d *providers.Browser) {
+		d.LoginURL, d.Domains = home.URL, []string{strings.TrimPrefix(home.URL, "http://")}
+	})
+	p := b.open(s)
+	p.await("waiting")
+	told := func(host, says string) {
+		t.Helper()
+		eventually(t, "the word about "+host, func() bool {
+			shown, _ := p.page.Locator("#host").InnerText()
+			text, _ := p.page.Locator("#away").InnerText()
+			return shown == host && strings.Contains(text, says)
+		})
+	}
+	_, err := p.page.Evaluate(`window.warned = 0; new MutationObserver(() => { if (!away.hidden) warned++ }).observe(away, {attributes: true})`)
+	p.must(err)
+	old := s.front
+	s.fresh() // by way of an empty page, which is ours
+	eventually(t, "the new tab", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.front != nil && s.front != old && s.front.page.URL() == home.URL+"/"
+	})
+	if warned, _ := p.page.Evaluate("warned"); num(warned) != 0 {
+		t.Error("the person is warned of our own empty page")
+	}
+	_, _ = p.front().Goto(at + "/blob") // which goes on at once
+	told(strings.TrimPrefix(at, "http://"), "does not belong to")
+	eventually(t, "the way on", func() bool { _, err := p.front().Goto(at); return err == nil })
+	p.click("#go")
+	told("about: page", "no address of its own")
+	p.shot("25-no-address")
 }

@@ -191,7 +191,9 @@ function page(m) {
   $("path").textContent = a.path === "/" ? "" : a.path;
   $("address").classList.toggle("open", !a.secure);
   $("insecure").hidden = a.secure || !a.host;
-  const text = a.away ? `You are on ${a.host}, which does not belong to ${home}. What you type goes there, and nothing of it is kept.` : "";
+  const there = a.host ? `You are on ${a.host}, which does not belong to ${home}. What you type goes there, and nothing of it is kept.`
+    : `This page has no address of its own, so nobody can tell whether it belongs to ${home}. Type nothing secret here.`;
+  const text = a.away ? there : "";
   if ($("away").textContent !== text) $("away").textContent = text;
   $("away").hidden = !text;
   $("tabs").hidden = m.tabs.length < 2;

@@ -136,7 +136,7 @@ func (s *session) take(ctx context.Context, b Browser, c *Context, w *watch, bef
 	}
 	last := s.login.Site.LoginURL
 	for _, p := range pages {
-		if a := readAddress(p.URL()); s.rules.ours(a.Host) {
+		if a := readAddress(p.URL()); a.Scheme != "blob" && s.rules.ours(a.Host) {
 			last = p.URL()
 		}
 	}

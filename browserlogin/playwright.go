@@ -115,8 +115,9 @@ func (d *driver) launch(k kind, chromium, proxy string, sandbox bool) (*localBro
 			Headless:        playwright.Bool(!k.headed),
 			ChromiumSandbox: &sandbox,
 			Args:            args,
-			// The driver's own arguments let a page navigate without end, and every navigation is news to us.
-			IgnoreDefaultArgs: []string{"--enable-automation", "--disable-ipc-flooding-protection"},
+			// The driver's own arguments let a page navigate without end, and every navigation is news to us; and any frame
+			// open windows without a click, which take the keyboard from whoever types a password.
+			IgnoreDefaultArgs: []string{"--enable-automation", "--disable-ipc-flooding-protection", "--disable-popup-blocking"},
 			HandleSIGINT:      playwright.Bool(false),
 			HandleSIGTERM:     playwright.Bool(false),
 			HandleSIGHUP:      playwright.Bool(false),
@@ -380,6 +381,12 @@ type Page struct {
 }
 
 func (p *Page) same(q *Page) bool { return q != nil && p.p == q.p }
+
+// Opened tells whether a page of the site opened it.
+func (p *Page) Opened() bool {
+	opener, _ := p.p.Opener()
+	return opener != nil
+}
 
 // URL is the address that the browser shows, query and all: never log it.
 func (p *Page) URL() string { return p.p.URL() }

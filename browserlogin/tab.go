@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"net/url"
 	"sync"
+	"sync/atomic"
 )
 
 //go:embed limits.js
@@ -16,6 +17,7 @@ type tab struct {
 	cdp   CDP
 	cast  *cast
 	agent *agent
+	blank atomic.Bool   // it is the empty page that we opened, which nobody has written into
 	ready chan struct{} // closed when the page can be shown, or will never be
 	fail  error
 
@@ -94,7 +96,16 @@ type address struct {
 	Host   string `json:"host"`
 	Path   string `json:"path"` // without the query, which may hold a token
 	Secure bool   `json:"secure"`
-	Away   bool   `json:"away"` // the host is none of the definition's
+	Away   bool   `json:"away"` // the page is none of the definition's
+}
+
+// away tells whether what is typed goes to somebody else. A page without a host (about:, data:) belongs to whoever opened it or led there.
+func (a address) away(r *rules) bool {
+	switch a.Scheme {
+	case "http", "https", "about", "blob", "data":
+		return !r.ours(a.Host)
+	}
+	return false // the browser's own page, which says that an address does not open
 }
 
 func readAddress(raw string) address {
@@ -105,6 +116,10 @@ func readAddress(raw string) address {
 	path := u.EscapedPath()
 	if len(path) > 120 {
 		path = path[:120] + "…"
+	}
+	if u.Scheme == "blob" { // its address has that of the page which made it
+		inner := readAddress(u.Opaque)
+		return address{Scheme: u.Scheme, Host: inner.Host, Secure: inner.Secure}
 	}
 	if u.Scheme != "http" && u.Scheme != "https" {
 		return address{Scheme: u.Scheme}

@@ -21,6 +21,7 @@ func (s *session) adopt(p *Page) {
 	}
 	s.lastID++
 	t := &tab{id: s.lastID, page: p, ready: make(chan struct{})}
+	t.blank.Store(!p.Opened())
 	ours := !s.hosted
 	t.agent = newAgent(s.async, func(w world, payload string) { s.heard(t, w, payload) })
 	s.tabs = append(s.tabs, t)
@@ -36,6 +37,9 @@ func (s *session) adopt(p *Page) {
 		},
 		Moved: func(child Frame) {
 			main := child == Frame{}
+			if main && p.URL() != "about:blank" {
+				t.blank.Store(false)
+			}
 			s.poke()
 			s.async(func() {
 				if main && !allowedScheme(t.page.URL()) {
@@ -247,7 +251,7 @@ func (s *session) pageMessage() map[string]any {
 		return nil
 	}
 	a := readAddress(s.front.page.URL())
-	a.Away = a.Host != "" && !s.rules.ours(a.Host)
+	a.Away = a.away(s.rules) && !s.front.blank.Load()
 	tabs := []map[string]any{}
 	for _, t := range s.tabs {
 		host := readAddress(t.page.URL()).Host
