@@ -188,6 +188,9 @@ func TestNoInputReachesTheClipboard(t *testing.T) {
 	to.page.Eval(t.Context(), `field.addEventListener("paste", () => { document.title += " pasted" }); ""`)
 	from.page.Eval(t.Context(), `for (const e of ["copy", "cut"]) field.addEventListener(e, () => { document.title += " " + e }); ""`)
 	for _, on := range []*tab{from, to} {
+		for _, code := range []string{"KeyC", "KeyX", "KeyV", "Insert", "Delete"} {
+			send(on, &key{T: "key", Kind: "down", Key: "x", Code: code, KeyCode: 'Y', Mods: 2})
+		}
 		for _, mods := range []int{2, 8, 10} {
 			for kc := range 256 {
 				if kc == 9 { // Tab leaves the field
@@ -243,5 +246,46 @@ func TestFrameLies(t *testing.T) {
 	}
 	if ua := got.Bundle.in().UserAgent; !strings.HasPrefix(ua, "Mozilla/5.0") || !strings.Contains(ua, "Chrome/") {
 		t.Errorf("the browser calls itself %q", ua)
+	}
+}
+
+// LV-018: the shortcuts of the browser itself open nothing, also where a viewer sends them past our page, and whoever
+// presses one that is not known here keeps the view.
+func TestNoShortcutOfTheBrowser(t *testing.T) {
+	site := pages(t, map[string]string{"/": `<input id=field>`})
+	b := newBench(t, nil, authtest.SiteOptions{})
+	s, p := b.at(t, site.URL)
+	p.await("waiting")
+	p.focus("#field")
+	for _, k := range []key{
+		{KeyCode: 'N', Mods: ctrl}, {KeyCode: 'N', Mods: ctrl | shift}, {KeyCode: 'T', Mods: ctrl}, {KeyCode: 'J', Mods: ctrl}, {KeyCode: 'I', Mods: ctrl | shift},
+		{KeyCode: vkHome, Mods: alt}, {KeyCode: vkEscape, Mods: shift}, {KeyCode: 123}, {KeyCode: 'W', Mods: ctrl},
+	} {
+		k.T, k.Kind, k.Key = "key", "down", "x"
+		data, _ := json.Marshal(k)
+		m, err := decode(data)
+		p.must(err)
+		s.input.put(m)
+	}
+	// Ctrl+Y, on a layout that has it where others have X.
+	_, err := p.page.Evaluate(`() => keys.dispatchEvent(new KeyboardEvent("keydown", {key: "y", code: "KeyX", keyCode: 89, ctrlKey: true, bubbles: true, cancelable: true}))`)
+	p.must(err)
+	p.write("on")
+	eventually(t, "typing goes on", func() bool { return p.value("#field") == "on" })
+	time.Sleep(time.Second) // for a window to come
+	cdp, err := s.context.c.Browser().NewBrowserCDPSession()
+	p.must(err)
+	defer cdp.Detach()
+	v, err := cdp.Send("Target.getTargets", map[string]any{"filter": []map[string]any{{}}})
+	p.must(err)
+	for _, x := range v.(map[string]any)["targetInfos"].([]any) {
+		info := x.(map[string]any)
+		if at := fmt.Sprint(info["url"]); info["type"] != "browser_ui" && (strings.HasPrefix(at, "chrome://") || strings.HasPrefix(at, "devtools://")) {
+			t.Errorf("opened: %v %s", info["type"], at)
+		}
+	}
+	p.await("waiting")
+	if got := s.front.page.URL(); got != site.URL+"/" {
+		t.Errorf("led to %s", got)
 	}
 }

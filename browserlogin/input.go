@@ -112,8 +112,12 @@ func (t *tab) mouse(m *mouse) {
 }
 
 func (t *tab) key(m *key) {
+	vk, ok := m.number()
+	if !ok {
+		return
+	}
 	p := map[string]any{
-		"type": "keyUp", "key": m.Key, "code": m.Code, "windowsVirtualKeyCode": m.KeyCode, "nativeVirtualKeyCode": m.KeyCode,
+		"type": "keyUp", "key": m.Key, "code": m.Code, "windowsVirtualKeyCode": vk, "nativeVirtualKeyCode": vk,
 		"modifiers": m.Mods, "location": m.Location, "isKeypad": m.Location == 3, "autoRepeat": m.Repeat,
 	}
 	if m.Kind == "down" {
@@ -121,12 +125,11 @@ func (t *tab) key(m *key) {
 		if m.Text != "" {
 			p["type"], p["text"], p["unmodifiedText"] = "keyDown", m.Text, m.Text
 		}
-		if commands := editing[m.Code]; m.Mods&2 != 0 && commands != "" {
-			p["commands"] = []string{commands}
+		if command := editing[vk]; m.Mods == ctrl && command != "" {
+			p["commands"] = []string{command}
+		} else if m.Mods == ctrl|shift && vk == 'Z' {
+			p["commands"] = []string{"redo"}
 		}
 	}
 	_, _ = t.cdp.Send("Input.dispatchKeyEvent", p)
 }
-
-// editing are the shortcuts that a browser's window, which is not there, would do.
-var editing = map[string]string{"KeyA": "selectAll", "KeyZ": "undo", "KeyY": "redo"}

@@ -80,8 +80,6 @@ const (
 	maxMessage = 16 << 10 // bytes of one message
 	maxText    = 8 << 10  // bytes of one paste
 	maxSide    = 4096     // CSS pixels
-
-	vkInsert, vkDelete = 45, 46
 )
 
 var errMessage = errors.New("not a message of the live view")
@@ -146,11 +144,7 @@ func (m *mouse) valid() bool {
 
 func (m *key) valid() bool {
 	return (m.Kind == "down" || m.Kind == "up") && len(m.Key) <= 32 && len(m.Code) <= 32 && len(m.Text) <= 16 &&
-		m.KeyCode >= 0 && m.KeyCode < 256 && m.Location >= 0 && m.Location <= 3 && mods(m.Mods) &&
-		// The clipboard of the browser belongs to all its contexts: nothing is copied there, nothing comes from there.
-		// Chromium goes by the number, whatever the name.
-		!(m.Mods&2 != 0 && (slices.Contains([]string{"KeyC", "KeyX", "KeyV", "Insert"}, m.Code) || slices.Contains([]int{'C', 'X', 'V', vkInsert}, m.KeyCode))) &&
-		!(m.Mods&8 != 0 && (m.Code == "Insert" || m.Code == "Delete" || m.KeyCode == vkInsert || m.KeyCode == vkDelete))
+		m.KeyCode >= 0 && m.KeyCode < 256 && m.Location >= 0 && m.Location <= 3 && mods(m.Mods)
 }
 
 func (m *tabOrder) valid() bool { return (m.Kind == "show" || m.Kind == "close") && m.ID > 0 }

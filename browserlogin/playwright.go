@@ -252,6 +252,9 @@ func (c *Context) NewPage() (*Page, error) {
 	return &Page{p: p}, nil
 }
 
+// Pages is how many are open.
+func (c *Context) Pages() int { return len(c.c.Pages()) }
+
 // Cookies are all cookies of the context, with their values.
 func (c *Context) Cookies() ([]Cookie, error) {
 	got, err := c.c.Cookies()

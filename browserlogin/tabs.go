@@ -13,7 +13,12 @@ func (s *session) adopt(p *Page) {
 		s.mu.Unlock()
 		return
 	}
-	if len(s.tabs) >= s.pool.opt.Tabs {
+	if at := p.URL(); at != "" && !allowedScheme(at) { // a page of the browser itself: no site opens one
+		s.mu.Unlock()
+		s.async(p.Close)
+		return
+	}
+	if max(len(s.tabs)+1, s.context.Pages()) > s.pool.opt.Tabs { // those that are closing, and what is theirs, count too
 		s.send(map[string]any{"t": "note", "s": "The site tried to open one window more than Latchpost allows."})
 		s.mu.Unlock()
 		s.async(p.Close)
