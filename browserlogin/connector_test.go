@@ -60,14 +60,19 @@ func (w *whole) ask() (id string, s *session) {
 	if !errors.As(err, &required) {
 		w.t.Fatalf("%v", err)
 	}
+	return required.RequestID, w.confirm(required.RequestID, w.site.URL[strings.LastIndexByte(w.site.URL, ':')+1:])
+}
+
+// confirm is the person's: the site is at that port.
+func (w *whole) confirm(id, port string) *session {
+	w.t.Helper()
 	flow := sha256.Sum256([]byte("the person's flow cookie"))
-	port := w.site.URL[strings.LastIndexByte(w.site.URL, ':')+1:]
-	step, err := w.vault.Visit(auth.Visitor{Browser: flow[:]}).Confirm(context.Background(), required.RequestID,
+	step, err := w.vault.Visit(auth.Visitor{Browser: flow[:]}).Confirm(context.Background(), id,
 		auth.Choice{Access: auth.Write, Method: auth.MethodBrowser, Vars: map[string]string{"site_port": port, "port": "1", "api_port": "1"}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return required.RequestID, w.pool.login(strings.TrimPrefix(step.Page, "/live/"))
+	return w.pool.login(strings.TrimPrefix(step.Page, "/live/"))
 }
 
 func (w *whole) status(id string) *auth.Status {
@@ -190,6 +195,35 @@ func TestConnectorTellsTheEnd(t *testing.T) {
 				t.Errorf("the agent hears %q", got)
 			}
 		})
+	}
+}
+
+// The person goes back and corrects an answer: the browser goes to the site that it names, and what was begun
+// at the other one ends and is not stored. The same answers once more lead to the browser that is open.
+func TestConfirmedAgain(t *testing.T) {
+	w := newWhole(t, authtest.SiteOptions{Users: users}, func(o *Options) { o.PerOwner = 1 })
+	id, s := w.ask()
+	p := w.open(s)
+	p.await("waiting")
+	port := w.site.URL[strings.LastIndexByte(w.site.URL, ':')+1:]
+	if w.confirm(id, port) != s {
+		t.Error("the same answers began another sign-in")
+	}
+	other := w.confirm(id, "2222")
+	if other == s || !strings.Contains(other.login.Site.LoginURL, ":2222/") {
+		t.Errorf("after another answer the browser goes to %s", other.login.Site.LoginURL)
+	}
+	p.await("failed")
+	if text, _ := p.page.Locator("#text").InnerText(); !strings.Contains(text, "another window") {
+		t.Errorf("the window of before says %q", text)
+	}
+	if st := w.status(id); st.Status != auth.StatusPending {
+		t.Errorf("the agent hears %q", st.Status)
+	}
+	// What is being stored is not put in another's place.
+	other.pool.hands(other)
+	if _, err := w.pool.Start(Login{Request: id, Owner: other.login.Owner, Site: s.login.Site}); err == nil {
+		t.Error("a sign-in that is being stored was replaced")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"time"
 
@@ -107,6 +108,8 @@ func newID() string {
 
 // Start begins a login and returns the path of its live view. The browser is
 // started in the background. Login.Done is called once, when the login is over.
+// A login for the same request that runs already is given again; one to another
+// site ends instead, without a word to its Done: it is not what the person wants.
 func (p *Pool) Start(l Login) (path string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -114,18 +117,29 @@ func (p *Pool) Start(l Login) (path string, err error) {
 		return "", ErrClosed
 	}
 	mine := 0
-	for _, s := range p.logins {
-		if s.login.Owner == l.Owner {
+	for id, s := range p.logins {
+		switch {
+		case s.login.Request == l.Request && reflect.DeepEqual(s.login.Site, l.Site):
+			return "/live/" + id, nil // the confirm button pressed twice
+		case s.login.Request == l.Request && s.handing: // what it captured may be stored already
+			return "", errReplaced
+		case s.login.Request == l.Request:
+			delete(p.logins, id)
+			s.cancel(errReplaced)
+		case s.login.Owner == l.Owner:
 			mine++
-		}
-		if s.login.Request == l.Request {
-			return "/live/" + s.id, nil // the confirm button pressed twice
 		}
 	}
 	if mine >= p.opt.PerOwner || len(p.logins) >= p.opt.Max {
 		return "", ErrBusy
 	}
 	s := newSession(p, newID(), l)
+	s.login.Done = func(ctx context.Context, got *Captured, err error) error {
+		if !p.hands(s) {
+			return errReplaced
+		}
+		return l.Done(ctx, got, err)
+	}
 	p.logins[s.id] = s
 	p.running.Go(func() {
 		s.run()
@@ -134,6 +148,14 @@ func (p *Pool) Start(l Login) (path string, err error) {
 		p.mu.Unlock()
 	})
 	return "/live/" + s.id, nil
+}
+
+// hands marks the moment from which a login's Done decides; false when another login has its place.
+func (p *Pool) hands(s *session) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.handing = !errors.Is(context.Cause(s.ctx), errReplaced)
+	return s.handing
 }
 
 // Cancel ends the login of this request; it does nothing when there is none.

@@ -31,6 +31,7 @@ var (
 	ErrTimeout       = errors.New("the sign-in took too long; ask the agent for a new link")
 	ErrBrowserExited = errors.New("the browser stopped during the sign-in; start it again")
 	errServerStops   = errors.New("the server is stopping; ask the agent for a new link")
+	errReplaced      = errors.New("the sign-in goes on in another window")
 )
 
 // Reason is a word of a closed set for what Done got: cancelled, timeout,
@@ -71,6 +72,8 @@ type session struct {
 	pool  *Pool
 	rules *rules
 	door  door
+
+	handing bool // Done has been called, or is about to be; of pool.mu
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -380,6 +383,8 @@ func sentence(err error) string {
 		return upper(own.Message)
 	case errors.Is(err, ErrBrowserExited):
 		return "The browser stopped and was not started again. Ask your agent for a new link."
+	case errors.Is(err, errReplaced):
+		return "This sign-in goes on in another window, where it was started again."
 	case errors.Is(err, errServerStops), errors.Is(err, ErrClosed):
 		return "The server is stopping. Ask your agent for a new link in a moment."
 	case errors.Is(err, ErrNoSandbox):
