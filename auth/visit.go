@@ -120,6 +120,16 @@ func (s Visit) enter(ctx context.Context, id string) (*Request, error) {
 	return r, nil
 }
 
+// Request reads the request as it is now; one whose time is over is Expired.
+func (s Visit) Request(ctx context.Context, id string) (*Request, error) {
+	r, err := s.enter(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	r.Private = nil
+	return r, nil
+}
+
 // check refuses whom the request was not made for (docs/identity.md). What it refuses is on record.
 func (s Visit) check(ctx context.Context, r *Request) error {
 	if s.who.Owner == nil && s.vault.Identified {

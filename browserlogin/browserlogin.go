@@ -46,7 +46,7 @@ type Options struct {
 	// The live view's WebSocket is refused from everywhere else.
 	Origins func() []string
 	// Allowed says whether the person behind r may see the login for this request id.
-	// It is asked when the page opens and again for the WebSocket. nil refuses everybody.
+	// It is asked when the page opens, again for the WebSocket, and about once a second as long as that is open. nil refuses everybody.
 	Allowed func(r *http.Request, request string) error
 
 	// Total and Idle bound one login; zero is 10 and 2 minutes.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/latchpost/latchpost/auth"
@@ -38,7 +39,8 @@ func (c *Connector) Begin(_ context.Context, f *auth.Flow) (auth.Step, error) {
 	r := *f.Request
 	path, err := c.Pool.Start(Login{
 		Request: r.ID, Owner: r.Owner.String(), Name: f.Provider.Name, Asked: asked(&r), Site: f.Provider.Browser, After: "/done/" + r.ID,
-		Done: func(ctx context.Context, got *Captured, err error) error { return c.hand(ctx, &r, got, err) },
+		Ended: func(ctx context.Context) error { return c.ended(ctx, &r) },
+		Done:  func(ctx context.Context, got *Captured, err error) error { return c.hand(ctx, &r, got, err) },
 	})
 	switch {
 	case errors.Is(err, ErrBusy):
@@ -54,6 +56,25 @@ func asked(r *auth.Request) string {
 		return r.Client
 	}
 	return r.Client + " (unverified)"
+}
+
+// ended tells why the request does not wait for this login any more. The agent may have cancelled it, or the owner, or another
+// process gone on with it. A store that does not answer ends nobody's login.
+func (c *Connector) ended(ctx context.Context, was *auth.Request) error {
+	now, err := c.Vault.Visit(auth.Visitor{Browser: was.Browser, Owner: &was.Owner}).Request(ctx, was.ID)
+	switch {
+	case errors.Is(err, auth.ErrNotFound):
+		return ErrTimeout
+	case err != nil:
+		return nil
+	case now.State == auth.Declined:
+		return ErrCancelled
+	case now.State == auth.Expired:
+		return ErrTimeout
+	case now.State.Over() || now.Method != was.Method || !maps.Equal(now.Vars, was.Vars):
+		return errReplaced
+	}
+	return nil
 }
 
 // why is the field in which Finish gets the reason of a login that gave nothing.

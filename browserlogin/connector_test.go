@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -193,6 +194,36 @@ func TestConnectorTellsTheEnd(t *testing.T) {
 			st := w.status(id)
 			if got := strings.TrimSpace(string(st.Status) + " " + st.Cause); got != name {
 				t.Errorf("the agent hears %q", got)
+			}
+		})
+	}
+}
+
+// The agent or the owner cancels the request, its time is over, or it is finished by other means: nobody goes on typing into its browser.
+func TestRequestEnds(t *testing.T) {
+	var later atomic.Int64 // nanoseconds
+	for phase, end := range map[string]func(*whole, string) error{
+		"cancelled": func(w *whole, id string) error {
+			_, err := w.vault.Revoke(t.Context(), claude, auth.Unwanted{RequestID: id})
+			return err
+		},
+		"expired": func(*whole, string) error {
+			later.Store(int64(time.Hour))
+			return nil
+		},
+	} {
+		t.Run(phase, func(t *testing.T) {
+			later.Store(0)
+			w := newWhole(t, authtest.SiteOptions{}, nil)
+			w.vault.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+			id, s := w.ask()
+			p := w.open(s)
+			p.await("waiting")
+			time.Sleep(2 * mindful) // it is asked whether somebody waits, and somebody does
+			p.must(end(w, id))
+			p.await(phase)
+			if st := w.status(id); st.Status != map[string]string{"cancelled": auth.StatusDeclined, "expired": auth.StatusExpired}[phase] {
+				t.Errorf("the agent hears %q", st.Status)
 			}
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http/cookiejar"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -110,6 +111,24 @@ func greet(ctx context.Context, c *websocket.Conn, ticket string) error {
 	}
 	_, _, err := c.Read(ctx)
 	return err
+}
+
+// LV-002: whoever signed out, or was made another person, watches and types no longer.
+func TestViewerWhoMayNotLookAnyMore(t *testing.T) {
+	b := newBench(t, nil, authtest.SiteOptions{})
+	s, _ := b.start("alice", nil)
+	p := b.open(s)
+	p.await("waiting")
+	time.Sleep(2 * mindful)
+	p.await("waiting")
+	b.allow(func(*http.Request, string) error { return errStranger })
+	p.await("gone")
+	p.shot("26-signed-out")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.view != nil || s.ctx.Err() != nil {
+		t.Errorf("the viewer is still there, or the login is over: %v", s.ctx.Err())
+	}
 }
 
 // LV-006: exact Origin and Host, the cookie, and a ticket that works once.

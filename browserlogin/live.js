@@ -34,7 +34,7 @@ const words = {
   busy: ["This sign-in is open elsewhere", "Another window of yours shows it. You can take it over here; the other one will stop.", "Open elsewhere"],
   moved: ["Continued in another window", "This sign-in was taken over by another window of yours.", "Continued elsewhere"],
   lost: ["Connection lost", "Trying again. What you have entered on the site is still there.", "Reconnecting"],
-  gone: ["Latchpost does not answer", "The server has stopped or the sign-in is over. Ask your agent for a new link.", "No connection"],
+  gone: ["Latchpost does not answer", "The server has stopped, the sign-in is over, or you are not signed in to Latchpost any more. Sign in again, or ask your agent for a new link.", "No connection"],
   page: ["This page crashed", "The rest of your sign-in is still there. Reload the page to go on.", "The page crashed"],
   asking: ["Opening the browser", "It runs at a service, which is asked for its view. It takes a few seconds.", "Starting"],
   hosted: ["Sign in in a new tab", "", "Waiting for you"],

@@ -20,6 +20,8 @@ type Login struct {
 	Site    *providers.Browser
 	// After is the page of ours that comes when the login is over, such as /done/{id}; may be empty.
 	After string
+	// Ended is asked about once a second why nobody waits for the login any more: ErrCancelled, ErrTimeout; nil when somebody does. May be nil.
+	Ended func(context.Context) error
 	// Done is called once: with what was captured and verified, or with why nothing was. The person is
 	// told that it worked only when Done returns nil.
 	Done func(context.Context, *Captured, error) error
@@ -131,6 +133,7 @@ func newSession(p *Pool, id string, l Login) *session {
 
 // run lives as long as the login.
 func (s *session) run() {
+	s.async(s.mind)
 	s.async(func() { s.cancel(expire(s.ctx, s.pool.opt.Total, s.pool.opt.Idle, s.ready, s.active, s.warn)) })
 	got, err := s.drive()
 	if err != nil && s.ctx.Err() != nil {

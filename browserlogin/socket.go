@@ -81,5 +81,5 @@ func (p *Pool) serveSocket(w http.ResponseWriter, r *http.Request) {
 		conn.Close(websocket.StatusPolicyViolation, "reload the page")
 		return
 	}
-	s.watch(conn, cookie.Value, first)
+	s.watch(conn, r, cookie.Value, first)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -17,6 +18,7 @@ import (
 // mailbox of one, everything else in an outbox, where news replaces what is old:
 // neither a slow viewer nor a page that makes news without end fills it.
 type viewer struct {
+	asked   *http.Request // with which it came, to ask again whether it may look
 	cookie  string
 	conn    *socket
 	out     *outbox
@@ -43,9 +45,9 @@ const (
 )
 
 // watch serves one WebSocket until it ends. The handshake and the ticket have been checked.
-func (s *session) watch(conn *socket, cookie string, first *hello) {
+func (s *session) watch(conn *socket, r *http.Request, cookie string, first *hello) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	v := &viewer{cookie: cookie, conn: conn, out: newOutbox(), acks: make(chan struct{}, 64), frames: newMailbox(), ctx: ctx, cancel: cancel, written: make(chan struct{})}
+	v := &viewer{asked: r, cookie: cookie, conn: conn, out: newOutbox(), acks: make(chan struct{}, 64), frames: newMailbox(), ctx: ctx, cancel: cancel, written: make(chan struct{})}
 	s.mu.Lock()
 	if s.over { // it ended while this viewer came in
 		state := s.stateMessage()
@@ -112,6 +114,9 @@ func (s *session) read(v *viewer) error {
 		kind, data, err := v.conn.Read(context.Background())
 		if err != nil {
 			return err
+		}
+		if v.ctx.Err() != nil { // it was told to go, and takes its time
+			return context.Cause(v.ctx)
 		}
 		if !limit.Allow() {
 			return goodbye{websocket.StatusPolicyViolation, "too many messages"}
