@@ -92,6 +92,12 @@ func capture(ctx context.Context, r *rules, c *Context, pages []*Page, before []
 	return got, nil
 }
 
+// empty tells whether there is nothing that a site could know anybody by.
+func (c *Captured) empty() bool {
+	in := c.Bundle.in()
+	return len(in.State.Cookies) == 0 && len(in.State.Origins) == 0 && len(in.Session) == 0
+}
+
 // watched names the cookies that make the session: those of the definition, or
 // those that the sign-in made or changed, the ones hidden from scripts first.
 // The earliest expiry of all cookies would be that of some tracker.

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -96,7 +97,7 @@ type scene struct {
 	urls    []string
 	cookies []Cookie
 	count   func(selector string) bool
-	watch   *watch
+	watch   *watch // nil: the way here is not known, and what it should have been is taken for true
 }
 
 // signedIn holds when Success does and no page of a second factor is in sight.
@@ -123,6 +124,13 @@ func (m *match) holds(r *rules, s scene) bool {
 	return false
 }
 
+// names tells whether a condition is about this address.
+func (m *match) names(address string) bool {
+	return slices.ContainsFunc(slices.Concat(m.all, m.any), func(c condition) bool {
+		return c.url != nil && c.url.MatchString(address) || c.Page != "" && onPage(c.Page, address)
+	})
+}
+
 func (c condition) holds(r *rules, s scene) bool {
 	switch {
 	case c.url != nil:
@@ -146,9 +154,9 @@ func (c condition) holds(r *rules, s scene) bool {
 	case c.Selector != "":
 		return s.count(c.Selector)
 	case c.response != nil:
-		return s.watch.answered(c.Condition.Response)
+		return s.watch == nil || s.watch.answered(c.Condition.Response)
 	case c.ReturnTo != "":
-		return s.watch.returned(c.ReturnTo)
+		return s.watch == nil || s.watch.returned(c.ReturnTo)
 	}
 	return false
 }

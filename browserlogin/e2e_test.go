@@ -200,6 +200,42 @@ func TestNotSignedInYet(t *testing.T) {
 	}
 }
 
+// Where the definition has no probe, “I’m signed in” on the sign-in page stores nothing: neither where the rules
+// do not hold in the second browser, nor where there is nothing to store.
+func TestSaidTooEarly(t *testing.T) {
+	b := newBench(t, func(o *Options) { o.PerOwner = 3 }, authtest.SiteOptions{})
+	bare := pages(t, map[string]string{"/": `<p id=here>in`})
+	for name, change := range map[string]func(*providers.Browser){
+		"the rules do not hold": func(d *providers.Browser) {},
+		"nothing to store": func(d *providers.Browser) {
+			d.LoginURL, d.Domains, d.SecondFactor = bare.URL+"/", []string{strings.TrimPrefix(bare.URL, "http://")}, nil
+			d.Success = providers.Match{All: []providers.Condition{{Selector: "#here"}, {Cookie: "none"}}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, done := b.start("alice", func(d *providers.Browser) {
+				d.Probe, d.Identity = nil, nil
+				change(d)
+			})
+			p := b.open(s)
+			p.await("waiting")
+			p.must(p.page.Locator("#done").Click())
+			p.must(p.page.Locator("#toast", playwright.PageLocatorOptions{HasText: "does not take you for signed in"}).WaitFor())
+			select {
+			case r := <-done:
+				t.Fatalf("ended: %+v", r)
+			default:
+			}
+		})
+	}
+	// Who is signed in needs no probe.
+	s, done := b.start("bob", func(d *providers.Browser) { d.Probe, d.Identity = nil, nil })
+	b.open(s).signIn("alice")
+	if r := over(t, done); r.err != nil {
+		t.Fatal(r.err)
+	}
+}
+
 // Backspace, arrows, select all, an input method and a paste box.
 func TestKeyboard(t *testing.T) {
 	b := newBench(t, nil, authtest.SiteOptions{})

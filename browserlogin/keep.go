@@ -202,7 +202,7 @@ func (p *Pool) Probe(ctx context.Context, site *providers.Browser, jar *jar) err
 		return err
 	}
 	defer c.Close()
-	err = probe(ctx, compile(site), c, site.LoginURL)
+	err = probe(ctx, compile(site), c, "")
 	if !errors.Is(err, ErrDead) {
 		jar.adopt(c, &b)
 	}

@@ -136,8 +136,12 @@ func (s *session) take(ctx context.Context, b Browser, c *Context, w *watch, bef
 	}
 	last := s.login.Site.LoginURL
 	for _, p := range pages {
-		if a := readAddress(p.URL()); a.Scheme != "blob" && s.rules.ours(a.Host) {
-			last = p.URL()
+		at := p.URL()
+		if a := readAddress(at); a.Scheme == "blob" || !s.rules.ours(a.Host) {
+			continue
+		}
+		if last = at; s.rules.success.names(at) { // a window that is open beside it is not what the rules wait for
+			break
 		}
 	}
 	width, height := s.width, s.height
@@ -148,6 +152,9 @@ func (s *session) take(ctx context.Context, b Browser, c *Context, w *watch, bef
 	got, err := capture(ctx, s.rules, c, pages, before, bound, width, height)
 	if err != nil {
 		return nil, err
+	}
+	if got.empty() {
+		return nil, ErrDead
 	}
 	second, err := got.Bundle.restore(b, ContextOptions{insecureTLS: s.pool.opt.insecureTLS})
 	if err != nil {

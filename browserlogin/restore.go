@@ -68,7 +68,7 @@ func (c *Context) fill(b Bundle) error {
 }
 
 // probe asks the site whether the context is signed in; ErrDead when it is not.
-// last is the page where the sign-in ended, for definitions without a probe.
+// last is the page where the sign-in ended, for definitions without a probe; "" when that is long ago.
 func probe(ctx context.Context, r *rules, c *Context, last string) error {
 	switch p := r.site.Probe; {
 	case p == nil:
@@ -108,14 +108,14 @@ func verdict(p *providers.Probe, status int) error {
 }
 
 // lands opens the page where the sign-in ended. A dead session is sent back to the
-// login page.
+// login page, and the page does not show what it shows to whoever is signed in.
 func lands(ctx context.Context, r *rules, c *Context, last string) error {
 	page, err := c.NewPage()
 	if err != nil {
 		return err
 	}
 	defer page.Close()
-	if err := page.Goto(last); err != nil {
+	if err := page.Goto(or(last, r.site.LoginURL)); err != nil {
 		return err
 	}
 	select {
@@ -124,10 +124,27 @@ func lands(ctx context.Context, r *rules, c *Context, last string) error {
 		return ctx.Err()
 	}
 	at, login := readAddress(page.URL()), readAddress(r.site.LoginURL)
-	if at.Host == login.Host && at.Path == login.Path && readAddress(last).Path != login.Path || !r.ours(at.Host) {
+	if at.Host == login.Host && at.Path == login.Path && last != "" && readAddress(last).Path != login.Path || !r.ours(at.Host) {
 		return ErrDead
 	}
-	return nil
+	if last == "" {
+		return nil // a login page need not notice who is signed in
+	}
+	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		cookies, err := c.Cookies()
+		if err != nil {
+			return err
+		}
+		if r.success.holds(r, scene{urls: []string{page.URL()}, cookies: cookies, count: func(selector string) bool {
+			n, err := page.Count(ctx, selector)
+			return err == nil && n > 0
+		}}) {
+			return nil
+		}
+		if time.Now().After(end) || ctx.Err() != nil {
+			return ErrDead
+		}
+	}
 }
 
 // appears waits for a selector.
