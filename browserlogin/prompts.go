@@ -91,6 +91,14 @@ func (s *session) promptMessage() map[string]any {
 	return map[string]any{"t": "login", "id": s.prompt.id, "host": readAddress(s.prompt.url).Host}
 }
 
+// asks tells whether an authentication challenge is that of the site for which the person was asked: a redirect may lead to
+// another one, and a proxy may ask too.
+func (p *prompt) asks(challenge map[string]any) bool {
+	origin, _ := challenge["origin"].(string)
+	theirs, ours := readAddress(origin), readAddress(p.url)
+	return challenge["source"] == "Server" && ours.Host != "" && theirs.Scheme == ours.Scheme && theirs.Host == ours.Host
+}
+
 // logIn answers the prompt: the credentials are given to the browser for this one
 // navigation, and a wrong pair brings the prompt again.
 func (s *session) logIn(p *prompt, user, password string) {
@@ -101,11 +109,10 @@ func (s *session) logIn(p *prompt, user, password string) {
 	defer cdp.Close()
 	tried := false
 	cdp.On("Fetch.authRequired", func(e map[string]any) {
-		answer := map[string]any{"response": "ProvideCredentials", "username": user, "password": password}
-		if tried {
-			answer = map[string]any{"response": "CancelAuth"}
+		answer := map[string]any{"response": "CancelAuth"}
+		if challenge, _ := e["authChallenge"].(map[string]any); !tried && p.asks(challenge) {
+			answer, tried = map[string]any{"response": "ProvideCredentials", "username": user, "password": password}, true
 		}
-		tried = true
 		s.async(func() {
 			_, _ = cdp.Send("Fetch.continueWithAuth", map[string]any{"requestId": e["requestId"], "authChallengeResponse": answer})
 		})

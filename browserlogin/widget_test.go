@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -115,6 +116,56 @@ func TestBasicPrompt(t *testing.T) {
 	eventually(t, "the prompt to come again", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.prompt != nil })
 	answer("carol", "pässword")
 	p.seen("#in")
+}
+
+// A password goes to the site that asked for it, and not to the one that it leads to.
+func TestBasicPromptAfterRedirect(t *testing.T) {
+	var mu sync.Mutex
+	var got []string
+	asks := func(w http.ResponseWriter, r *http.Request) {
+		if _, password, ok := r.BasicAuth(); ok {
+			mu.Lock()
+			got = append(got, r.Host+" "+password)
+			mu.Unlock()
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="inside"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}
+	evil := httptest.NewServer(http.HandlerFunc(asks))
+	defer evil.Close()
+	visits := 0
+	victim := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		visits++
+		leads := visits > 1
+		mu.Unlock()
+		if leads {
+			http.Redirect(w, r, strings.Replace(evil.URL, "127.0.0.1", "localhost", 1), http.StatusFound)
+			return
+		}
+		asks(w, r)
+	}))
+	defer victim.Close()
+	b := newBench(t, nil, authtest.SiteOptions{})
+	_, p := b.at(t, victim.URL)
+	title := p.page.Locator("#askTitle")
+	p.must(p.page.Locator("#ask[open] input[type=password]").WaitFor())
+	p.must(p.page.Locator("#askFields input").Last().Fill("canary"))
+	p.must(p.page.Locator("#askYes").Click())
+	eventually(t, "the other site's own question", func() bool { text, _ := title.InnerText(); return strings.Contains(text, "localhost") })
+	mu.Lock()
+	defer mu.Unlock()
+	if len(got) > 0 {
+		t.Errorf("the password went to %v", got)
+	}
+	for at, want := range map[string]bool{"https://a.example": true, "https://a.example/": true, "http://a.example": false, "https://b.example": false, "": false} {
+		if got := (&prompt{url: "https://a.example/secret"}).asks(map[string]any{"source": "Server", "origin": at}); got != want {
+			t.Errorf("%q: %v", at, got)
+		}
+	}
+	if (&prompt{url: "https://a.example/"}).asks(map[string]any{"source": "Proxy", "origin": "https://a.example"}) {
+		t.Error("a proxy gets the password")
+	}
 }
 
 // Copying gives what is marked, never out of a password field.
