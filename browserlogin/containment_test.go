@@ -470,6 +470,18 @@ func TestPageAttacks(t *testing.T) {
 			t.Errorf("passkey %.6s: %v", call, got)
 		}
 	}
+	// Whatever would freeze the page until somebody answers what nobody sees.
+	for _, call := range []string{
+		`navigator.credentials.get({digital: {requests: [{protocol: "openid4vp-v1-unsigned", data: {}}]}})`, `navigator.credentials.get({identity: {providers: [{configURL: "https://idp.example/x", clientId: "1"}]}})`,
+		`navigator.mediaDevices.getDisplayMedia()`, `document.documentElement.webkitRequestFullScreen()`,
+		`document.body.appendChild(document.createElement("video")).webkitRequestFullScreen()`,
+		`document.body.appendChild(document.createElement("iframe")).contentWindow.Element.prototype.webkitRequestFullScreen.call(document.documentElement)`,
+	} {
+		got := s.front.page.Eval(t.Context(), `Promise.race([`+call+`, new Promise((f) => setTimeout(f, 2000))]).then(() => "done", (e) => e.name)`)
+		if len(got) == 0 || !slices.Contains(got, "NotAllowedError") {
+			t.Errorf("%s: %v", call, got)
+		}
+	}
 	p.shot("11-painted-address-bar")
 	attack("title") // and the view still reacts to a click
 }
