@@ -3,8 +3,6 @@ package browserlogin
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"sync"
@@ -87,22 +85,26 @@ func (d *door) redeem(ticket, cookie string) bool {
 type misses struct {
 	mu    sync.Mutex
 	since time.Time
-	count map[netip.Addr]int
+	count map[netip.Prefix]int
 }
 
-const missesPerMinute = 30
+const (
+	missesPerMinute = 30
+	mostNetworks    = 8192 // that are counted one by one; all others share a count, and only who has no valid link notices
+)
 
-// tooMany notes a miss by r's sender and tells whether these were too many.
-func (m *misses) tooMany(r *http.Request) bool {
+// tooMany notes a miss by a client and tells whether these were too many.
+func (m *misses) tooMany(from netip.Prefix) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if now := time.Now(); m.count == nil || now.Sub(m.since) > time.Minute {
-		m.since, m.count = now, map[netip.Addr]int{}
+		m.since, m.count = now, map[netip.Prefix]int{}
 	}
-	host, _, _ := net.SplitHostPort(r.RemoteAddr)
-	addr, _ := netip.ParseAddr(host)
-	m.count[addr]++
-	return m.count[addr] > missesPerMinute
+	if _, known := m.count[from]; !known && len(m.count) >= mostNetworks {
+		from = netip.Prefix{}
+	}
+	m.count[from]++
+	return m.count[from] > missesPerMinute
 }
 
 // sameHost tells whether a request came to the host that its Origin names.

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +45,42 @@ func TestLinkGuessing(t *testing.T) {
 	}
 	if limited != missesPerMinute {
 		t.Errorf("%d of %d guesses were limited", limited, 2*missesPerMinute)
+	}
+}
+
+// LV-001: the limit is per client, whatever it calls its own addresses and whatever stands before us, and what is remembered is bounded.
+func TestMissesPerClient(t *testing.T) {
+	pool, err := New(Options{DriverDir: t.TempDir(), TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	try := func(peer, forwarded string) bool {
+		r, w := httptest.NewRequest(http.MethodGet, "/live/x", nil), httptest.NewRecorder()
+		r.RemoteAddr = netip.AddrPortFrom(netip.MustParseAddr(peer), 1000).String()
+		r.Header.Set("X-Forwarded-For", forwarded)
+		pool.Handler().ServeHTTP(w, r)
+		return w.Code == http.StatusTooManyRequests
+	}
+	limited := func(n int, try func(i int) bool) (all int) {
+		for i := range n {
+			if try(i) {
+				all++
+			}
+		}
+		return all
+	}
+	if n := limited(100, func(i int) bool { return try(fmt.Sprintf("2001:db8::%x", i+1), "") }); n != 100-missesPerMinute {
+		t.Errorf("%d of 100 guesses from one /64 were slowed down", n)
+	}
+	if n := limited(100, func(i int) bool { return try("10.0.0.1", fmt.Sprintf("192.0.2.%d", i)) }); n != 0 {
+		t.Errorf("%d clients of a proxy were taken for one", n)
+	}
+	if n := limited(100, func(i int) bool { return try("198.51.100.7", fmt.Sprintf("192.0.2.%d", i)) }); n != 100-missesPerMinute {
+		t.Errorf("a client that names another address for itself: %d of 100 were slowed down", n)
+	}
+	limited(2*mostNetworks, func(i int) bool { return try(fmt.Sprintf("2001:db8:%x::1", i+1), "") })
+	if n := len(pool.misses.count); n > mostNetworks+1 {
+		t.Errorf("%d networks are remembered", n)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"html/template"
 	"net/http"
 	"strings"
+
+	"github.com/latchpost/latchpost/auth/guard"
 )
 
 var (
@@ -107,7 +109,7 @@ func (p *Pool) secure() bool {
 // notFound is one answer for unknown, ended and foreign links.
 func (p *Pool) notFound(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	if p.misses.tooMany(r) {
+	if p.misses.tooMany(guard.ClientNetwork(r, p.opt.TrustedProxies)) {
 		w.Header().Set("Retry-After", "60")
 		w.WriteHeader(http.StatusTooManyRequests)
 	} else {

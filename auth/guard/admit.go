@@ -12,7 +12,7 @@ func (g *guard) admit(r *http.Request) (done func()) {
 	if r.ProtoMajor < 2 {
 		return func() {}
 	}
-	from := network(ClientAddr(r, g.opt.TrustedProxies))
+	from := ClientNetwork(r, g.opt.TrustedProxies)
 	if !g.streams.take(from, 1, int64(cmp.Or(g.opt.MaxConnsPerIP, maxConnsPerIP))) {
 		g.opt.Refused("too_many_streams")
 		panic(http.ErrAbortHandler) // resets the stream

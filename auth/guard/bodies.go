@@ -50,7 +50,7 @@ func (g *guard) count(r *http.Request) (done func()) {
 	if r.ContentLength == 0 {
 		return func() {}
 	}
-	c := &counted{ReadCloser: r.Body, in: &g.bodies, from: network(ClientAddr(r, g.opt.TrustedProxies))}
+	c := &counted{ReadCloser: r.Body, in: &g.bodies, from: ClientNetwork(r, g.opt.TrustedProxies)}
 	r.Body = c
 	return func() { c.in.give(c.from, c.n) }
 }

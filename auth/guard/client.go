@@ -29,6 +29,11 @@ func ClientAddr(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	return client
 }
 
+// ClientNetwork is all that the client of a request can call its own, for bounds per client.
+func ClientNetwork(r *http.Request, trusted []netip.Prefix) netip.Prefix {
+	return network(ClientAddr(r, trusted))
+}
+
 // parseHop takes an address as proxies write it: alone, in brackets, or with a port.
 func parseHop(hop string) (netip.Addr, error) {
 	if at, err := netip.ParseAddrPort(hop); err == nil {

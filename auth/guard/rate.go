@@ -16,7 +16,7 @@ func (g *guard) rate(w http.ResponseWriter, r *http.Request, class Class) *refus
 	if class.Limited && g.loaded(r) {
 		return foreign
 	}
-	if !class.Limited || g.buckets.allow(network(ClientAddr(r, g.opt.TrustedProxies)), g.opt.Now) {
+	if !class.Limited || g.buckets.allow(ClientNetwork(r, g.opt.TrustedProxies), g.opt.Now) {
 		return nil
 	}
 	w.Header().Set("Retry-After", "1")
