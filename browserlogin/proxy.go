@@ -14,6 +14,9 @@ import (
 // hands host and port to us, and dial resolves once, checks what came, and
 // connects to exactly that. A page can therefore reach nothing on this machine
 // or its network, however it spells the address and however the name changes.
+//
+// It has no password: Chromium takes none on its command line and asks its debugger, and Playwright's answer pauses every
+// request, and is given to each site that asks for a password itself.
 type proxy struct {
 	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	ln      net.Listener
