@@ -7,9 +7,12 @@
   const held = new Map();
   let last = 0;
 
+  // A frame does not know where it stands in the page; what it knows is how far from the pointer its elements are.
+  let pointer = null; // where it was pressed last
   const place = (el) => {
-    const r = el.getBoundingClientRect();
-    return { x: r.x, y: r.y, w: r.width, h: r.height };
+    const r = el.getBoundingClientRect(), inside = window !== top;
+    const from = inside ? pointer || r : { x: 0, y: 0 };
+    return { x: r.x - from.x, y: r.y - from.y, w: r.width, h: r.height, inside };
   };
 
   const isMenu = (el) => el instanceof HTMLSelectElement && !el.multiple && el.size <= 1 && !el.disabled;
@@ -24,17 +27,18 @@
     held.clear();
     held.set(id, el);
     const options = [];
+    let more = 0;
     for (const o of el.options) {
-      if (options.length === 500) break;
-      const group = o.parentElement instanceof HTMLOptGroupElement ? o.parentElement : null;
       if (o.hidden) continue;
+      if (options.length === 500) { more++; continue; }
+      const group = o.parentElement instanceof HTMLOptGroupElement ? o.parentElement : null;
       options.push({
         i: o.index, s: o.label.slice(0, 120), off: o.disabled || (group !== null && group.disabled),
         g: group ? group.label.slice(0, 80) : undefined, on: o.selected,
       });
     }
     el.focus();
-    say({ t: "menu", id, label: label(el), options, ...place(el) });
+    say({ t: "menu", id, label: label(el), options, more, ...place(el) });
   }
 
   function openPicker(el) {
@@ -48,6 +52,7 @@
   // Only the person opens them: a page's own events would put lists and questions before people without end.
   addEventListener("mousedown", (e) => {
     if (!e.isTrusted) return;
+    pointer = { x: e.clientX, y: e.clientY };
     const el = e.composedPath()[0];
     const menu = el instanceof HTMLOptionElement ? el.closest("select") : el;
     if (e.button !== 0) return;
@@ -120,15 +125,15 @@
       const e = new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true, composed: true });
       return el.dispatchEvent(e) ? "insert" : "taken";
     },
-    // What is marked, for the person's own clipboard; never out of a password field.
-    marked() {
+    // What is marked, for the person's own clipboard; never out of a password field. What is to be cut comes whole or not at all.
+    marked(whole) {
       const el = focused();
       if (!document.hasFocus() || el instanceof HTMLIFrameElement) return "";
-      if (el instanceof HTMLInputElement || el instanceof HTMLTextAreaElement) {
-        if (el.type === "password") return "";
-        try { return el.value.slice(el.selectionStart, el.selectionEnd).slice(0, 4000); } catch { return ""; }
-      }
-      return String(getSelection()).slice(0, 4000);
+      const field = el instanceof HTMLInputElement || el instanceof HTMLTextAreaElement;
+      if (field && el.type === "password") return "";
+      let text;
+      try { text = field ? el.value.slice(el.selectionStart, el.selectionEnd) : String(getSelection()); } catch { return ""; }
+      return whole && text.length > 4000 ? "" : text.slice(0, 4000);
     },
   };
 })();

@@ -13,6 +13,7 @@ import (
 	"github.com/playwright-community/playwright-go"
 
 	"github.com/latchpost/latchpost/auth/authtest"
+	"github.com/latchpost/latchpost/providers"
 )
 
 // pages serves a few pages by path.
@@ -105,6 +106,42 @@ func TestQuestionsOfTwoSides(t *testing.T) {
 	p.must(p.page.Locator("#askYes").Click())
 	eventually(t, "the answer", func() bool { return s.front.openDialog() == nil && p.eval("document.title") == "none" })
 	p.leaves()
+}
+
+// What the site asks while it is checked whether the person is signed in is theirs to answer, and is not cancelled by the checking.
+func TestQuestionWhileChecking(t *testing.T) {
+	site := pages(t, map[string]string{"/": `<script>document.cookie = "session=abcdefgh"; setTimeout(() => { document.title = confirm("Stay signed in?") ? "yes" : "no" }, 300)</script>in`})
+	b := newBench(t, nil, authtest.SiteOptions{})
+	s, _ := b.start("alice", func(d *providers.Browser) {
+		d.LoginURL, d.Domains, d.SecondFactor, d.Identity = site.URL+"/", []string{strings.TrimPrefix(site.URL, "http://")}, nil, nil
+		d.Success = providers.Match{All: []providers.Condition{{Cookie: "session"}}}
+		d.Probe = &providers.Probe{URL: site.URL + "/never", OK: []int{299}}
+	})
+	p := b.open(s)
+	p.must(p.page.Locator("#ask[open]").WaitFor())
+	_, err := p.page.Evaluate(`window.checks = 0; new MutationObserver(() => { if (veil.dataset.phase === "checking") checks++ }).observe(veil, {attributes: true})`)
+	p.must(err)
+	eventually(t, "a check or two", func() bool { n, _ := p.page.Evaluate("checks"); return num(n) > 1 })
+	if s.front.openDialog() == nil {
+		t.Fatal("the question was answered without the person")
+	}
+	p.must(p.page.Locator("#askYes").Click())
+	eventually(t, "the answer", func() bool { return s.front.openDialog() == nil && p.eval("document.title") == "yes" })
+}
+
+// A mouse button that is let go while it is checked whether the person is signed in does not stay down.
+func TestButtonLetGoWhileChecking(t *testing.T) {
+	site := pages(t, map[string]string{"/": `<p id=text>text</p><script>addEventListener("mouseup", () => { document.title = "let go" })</script>`})
+	b := newBench(t, nil, authtest.SiteOptions{})
+	s, p := b.at(t, site.URL)
+	p.await("waiting")
+	x, y := p.at("#text")
+	p.must(p.page.Mouse().Move(x, y))
+	p.must(p.page.Mouse().Down())
+	s.tell(checking, "")
+	p.await("checking")
+	p.must(p.page.Mouse().Up())
+	eventually(t, "the button to be let go", func() bool { return p.eval("document.title") == "let go" })
 }
 
 // A page that asks for ever keeps nobody from leaving.

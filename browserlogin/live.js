@@ -66,7 +66,7 @@ function show(next, sentence) {
   $("done").disabled = !on && !elsewhere;
   $("cancel").disabled = over || next === "busy" || next === "moved";
   keys.disabled = !on;
-  if (!on) { closeMenu(); if (next !== "page" && !elsewhere && $("ask").open) $("ask").close("no"); }
+  if (!on) { closeMenu(); if (next !== "page" && !elsewhere) withdraw(next !== "checking"); }
   announce(on ? `The browser is ready at ${$("host").textContent}.` : `${title}. ${sentence || text}`);
   if (on && !coarse.matches) keys.focus({ preventScroll: true });
   if (buttons[next]) $("again").focus();
@@ -287,13 +287,16 @@ function flush() {
 }
 
 let click = { n: 0, at: 0, x: 0, y: 0, b: -1 };
+let spot = { x: 0, y: 0 }; // of the page, where the last click was
 function count(e) {
+  spot = point(e);
   const near = e.timeStamp - click.at < 500 && Math.hypot(e.clientX - click.x, e.clientY - click.y) < 6 && click.b === e.button;
   click = { n: near ? click.n % 3 + 1 : 1, at: e.timeStamp, x: e.clientX, y: e.clientY, b: e.button };
   return click.n;
 }
 
 let touch = null;
+let pressed = -1; // the button that is down over there
 canvas.addEventListener("pointerdown", (e) => {
   if (phase !== "waiting") return;
   e.preventDefault();
@@ -304,6 +307,7 @@ canvas.addEventListener("pointerdown", (e) => {
   flush();
   send({ t: "mouse", k: "move", ...point(e), m: mods(e) });
   send({ t: "mouse", k: "down", ...point(e), b: names[e.button] || "none", bs: e.buttons & 31, c: count(e), m: mods(e) });
+  pressed = e.button;
 });
 canvas.addEventListener("pointermove", (e) => {
   if (touch && e.pointerId === touch.id) {
@@ -329,11 +333,16 @@ canvas.addEventListener("pointerup", (e) => {
     send({ t: "mouse", k: "up", ...p, b: "left", c });
     return;
   }
-  if (phase !== "waiting") return;
-  flush();
-  send({ t: "mouse", k: "up", ...point(e), b: names[e.button] || "none", bs: e.buttons & 31, c: click.n, m: mods(e) });
+  release(e);
 });
-canvas.addEventListener("pointercancel", () => { touch = null; });
+// In whatever phase: a button that is never let go drags along what it was pressed on.
+function release(e) {
+  if (pressed < 0) return;
+  flush();
+  send({ t: "mouse", k: "up", ...point(e), b: names[pressed] || "none", bs: e.buttons & 31, c: click.n, m: mods(e) });
+  pressed = -1;
+}
+canvas.addEventListener("pointercancel", (e) => { touch = null; release(e); });
 canvas.addEventListener("contextmenu", (e) => e.preventDefault());
 canvas.addEventListener("wheel", (e) => {
   e.preventDefault();
@@ -369,7 +378,7 @@ keys.addEventListener("keydown", (e) => {
   }
   if (command && !e.altKey) {
     const k = e.key.toLowerCase();
-    if (k === "c" || k === "x") { e.preventDefault(); order("copy"); if (k === "x") stroke("Delete", 46); return; }
+    if (k === "c" || k === "x") { e.preventDefault(); order(k === "x" ? "cut" : "copy"); return; }
     if (k === "v") return; // becomes a paste event
     if (["a", "z", "y"].includes(k)) { e.preventDefault(); return press(e, "down"); }
   }
@@ -454,13 +463,21 @@ function menu(m) {
     b.disabled = Boolean(o.off);
     return [...out, b];
   }));
+  const more = m.more ? `${m.more} more are not shown. To choose one of them, close this list and type how it begins.` : "";
+  if (more) {
+    const p = document.createElement("p");
+    p.className = "group";
+    p.textContent = more;
+    box.append(p);
+  }
   box.hidden = false;
-  const left = r.left - s.left + m.x * scale, under = r.top - s.top + (m.y + m.h) * scale + 2, above = r.top - s.top + m.y * scale - 2;
+  const x = m.x + (m.inside ? spot.x : 0), y = m.y + (m.inside ? spot.y : 0);
+  const left = r.left - s.left + x * scale, under = r.top - s.top + (y + m.h) * scale + 2, above = r.top - s.top + y * scale - 2;
   box.style.width = `${Math.max(140, m.w * scale)}px`;
   box.style.left = `${clamp(left, 4, Math.max(4, s.width - box.offsetWidth - 4))}px`;
   box.style.top = `${under + box.offsetHeight > s.height && above > box.offsetHeight ? above - box.offsetHeight : Math.min(under, Math.max(4, s.height - box.offsetHeight - 4))}px`;
   (box.querySelector('[aria-selected="true"]:not(:disabled)') || box.querySelector("button:not(:disabled)"))?.focus();
-  announce(`${m.label || "A list"}: ${(m.options || []).length} choices.`);
+  announce(`${m.label || "A list"}: ${(m.options || []).length} choices. ${more}`);
 }
 
 $("menu").addEventListener("keydown", (e) => {
@@ -478,16 +495,18 @@ $("menu").addEventListener("keydown", (e) => {
   }
 });
 
-// ask opens our one dialog. fields are [label, type, value, attributes]. A question of the site waits
-// while one of ours is open, and a site that asks on and on cannot keep people from leaving.
+// ask opens our one dialog. fields are [label, type, value, attributes]; site names the question among those of the
+// site, and is empty for our own. A question of the site waits while another one is open, and takes the place of
+// the one before of its name. A site that asks on and on cannot keep people from leaving.
 let question = null; // what is asked now: {then, inputs, site}
 let held = []; // questions of the site that wait
 let asked = 0; // questions of the site so far
 
-function ask({ title, text, fields = [], yes = "OK", no = "Cancel", site = false }, then) {
+function ask({ title, text, fields = [], yes = "OK", no = "Cancel", site = "" }, then) {
   const d = $("ask");
-  if (site && question && !question.site) return void held.push([arguments[0], then]);
-  if (d.open) { d.close("no"); answered(); }
+  if (site) held = held.filter(([q]) => q.site !== site);
+  if (site && question && question.site !== site) return void held.push([arguments[0], then]);
+  if (question) { drop(); answered(); }
   if (site) asked++;
   $("askLeave").hidden = !site || asked < 3;
   $("askTitle").textContent = title;
@@ -520,6 +539,19 @@ function answered() {
   then($("ask").returnValue === "yes", ...values);
 }
 
+// drop closes the question that is open. Only our own is answered by that: the site's is the person's to answer.
+function drop() {
+  if (!$("ask").open) return;
+  if (question.site) question.then = () => {};
+  $("ask").close("no");
+}
+
+// withdraw drops a question of ours, and those of the site where nothing asks them any more; whoever does sends them again.
+function withdraw(sites) {
+  if (sites) held = [];
+  if (question && (sites || !question.site)) drop();
+}
+
 // The event comes later than the closing: by then the next question may be open.
 $("ask").onclose = () => {
   if ($("ask").open || !question) return;
@@ -531,19 +563,19 @@ $("askLeave").onclick = () => order("cancel");
 
 function dialog(m) {
   const fields = m.kind === "prompt" ? [["Your answer", "text", m.value]] : [];
-  ask({ title: `${m.host || "The page"} says`, text: m.s, fields, no: m.kind === "alert" ? "" : "Cancel", site: true },
+  ask({ title: `${m.host || "The page"} says`, text: m.s, fields, no: m.kind === "alert" ? "" : "Cancel", site: `dialog ${m.id}` },
     (ok, s) => send({ t: "dialog", id: m.id, ok: ok || m.kind === "alert", s: s || "" }));
 }
 
 function login(m) {
   ask({
-    title: `${m.host} asks for a name and password`, yes: "Sign in", site: true,
+    title: `${m.host} asks for a name and password`, yes: "Sign in", site: "login",
     fields: [["Name", "text", "", { autocomplete: "off" }], ["Password", "password", "", { autocomplete: "off" }]],
   }, (ok, user, s) => send({ t: "login", id: m.id, ok, user: user || "", s: s || "" }));
 }
 
 function picker(m) {
-  ask({ title: m.label || "Choose a value", fields: [[m.kind === "color" ? "Colour" : "Value", m.kind, m.value, { min: m.min, max: m.max, step: m.step }]], yes: "Choose", site: true },
+  ask({ title: m.label || "Choose a value", fields: [[m.kind === "color" ? "Colour" : "Value", m.kind, m.value, { min: m.min, max: m.max, step: m.step }]], yes: "Choose", site: "picker" },
     (ok, s) => send({ t: "picker", id: m.id, ok, s: s || "" }));
 }
 

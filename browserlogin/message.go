@@ -152,7 +152,7 @@ func (m *answer) valid() bool {
 	return m.ID > 0 && m.I >= 0 && m.I < 1_000_000 && len(m.S) <= maxText && len(m.User) <= 1024
 }
 func (m *order) valid() bool {
-	return slices.Contains([]string{"back", "forward", "reload", "fresh", "copy", "done", "cancel", "restart", "stay", "link", "own"}, m.Kind)
+	return slices.Contains([]string{"back", "forward", "reload", "fresh", "copy", "cut", "done", "cancel", "restart", "stay", "link", "own"}, m.Kind)
 }
 
 func side(n int) bool                  { return n >= 200 && n <= maxSide }

@@ -41,6 +41,8 @@ func (s *session) heard(t *tab, w world, payload string) {
 		Y       float64 `json:"y"`
 		W       float64 `json:"w"`
 		H       float64 `json:"h"`
+		Inside  bool    `json:"inside,omitempty"` // a frame: X and Y are from where the pointer was pressed last
+		More    int     `json:"more,omitempty"`   // choices that are left out
 		Options []struct {
 			I     int    `json:"i"`
 			S     string `json:"s"`

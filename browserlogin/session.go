@@ -283,19 +283,23 @@ func (s *session) feed(ctx context.Context) {
 		if t == nil || t.openDialog() != nil {
 			continue
 		}
-		if _, copies := m.(*order); copies {
-			s.copyFrom(t)
+		if o, copies := m.(*order); copies {
+			s.copyFrom(t, o.Kind == "cut")
 		} else {
 			t.apply(m)
 		}
 	}
 }
 
-// copyFrom gives the viewer what is marked on a page.
-func (s *session) copyFrom(t *tab) {
-	marked := t.agent.everywhere("marked", "")
+// copyFrom gives the viewer what is marked on a page. Cutting deletes it there, and nothing that the viewer did not get.
+func (s *session) copyFrom(t *tab, cut bool) {
+	marked := t.agent.everywhere("marked", "", cut)
 	if marked == "" {
 		return
+	}
+	if cut {
+		t.apply(&key{Kind: "down", Key: "Delete", Code: "Delete", KeyCode: vkDelete})
+		t.apply(&key{Kind: "up", Key: "Delete", Code: "Delete", KeyCode: vkDelete})
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

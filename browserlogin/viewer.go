@@ -265,7 +265,7 @@ func (s *session) ordered(kind string) {
 		} else {
 			s.async(t.page.Reload)
 		}
-	case "copy": // in its turn: the keys before it may still change what is marked
+	case "copy", "cut": // in its turn: the keys before it may still change what is marked
 		s.input.put(&order{T: "do", Kind: kind})
 	}
 }

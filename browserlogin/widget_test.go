@@ -2,6 +2,7 @@ package browserlogin
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -86,6 +87,11 @@ func TestNativePopups(t *testing.T) {
 	inner, _ := p.front().FrameLocator("#frame").Locator("#inner").BoundingBox()
 	dx, dy := inner.X+inner.Width/2-(box.X+box.Width/2), inner.Y+inner.Height/2-(box.Y+box.Height/2)
 	p.must(p.page.Mouse().Click(x+dx, y+dy))
+	p.must(p.page.Locator("#menu button").First().WaitFor())
+	list, err := p.page.Locator("#menu").BoundingBox()
+	if p.must(err); math.Abs(list.X-(x+dx)) > inner.Width || math.Abs(list.Y-(y+dy)) > inner.Height {
+		t.Errorf("the list in the frame was clicked at %.0f, %.0f, and its choices are at %+v", x+dx, y+dy, list)
+	}
 	p.must(p.page.Locator("#menu button", playwright.PageLocatorOptions{HasText: "y"}).Click())
 	eventually(t, "the choice in the frame", func() bool {
 		v, _ := p.front().FrameLocator("#frame").Locator("#inner").InputValue()
@@ -193,6 +199,49 @@ func TestCopy(t *testing.T) {
 	if got, _ := p.page.Evaluate("navigator.clipboard.readText()"); got != "before" {
 		t.Error("a password was copied")
 	}
+}
+
+// Cutting takes away what the person got, and nothing else.
+func TestCut(t *testing.T) {
+	srv := widgets(t)
+	b := newBench(t, nil, authtest.SiteOptions{})
+	s, p := b.at(t, srv.URL+"/page")
+	p.await("waiting")
+	p.must(p.ctx.GrantPermissions([]string{"clipboard-read", "clipboard-write"}))
+	p.focus("#text")
+	p.write("some text")
+	p.press("Home")
+	p.press("Control+x") // nothing is marked
+	p.write("-")
+	eventually(t, "the whole text", func() bool { return p.value("#text") == "-some text" })
+	p.press("Control+a")
+	p.press("Control+x")
+	eventually(t, "an empty field", func() bool { return p.value("#text") == "" })
+	eventually(t, "the person's clipboard", func() bool {
+		got, _ := p.page.Evaluate("navigator.clipboard.readText()")
+		return got == "-some text"
+	})
+	for what, change := range map[string]string{"a password": `text.type = "password"; text.value = "canary"`, "more than is given out": `text.type = "text"; text.value = "canary".repeat(1000)`} {
+		s.front.page.Eval(t.Context(), change+`; text.setSelectionRange(0, text.value.length); ""`)
+		before := p.value("#text")
+		p.press("Control+x")
+		p.press("End")
+		p.write("!")
+		eventually(t, what+" that is still there", func() bool { return p.value("#text") == before+"!" })
+	}
+}
+
+// A list that is longer than what is shown of it says so.
+func TestLongList(t *testing.T) {
+	site := pages(t, map[string]string{"/": `<select id=long></select><script>for (let i = 0; i < 600; i++) long.add(new Option("zone-" + i))</script>`})
+	b := newBench(t, nil, authtest.SiteOptions{})
+	_, p := b.at(t, site.URL)
+	p.await("waiting")
+	p.click("#long")
+	p.must(p.page.Locator("#menu", playwright.PageLocatorOptions{HasText: "100 more are not shown"}).WaitFor())
+	p.press("Escape")
+	p.write("zone-555") // as the list is told to be used
+	eventually(t, "the choice that is not shown", func() bool { return p.value("#long") == "zone-555" })
 }
 
 // elsewhere starts a browser that is reached by its address.
