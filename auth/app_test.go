@@ -33,7 +33,7 @@ func TestAppReplaced(t *testing.T) {
 	if !errors.Is(err, auth.ErrConfig) || !strings.Contains(err.Error(), "the OAuth app that this sign-in was made with is gone") {
 		t.Errorf("Get: %v", err)
 	}
-	wantState(t, v, auth.Active, "configuration")
+	wantState(t, v, auth.ProviderDown, "configuration")
 	if n := asked(v); n != 0 {
 		t.Errorf("%d token requests", n)
 	}

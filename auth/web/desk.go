@@ -1,6 +1,7 @@
 package web
 
 import (
+	"crypto/hmac"
 	"maps"
 	"net/http"
 	"net/url"
@@ -68,7 +69,7 @@ func (s *Site) connections(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page := connectionsPage{Token: s.token(r, "desk", "", deskTTL), Unsafe: s.unsafe(), Ended: endedText[r.URL.Query().Get("ended")]}
+	page := connectionsPage{Token: s.token(r, "desk", "", deskTTL), Unsafe: s.unsafe(), Ended: s.ended(r)}
 	open, err := desk.Requests(r.Context())
 	if err != nil {
 		return err
@@ -94,6 +95,20 @@ func (s *Site) providerName(id string) string {
 		return p.Name
 	}
 	return id
+}
+
+// ended is what the page says after something was ended here: a link from elsewhere must not make it say so.
+func (s *Site) ended(r *http.Request) string {
+	q := r.URL.Query()
+	if !hmac.Equal([]byte(q.Get("proof")), []byte(s.endedProof(r, q.Get("ended")))) {
+		return ""
+	}
+	return endedText[q.Get("ended")]
+}
+
+func (s *Site) endedProof(r *http.Request, ended string) string {
+	owner, _ := s.owner(r)
+	return s.mac("ended", ended, owner.Org, owner.User)
 }
 
 // endedText never claims more than is known.
@@ -141,7 +156,7 @@ func (s *Site) changeConnections(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return errForm
 	}
-	return see(w, r, "/connections?ended="+url.QueryEscape(ended))
+	return see(w, r, "/connections?"+url.Values{"ended": {ended}, "proof": {s.endedProof(r, ended)}}.Encode())
 }
 
 // appsPage is /apps: the OAuth apps that serve the owner.

@@ -188,6 +188,7 @@ func TestRevokeOnThePage(t *testing.T) {
 	if err != nil || len(grants) != 1 {
 		t.Fatal(grants, err)
 	}
+	said := ""
 	for _, step := range []struct {
 		form  url.Values
 		shown string
@@ -199,8 +200,15 @@ func TestRevokeOnThePage(t *testing.T) {
 		owner.last = page
 		owner.post("/connections", step.form)
 		owner.want(303)
-		owner.get(owner.last.header.Get("Location"))
+		said = owner.last.header.Get("Location")
+		owner.get(said)
 		owner.want(200, step.shown)
+	}
+	// A link from elsewhere cannot make the page say what has not happened.
+	for _, link := range []string{"/connections?ended=revoked", "/connections?ended=revoked&proof=x", strings.Replace(said, "ended=", "ended=un", 1)} {
+		if owner.get(link); strings.Contains(owner.last.body, "The connection is gone") {
+			t.Errorf("%s says that something ended", link)
+		}
 	}
 	if got := h.accounts(); got != "" {
 		t.Errorf("connected: %s", got)
