@@ -331,7 +331,7 @@ func TestLoadUnauthenticated(t *testing.T) {
 
 // DS-008: after mixed load, with errors and clients that hang up, goroutines and descriptors are as many as before.
 func TestLoadLeavesNothing(t *testing.T) {
-	n := settle(t, authtest.Options{}, strings.NewReader(""), io.Discard, "serve", "--requests-per-second", "0", "--metrics-listen", "127.0.0.1:0")
+	n := settle(t, authtest.Options{}, strings.NewReader(""), io.Discard, "serve", "--requests-per-second", "0", "--metrics-listen", "127.0.0.1:0", "--unsafe-metrics")
 	owners := make([]*caller, 8)
 	for i := range owners {
 		owners[i] = n.owner(fmt.Sprint("owner-", i))

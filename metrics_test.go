@@ -50,7 +50,7 @@ func get(t *testing.T, address, host, token string) (status int, body string) {
 // SH-015: after a whole story the metrics have counted it, and hold nothing of who,
 // where and with what: the names of labels are a closed set, and no value is from outside.
 func TestMetricsTellNoSecrets(t *testing.T) {
-	n := settle(t, authtest.Options{}, strings.NewReader(""), io.Discard, "serve", "--metrics-listen", "127.0.0.1:0", "--requests-per-second", "4")
+	n := settle(t, authtest.Options{}, strings.NewReader(""), io.Discard, "serve", "--metrics-listen", "127.0.0.1:0", "--requests-per-second", "4", "--unsafe-metrics")
 	listen := n.reads(`serves metrics on (127\.0\.0\.1:[1-9]\d*)\n`)
 	owner := auth.Owner{Org: "canary-org", User: "canary-ada@example.com"}
 	token, _, err := n.identity.Tokens.Create(t.Context(), owner, "canary-client", nil, time.Time{})
@@ -178,11 +178,15 @@ func TestMetricsReplaceSocketsOnly(t *testing.T) {
 
 // HL-031: no address from which strangers could read, unless somebody insists.
 func TestMetricsStayHere(t *testing.T) {
-	for _, bad := range []string{"0.0.0.0:9090", "192.0.2.1:9090", ":9090", "localhost", "[::]:9090"} {
+	for _, bad := range []string{"0.0.0.0:9090", "192.0.2.1:9090", ":9090", "localhost:9090", "[::]:9090", "127.0.0.1:9090", "[::1]:9090"} {
 		s := &settings{listen: defaultListen}
 		if s.serve.metrics = bad; s.checkServe() == nil {
 			t.Errorf("--metrics-listen %s is taken", bad)
 		}
+		if s.serve.metricsToken = "token"; (s.checkServe() == nil) != isLoopback(bad) {
+			t.Errorf("--metrics-listen %s with a token: %v", bad, s.checkServe())
+		}
+		s.serve.metricsToken = ""
 		if s.serve.unsafeMetrics = true; s.checkServe() != nil || len(s.unsafe()) != 1 {
 			t.Errorf("--unsafe-metrics %s: %v, reported as %q", bad, s.checkServe(), s.unsafe())
 		}

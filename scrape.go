@@ -29,6 +29,8 @@ func (s *settings) checkMetrics() error {
 		return usagef("--metrics-listen must be an address and a port, such as 127.0.0.1:9464, or unix:PATH, not %q", r.metrics)
 	case r.metrics != "" && !unix && !isLoopback(r.metrics) && !r.unsafeMetrics:
 		return usagef("--metrics-listen %s can be reached from other machines, in the clear: listen on 127.0.0.1 or unix:PATH and let the scraper come there, or give --unsafe-metrics", r.metrics)
+	case r.metrics != "" && !unix && r.metricsToken == "" && !r.unsafeMetrics:
+		return usagef("--metrics-listen %s can be read by every user of this machine: listen on unix:PATH, name a token with --metrics-token-file, or give --unsafe-metrics", r.metrics)
 	}
 	return nil
 }
@@ -104,7 +106,7 @@ func (h *house) metricsServer(l net.Listener) (*http.Server, error) {
 		authority = "localhost"
 	}
 	srv := guard.Server(mux, guard.Options{Hosts: hosts(authority, ""), Logger: h.log})
-	if h.settings.serve.unsafeMetrics {
+	if s := h.settings.serve; s.unsafeMetrics && !isLoopback(s.metrics) { // by whatever name it is reached
 		srv.Handler = mux
 	}
 	return srv, nil

@@ -54,7 +54,7 @@ func serveFlags(fs *flag.FlagSet, s *settings) {
 	fs.IntVar(&r.perSecond, "requests-per-second", 100, "`number` of requests that the agents of one owner may send each second, twice as many at once; 0 is no bound")
 	fs.StringVar(&r.metrics, "metrics-listen", "", "`address` for Prometheus, on loopback or unix:PATH (default off)")
 	fs.StringVar(&r.metricsToken, "metrics-token-file", "", "`file` with the bearer token that a scraper must send (default none)")
-	fs.BoolVar(&r.unsafeMetrics, "unsafe-metrics", false, "let --metrics-listen be an address that other machines reach, in the clear")
+	fs.BoolVar(&r.unsafeMetrics, "unsafe-metrics", false, "let --metrics-listen be an address that other machines reach, in the clear, and metrics be read without a token")
 	fs.StringVar(&r.otel, "otel-endpoint", "", "`url` of an OpenTelemetry collector (OTLP over HTTP); only in builds with the tag otel (default OTEL_EXPORTER_OTLP_ENDPOINT, else off)")
 }
 

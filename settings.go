@@ -386,7 +386,7 @@ func (s *settings) unsafe() []string {
 		names = append(names, "--unsafe-device-flow: the device code flow is open to phishing on a server of many users (BCP 247)")
 	}
 	if s.serve.unsafeMetrics {
-		names = append(names, "--unsafe-metrics: metrics can be read from other machines, in the clear")
+		names = append(names, "--unsafe-metrics: metrics can be read without a token, or from other machines in the clear")
 	}
 	for name := range s.released() {
 		names = append(names, "--release "+name+": clients get the raw access token")
