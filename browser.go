@@ -56,7 +56,7 @@ func (h *house) openBrowsers(out *egress.Client) (err error) {
 	opt := h.settings.browserOptions()
 	opt.Dial, opt.Log = out.DialContext, h.log
 	opt.Origins = func() []string { return []string{h.door.URL()} }
-	opt.TrustedProxies = h.door.proxies
+	opt.TrustedProxies, _ = prefixes(h.settings.serve.proxies) // checked at the start
 	opt.Allowed = func(r *http.Request, request string) error { return h.site().Allowed(r, request) }
 	if h.browsers, err = browserlogin.New(opt); err != nil {
 		return err

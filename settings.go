@@ -195,6 +195,11 @@ func (s *settings) check(fs *flag.FlagSet) error {
 	if _, err := s.logger(); err != nil {
 		return err
 	}
+	for _, f := range s.given {
+		if (f.Name == "store" || f.Name == "to") && holdsPassword(f.Value.String()) {
+			return usagef("--%s holds a password, which every user of this machine can read in the list of processes: put the URL into LATCHPOST_%s, or the password into PGPASSWORD or ~/.pgpass", f.Name, strings.ToUpper(f.Name))
+		}
+	}
 	wrong := []error{store.CheckURL(s.storeURL()), seal.CheckURL(s.keyURL())}
 	if s.newKey != "" {
 		wrong = append(wrong, seal.CheckURL(s.newKey))
@@ -322,6 +327,16 @@ func (s *settings) storeURL() string {
 }
 
 func (s *settings) shownStore() string { return shown(s.storeURL()) }
+
+// holdsPassword reports whether the URL of a store does.
+func holdsPassword(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme == "sqlite" {
+		return false
+	}
+	_, in := u.User.Password()
+	return in || u.Query().Has("password")
+}
 
 // shown is the URL of a store without what may be a password.
 func shown(store string) string {
