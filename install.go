@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -79,9 +78,7 @@ func install(_ context.Context, s *settings, args []string) error {
 	if s.install.print && s.install.undo {
 		return usagef("install takes --print or --undo, not both")
 	}
-	if err := s.checkEntry(); err != nil {
-		return err
-	}
+	s.warnOfStore()
 	h := hosts[slices.Index(names, args[0])]
 	path, err := h.file()
 	if err != nil {
@@ -119,23 +116,11 @@ func install(_ context.Context, s *settings, args []string) error {
 	return nil
 }
 
-// checkEntry keeps a password out of the host's file, and says which store stays behind with the environment.
-func (s *settings) checkEntry() error {
-	if given := slices.ContainsFunc(s.given, func(f *flag.Flag) bool { return f.Name == "store" }); given && hasPassword(s.store) {
-		return usagef("--store has a password, which would stand in the host's configuration: leave it out there, and put it into ~/.pgpass")
-	} else if !given && s.store != "" {
+// warnOfStore says which store stays behind with the environment.
+func (s *settings) warnOfStore() {
+	if given := slices.ContainsFunc(s.given, func(f *flag.Flag) bool { return f.Name == "store" }); !given && s.store != "" {
 		fmt.Fprintln(s.err, "LATCHPOST_STORE is set here, and the host will not pass it on: latchpost would open another store there. Give --store without a password, which belongs into ~/.pgpass.")
 	}
-	return nil
-}
-
-func hasPassword(store string) bool {
-	u, err := url.Parse(store)
-	if err != nil {
-		return true
-	}
-	_, has := u.User.Password()
-	return has || u.Query().Has("password") || u.Query().Has("sslpassword")
 }
 
 func (h host) file() (string, error) {

@@ -335,7 +335,7 @@ func holdsPassword(raw string) bool {
 		return false
 	}
 	_, in := u.User.Password()
-	return in || u.Query().Has("password")
+	return in || u.Query().Has("password") || u.Query().Has("sslpassword")
 }
 
 // shown is the URL of a store without what may be a password.
