@@ -94,7 +94,7 @@ func (l *Log) append(ctx context.Context, events []auth.Event) error {
 	switch {
 	case db.group == nil:
 		return ErrReadOnly
-	case db.file != nil && db.spent():
+	case db.file != nil && db.spentLately():
 		return ErrFull
 	}
 	return db.explain(db.group.do(ctx, &job{log: l, events: entries(events)}))

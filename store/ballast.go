@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 const ballastSize = 16 << 20
@@ -44,6 +45,7 @@ func (db *DB) spendBallast() bool {
 		}
 		db.log().Error("the disk is full; the ballast was released so that revoking works; make room", "freed", info.Size())
 	}
+	db.file.ballastSeen.Store(0)
 	return true
 }
 
@@ -55,6 +57,22 @@ func (db *DB) spent() bool {
 	info, err := os.Lstat(filepath.Join(db.dir, "ballast"))
 	return err == nil && info.Size() == 0
 }
+
+// spentLately is spent for what is written many thousand times a second: that it is given up may be noticed 10 ms late.
+func (db *DB) spentLately() bool {
+	now, looked := time.Since(processStart), &db.file.ballastSeen
+	if at := looked.Load(); at > 0 && now-time.Duration(at) < 10*time.Millisecond {
+		return false
+	}
+	if db.spent() {
+		looked.Store(0)
+		return true
+	}
+	looked.Store(int64(now))
+	return false
+}
+
+var processStart = time.Now()
 
 // layBallast writes the ballast when it is not there and the disk has room for
 // much more. Random bytes, because a file system may compress or leave out others.

@@ -31,7 +31,9 @@ type sqliteFile struct {
 	keeper  *conns                  // one; nil when read-only
 	changes atomic.Pointer[changes] // nil: nothing is remembered
 	ends    atomic.Bool             // nobody waits long any more
-	index   *os.File                // of the WAL; nil until rewind needs it
+	// ballastSeen is when the ballast was last seen to be whole, since processStart; 0 is never.
+	ballastSeen atomic.Int64
+	index       *os.File // of the WAL; nil until rewind needs it
 }
 
 // Settings of every connection, and of those that write. A lost commit can lose a
