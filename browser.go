@@ -5,12 +5,14 @@ import (
 	"flag"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/auth/egress"
+	"github.com/latchpost/latchpost/auth/guard"
 	"github.com/latchpost/latchpost/browserlogin"
 )
 
@@ -56,7 +58,8 @@ func (h *house) openBrowsers(out *egress.Client) (err error) {
 	opt := h.settings.browserOptions()
 	opt.Dial, opt.Log = out.DialContext, h.log
 	opt.Origins = func() []string { return []string{h.door.URL()} }
-	opt.TrustedProxies, _ = prefixes(h.settings.serve.proxies) // checked at the start
+	proxies, _ := prefixes(h.settings.serve.proxies) // checked at the start
+	opt.Network = func(r *http.Request) netip.Prefix { return guard.ClientNetwork(r, proxies) }
 	opt.Allowed = func(r *http.Request, request string) error { return h.site().Allowed(r, request) }
 	if h.browsers, err = browserlogin.New(opt); err != nil {
 		return err

@@ -19,10 +19,7 @@ import (
 	"github.com/latchpost/latchpost/mcp"
 )
 
-type demoSettings struct {
-	auto, browser bool
-	plays         bool // the unsafe flag is the point, and nobody else can reach it
-}
+type demoSettings struct{ auto, browser bool }
 
 func demoFlags(fs *flag.FlagSet, s *settings) {
 	fs.BoolVar(&s.demo.auto, "auto", false, "click through the sign-in by plain HTTP instead of waiting for your browser")
@@ -54,7 +51,7 @@ func demo(ctx context.Context, s *settings, args []string) error {
 		vars:    vars{"practice.port": port(provider.URL), "practice.api_port": port(api.URL), "practice.site_port": port(site.URL)},
 		browser: browserSettings{kind: "local", dir: defaultBrowserDir()},
 	}
-	s.logLevel, s.demo.plays = "error", true
+	s.logLevel = "error" // the unsafe flag is the point here, and nobody else can reach it
 	h, err := open(ctx, s)
 	if err != nil {
 		return err

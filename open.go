@@ -45,7 +45,7 @@ func open(ctx context.Context, s *settings) (*house, error) {
 		return nil, err
 	}
 	shown := slog.LevelWarn
-	if !log.Enabled(ctx, shown) && !s.demo.plays { // whatever else is kept back
+	if !log.Enabled(ctx, shown) && s.asked { // whatever else is kept back
 		shown = slog.LevelError
 	}
 	for _, warning := range s.unsafe() {

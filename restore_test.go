@@ -68,7 +68,9 @@ func TestRestoreEndsWhatWasOpen(t *testing.T) {
 	link, err := h.identity.Link(t.Context(), auth.Local)
 	must(err)
 	must(h.db.AddSession(t.Context(), browserHash, auth.Local, time.Now().Add(time.Hour)))
-	approval := auth.Approval{ID: "A", Owner: auth.Local, Client: "agent", Kind: auth.Use, State: auth.Waiting, CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
+	held, err := h.vault.Desk(auth.Local).Connections(t.Context())
+	must(err)
+	approval := auth.Approval{ID: "A", Owner: auth.Local, Client: "agent", Kind: auth.Use, Connection: held[0].ID, Account: held[0].Account, State: auth.Waiting, CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
 	_, err = h.db.AddApproval(t.Context(), &approval, 20)
 	must(err)
 	must(h.db.Decide(t.Context(), auth.Local, "A", auth.Approved, true, nil, time.Now()))

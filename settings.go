@@ -52,6 +52,7 @@ type settings struct {
 	install installSettings
 	notify  notifySettings
 	given   []*flag.Flag // on the command line, not from the environment
+	asked   bool         // somebody has given the values: they are not those of the demo
 	newKey  string
 	to      string
 	ballast bool
@@ -168,6 +169,7 @@ func (s *settings) parse(fs *flag.FlagSet, args []string) (rest []string, err er
 		rest = append(rest, args[0])
 		args = args[1:]
 	}
+	s.asked = true
 	given := map[string]bool{}
 	fs.Visit(func(f *flag.Flag) {
 		given[f.Name] = true

@@ -46,8 +46,8 @@ type Options struct {
 	// Origins are the exact origins of our own pages, such as https://latchpost.example.com.
 	// The live view's WebSocket is refused from everywhere else.
 	Origins func() []string
-	// TrustedProxies are those whose X-Forwarded-For says where a request comes from, as in package guard.
-	TrustedProxies []netip.Prefix
+	// Network is all that the sender of a request can call its own, for a bound on guesses. nil takes the address alone.
+	Network func(*http.Request) netip.Prefix
 	// Allowed says whether the person behind r may see the login for this request id.
 	// It is asked when the page opens, again for the WebSocket, and about once a second as long as that is open. nil refuses everybody.
 	Allowed func(r *http.Request, request string) error

@@ -16,6 +16,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/latchpost/latchpost/auth/authtest"
+	"github.com/latchpost/latchpost/auth/guard"
 )
 
 // LV-001: ids are 256 bits, and guessing them tells nothing and is slowed down.
@@ -50,7 +51,8 @@ func TestLinkGuessing(t *testing.T) {
 
 // LV-001: the limit is per client, whatever it calls its own addresses and whatever stands before us, and what is remembered is bounded.
 func TestMissesPerClient(t *testing.T) {
-	pool, err := New(Options{DriverDir: t.TempDir(), TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	pool, err := New(Options{DriverDir: t.TempDir(), Network: func(r *http.Request) netip.Prefix { return guard.ClientNetwork(r, proxies) }})
 	if err != nil {
 		t.Fatal(err)
 	}

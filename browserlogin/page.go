@@ -7,8 +7,6 @@ import (
 	"html/template"
 	"net/http"
 	"strings"
-
-	"github.com/latchpost/latchpost/auth/guard"
 )
 
 var (
@@ -109,7 +107,7 @@ func (p *Pool) secure() bool {
 // notFound is one answer for unknown, ended and foreign links.
 func (p *Pool) notFound(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	if p.misses.tooMany(guard.ClientNetwork(r, p.opt.TrustedProxies)) {
+	if p.misses.tooMany(p.opt.Network(r)) {
 		w.Header().Set("Retry-After", "60")
 		w.WriteHeader(http.StatusTooManyRequests)
 	} else {

@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/netip"
 	"path/filepath"
 	"reflect"
 	"sync"
@@ -67,6 +69,12 @@ func New(o Options) (*Pool, error) {
 		return nil, err
 	}
 	o = o.withDefaults()
+	if o.Network == nil {
+		o.Network = func(r *http.Request) netip.Prefix {
+			at, _ := netip.ParseAddrPort(r.RemoteAddr)
+			return netip.PrefixFrom(at.Addr(), at.Addr().BitLen())
+		}
+	}
 	if o.Dial == nil {
 		o.Dial = egress.New(egress.Options{}).DialContext
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"reflect"
 	"strconv"
 	"strings"
@@ -22,7 +23,8 @@ import (
 type sqliteConn struct {
 	*sqlite.Conn
 	prepared map[string]*sqlite.Stmt
-	age      int64 // of its conns when it was opened
+	dir      string // of the file
+	age      int64  // of its conns when it was opened
 }
 
 // settings of a connection.
@@ -43,7 +45,7 @@ func openConn(path string, how settings) (_ *sqliteConn, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &sqliteConn{Conn: conn, prepared: map[string]*sqlite.Stmt{}}
+	c := &sqliteConn{Conn: conn, dir: filepath.Dir(path), prepared: map[string]*sqlite.Stmt{}}
 	defer func() {
 		if err != nil {
 			c.Close()

@@ -3,6 +3,7 @@ package store
 import (
 	"crypto/rand"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -128,7 +129,6 @@ func (f *faultySync) xWrite(tls *libc.TLS, file, data uintptr, n int32, at int64
 	defer f.mu.Unlock()
 	d := f.disk[f.name[file]]
 	if f.quota.Load() && strings.HasSuffix(f.name[file], "-wal") {
-		*pointee[int32](libc.X__errno_location(tls)) = int32(syscall.EDQUOT)
 		return sqlite3.SQLITE_IOERR_WRITE
 	}
 	d.changes = append(d.changes, written{at, slices.Clone(unsafe.Slice(pointee[byte](data), n))})
@@ -484,6 +484,9 @@ func TestQuota(t *testing.T) {
 		t.Fatal(err)
 	}
 	disk.quota.Store(true)
+	tried := tryWrite
+	defer func() { tryWrite = tried }()
+	tryWrite = func(string) error { return &fs.PathError{Op: "write", Path: dir, Err: syscall.EDQUOT} }
 	if err := l.Append(t.Context(), auth.Event{ID: "e"}); !errors.Is(err, auth.ErrAudit) || !errors.Is(err, ErrFull) || errors.Is(err, ErrBroken) {
 		t.Errorf("a record: %v", err)
 	}
