@@ -13,32 +13,37 @@ import (
 )
 
 // connect makes an outcome of the tokens of a sign-in: the long-lived token where the first one is short,
-// what is kept, whose account it is, and the look-ups that the definition wants.
+// what is kept, whose account it is, and the look-ups that the definition wants. The tokens come beside an error
+// too, with all that it takes to revoke them: from here on nobody else knows them.
 func (o *OAuth) connect(ctx context.Context, f *Flow, t *tokens, back *callback, try attempt) (*Outcome, error) {
-	claims, err := o.identify(ctx, f, t, try.Nonce)
-	if err != nil {
-		return nil, err
-	}
 	out := t.outcome(f, f.Now)
 	if back.scopes != nil {
 		out.Scopes = back.scopes
 	}
 	out.Credential.Keep = maps.Clone(back.secret)
-	if out.Vars, err = t.keep(f, out.Credential, false); err != nil {
-		return nil, err
+	remember(f, out.Credential)
+	out.Vars = cloneVars(f.Vars)
+	out.Vars[madeWith] = f.ClientID
+	claims, err := o.identify(ctx, f, t, try.Nonce)
+	if err != nil {
+		return out, err
 	}
+	vars, err := t.keep(f, out.Credential, false)
+	if err != nil {
+		return out, err
+	}
+	maps.Copy(out.Vars, vars)
 	out.Vars[madeWith] = f.ClientID
 	known := *f
 	known.Vars = out.Vars
 	if f = &known; f.Provider.OAuth2.Exchange != nil {
 		if err := o.prolong(ctx, f, out); err != nil {
-			return nil, err
+			return out, err
 		}
 	}
-	remember(f, out.Credential)
 	out.Missing = missingScopes(f.Provider.OAuth2, try.Scopes, out.Scopes)
 	if err := o.lookUp(ctx, f, out); err != nil {
-		return nil, err
+		return out, err
 	}
 	o.name(ctx, f, out, claims)
 	return out, nil

@@ -36,7 +36,7 @@ func (c ClientCredentials) Finish(ctx context.Context, f *Flow, _ Input) (*Outco
 	}
 	out, err := c.connect(ctx, f, t, &callback{}, attempt{Scopes: askedScopes(f)})
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	if out.Account == "" {
 		out.Account = label(f.ClientID, nil)

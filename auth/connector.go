@@ -17,6 +17,7 @@ type Connector interface {
 	// Begin starts the sign-in after a browser confirmed the request, and says where that browser goes.
 	Begin(ctx context.Context, f *Flow) (Step, error)
 	// Finish redeems what came back, at most once per flow. An *Error tells the person; its Code is the request's cause.
+	// An outcome beside the error is what the provider gave all the same: it is told to forget it.
 	Finish(ctx context.Context, f *Flow, in Input) (*Outcome, error)
 }
 
@@ -58,7 +59,7 @@ type Prober interface {
 // Poller is a Connector whose provider has to be asked until the person is done
 // (RFC 8628).
 type Poller interface {
-	// Poll asks once. No outcome and no error means: ask again after wait.
+	// Poll asks once. No outcome and no error means: ask again after wait. An outcome beside an error is as with Finish.
 	Poll(ctx context.Context, f *Flow) (out *Outcome, wait time.Duration, err error)
 }
 

@@ -16,11 +16,14 @@ import (
 // redeem lets the connector finish a claimed request and stores what comes of it.
 // It does not end when the browser goes away: a code that was sent must not be lost.
 func (v *Vault) redeem(ctx context.Context, r *Request, in Input) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redeemTime)
+	ctx = context.WithoutCancel(ctx)
+	asking, cancel := context.WithTimeout(ctx, redeemTime)
 	defer cancel()
-	out, err := v.finish(ctx, r, in)
+	out, err := v.finish(asking, r, in)
+	ctx, cancel = context.WithTimeout(ctx, storeTime)
+	defer cancel()
 	if err != nil {
-		return v.fail(ctx, r, err)
+		return errors.Join(v.fail(ctx, r, err), v.discard(ctx, r, out))
 	}
 	return v.complete(ctx, r, out)
 }
@@ -248,8 +251,11 @@ func (v *Vault) orphan(ctx context.Context, c *Connection) error {
 	return v.Revocations.AddRevocation(ctx, *rev)
 }
 
-// discard has the provider forget a sign-in that is not wanted.
+// discard has the provider forget a sign-in that is not wanted, or failed after it had given tokens. A nil out is nothing.
 func (v *Vault) discard(ctx context.Context, r *Request, out *Outcome) error {
+	if out == nil {
+		return nil
+	}
 	rev, err := v.signInRevocation(ctx, r, out)
 	if err != nil || rev == nil {
 		return err

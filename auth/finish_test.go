@@ -176,6 +176,11 @@ func TestOtherAccount(t *testing.T) {
 		if got := accounts(t, v); len(got) != 1 || got["bob@example.com"] == "" || got["bob@example.com"] == old {
 			t.Errorf("accounts %v", len(got))
 		}
+		keepOnce(t, v)
+		if revoked := revokedTokens(v); len(revoked) != 2 || !revoked[old] {
+			t.Errorf("%d tokens of alice's, who was replaced, were revoked", len(revoked))
+		}
+		v.Server.Forget()
 		later(t, v, c)
 	})
 	// BF-046, ID-021: what was allowed to be done with one account is not allowed with another.

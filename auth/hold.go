@@ -71,8 +71,11 @@ func (v *Vault) unwanted(ctx context.Context, held *heldOutcome) error {
 }
 
 // Settle says what becomes of a held request: SettleAdd, SettleReplace or SettleDiscard.
+// It does not end when the browser goes away: the tokens are nowhere else.
 func (s Visit) Settle(ctx context.Context, id, how string) error {
 	v := s.vault
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
+	defer cancel()
 	r, err := s.enter(ctx, id)
 	if err != nil {
 		return err
@@ -98,39 +101,58 @@ func (s Visit) Settle(ctx context.Context, id, how string) error {
 	if err := v.move(ctx, r, func(r *Request) { r.State, r.Cause, r.UpdatedAt = Claimed, "", v.now() }); err != nil {
 		return err
 	}
-	if held.Revocation != "" { // from here on it is wanted
-		if err := v.Revocations.EndRevocation(ctx, held.Revocation, time.Time{}); err != nil {
-			return err
-		}
-	}
 	if how == SettleReplace {
-		return v.completeAs(ctx, r, &held.Outcome, v.replaced)
+		err = v.replace(ctx, r, &held.Outcome)
+	} else {
+		err = v.add(ctx, r, &held.Outcome)
 	}
+	if err != nil || held.Revocation == "" { // not stored, it is still on the list of revocations
+		return err
+	}
+	return v.Revocations.EndRevocation(ctx, held.Revocation, time.Time{})
+}
+
+// add stores a held sign-in as what it would have been without the request to renew another.
+func (v *Vault) add(ctx context.Context, r *Request, out *Outcome) error {
 	if r.Renews != "" {
-		if c, err := v.target(ctx, r, &held.Outcome); err != nil || c.ID != r.Renews {
+		if c, err := v.target(ctx, r, out); err != nil || c.ID != r.Renews {
 			r.Renews, r.Account = "", ""
 		}
 	}
-	return v.complete(ctx, r, &held.Outcome)
+	return v.complete(ctx, r, out)
+}
+
+// replace stores a held sign-in in the place of the connection that the request renews. Nobody here has the tokens
+// of the account that was there any more, so its provider is told to forget them. Those of the same account it keeps: there
+// are providers that end with one token all that the person gave to the app.
+func (v *Vault) replace(ctx context.Context, r *Request, out *Outcome) error {
+	var old *Connection
+	err := v.completeAs(ctx, r, out, func(ctx context.Context, r *Request, out *Outcome) (c *Connection, err error) {
+		if old, err = v.Connections.Connection(ctx, r.Owner, r.Renews); err != nil {
+			return nil, err
+		}
+		return v.replaced(ctx, r, old, out)
+	})
+	if err != nil || old.AccountID == "" || out.AccountID == "" || old.AccountID == out.AccountID {
+		return err
+	}
+	return errors.Join(v.orphan(ctx, old), v.orphanAnswer(ctx, old))
 }
 
 // replaced is the connection that a request renews, under its new account. It begins anew, which ends what
 // was allowed before: the label may be the same, or the provider may not have told the new one.
-func (v *Vault) replaced(ctx context.Context, r *Request, out *Outcome) (*Connection, error) {
-	c, err := v.Connections.Connection(ctx, r.Owner, r.Renews)
-	if err != nil {
-		return nil, err
-	}
-	if c.State == Revoked {
+func (v *Vault) replaced(ctx context.Context, r *Request, old *Connection, out *Outcome) (*Connection, error) {
+	if old.State == Revoked {
 		return nil, ErrConflict
 	}
+	c := *old
 	others, err := v.Connections.Connections(ctx, r.Owner, r.Provider, "")
 	if err != nil {
 		return nil, err
 	}
 	others = slices.DeleteFunc(others, func(o Connection) bool { return o.ID == c.ID })
 	c.Account, c.AccountID, c.CreatedAt = freeLabel(others, orDefault(out.Account, c.Account)), out.AccountID, v.now()
-	return c, nil
+	return &c, nil
 }
 
 // How a held request is settled.

@@ -99,7 +99,7 @@ func (v *Vault) pollOne(ctx context.Context, r *Request) error {
 		return quiet(v.move(ctx, r, func(r *Request) { r.NextPollAt, r.Private = v.now().Add(wait), private }))
 	}
 	if err != nil {
-		return quiet(v.fail(ctx, r, err))
+		return errors.Join(quiet(v.fail(ctx, r, err)), v.discard(ctx, r, out))
 	}
 	err = v.move(ctx, r, func(r *Request) { r.State, r.UpdatedAt, r.NextPollAt = Claimed, v.now(), time.Time{} })
 	if err != nil { // cancelled or begun anew meanwhile, with another choice

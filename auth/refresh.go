@@ -422,6 +422,9 @@ func (v *Vault) lost(ctx context.Context, next *Connection) (*Connection, error)
 		return nil, err
 	}
 	if now.State != Revoked {
+		if !sameAccount(now, next) { // which was replaced by another, so that these are nobody's
+			return now, v.orphan(ctx, next)
+		}
 		return now, nil // somebody else won
 	}
 	v.noteRefresh(next, "failed", "revoked_meanwhile")
