@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"maps"
 	"slices"
 	"time"
 
@@ -89,13 +88,15 @@ func (v *Vault) decide(ctx context.Context, r *Request, choice Choice) (*provide
 	r.Scopes = slices.DeleteFunc(slices.Clone(r.Scopes), func(scope string) bool {
 		return slices.Contains(extra, scope) && !slices.Contains(choice.Extra, scope)
 	})
-	vars := maps.Clone(choice.Vars)
+	vars := cloneVars(choice.Vars)
 	for name, x := range p.Vars {
 		if vars[name] == "" {
-			if vars == nil {
-				vars = map[string]string{}
-			}
 			vars[name] = orDefault(r.Vars[name], x.Default)
+		}
+	}
+	for _, name := range lookedUp(p) { // the site or tenant that the connection has, to be found again among several
+		if delete(vars, name); r.Vars[name] != "" {
+			vars[name] = r.Vars[name]
 		}
 	}
 	resolved, err := p.Resolve(vars)

@@ -166,18 +166,69 @@ func (v *Vault) target(ctx context.Context, r *Request, out *Outcome) (*Connecti
 	return &Connection{ID: rand.Text(), Owner: r.Owner, Provider: r.Provider, Account: label, CreatedAt: v.now()}, nil
 }
 
-// inSamePlace reports whether a connection has the answers to the definition's questions that r has. An id is
-// a provider's own: at another instance, tenant or site it is somebody else's.
+// inSamePlace reports whether a connection is for the instance, company, site or tenant that a sign-in is for. An id is
+// a provider's own: elsewhere it is somebody else's, or the same person's other books.
 func inSamePlace(p *providers.Provider, r *Request, out *Outcome) func(Connection) bool {
 	return func(c Connection) bool {
-		for name, x := range p.Vars {
-			now := orDefault(out.Vars[name], orDefault(r.Vars[name], x.Default))
-			if orDefault(c.Vars[name], x.Default) != now {
-				return false
-			}
-		}
-		return true
+		return !askedElsewhere(p, r, out, c) && !toldElsewhere(p, out, c) && len(movedTo(lookedUp(p), out, c)) == 0
 	}
+}
+
+// askedElsewhere reports whether the answers to the definition's questions differ.
+func askedElsewhere(p *providers.Provider, r *Request, out *Outcome, c Connection) bool {
+	for name, x := range p.Vars {
+		now := orDefault(out.Vars[name], orDefault(r.Vars[name], x.Default))
+		if orDefault(c.Vars[name], x.Default) != now {
+			return true
+		}
+	}
+	return false
+}
+
+// toldElsewhere reports whether the provider named another place in the callback or in the token answer.
+func toldElsewhere(p *providers.Provider, out *Outcome, c Connection) bool {
+	return len(movedTo(told(p), out, c)) > 0
+}
+
+// movedTo gives what out has of names where c has something else. What one of them does not say tells nothing:
+// definitions learn to keep more.
+func movedTo(names []string, out *Outcome, c Connection) (moved []string) {
+	for _, name := range names {
+		if before, now := c.Vars[name], out.Vars[name]; before != "" && now != "" && before != now {
+			moved = append(moved, now)
+		}
+	}
+	return moved
+}
+
+// told are the variables in which a provider says, with the code or the tokens, which place they are for.
+func told(p *providers.Provider) (names []string) {
+	if p.OAuth2 == nil {
+		return nil
+	}
+	for name, x := range p.OAuth2.Callback.Capture {
+		if !x.Secret {
+			names = append(names, name)
+		}
+	}
+	for name, x := range p.OAuth2.Response.Keep {
+		if x.Place {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// lookedUp are the variables of the places that one sign-in may have several of: it is for one of them.
+func lookedUp(p *providers.Provider) (names []string) {
+	if p.OAuth2 == nil {
+		return nil
+	}
+	for _, a := range p.OAuth2.After {
+		names = append(names, a.Store)
+	}
+	return names
 }
 
 // freeLabel is the label, made plain, or with a number when another connection has it, or one that looks like it.

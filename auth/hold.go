@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -49,13 +50,32 @@ func (v *Vault) hold(ctx context.Context, r *Request, out *Outcome) error {
 		why = "request.unconfirmed"
 	}
 	v.note(requestEvent(r, why, "deny"))
+	called := v.heldAs(ctx, r, out)
 	err = v.move(ctx, r, func(r *Request) {
-		r.State, r.Cause, r.Private, r.UpdatedAt = Held, clip(out.Account, maxAccount), private, v.now()
+		r.State, r.Cause, r.Private, r.UpdatedAt = Held, clip(called, maxAccount), private, v.now()
 	})
 	if err != nil {
 		return errors.Join(err, v.unwanted(ctx, &held))
 	}
 	return nil
+}
+
+// heldAs is what the page calls the account of a held sign-in. One that is called as the connection's is told from it by
+// its place.
+func (v *Vault) heldAs(ctx context.Context, r *Request, out *Outcome) string {
+	c, err := v.Connections.Connection(ctx, r.Owner, r.Renews)
+	if err != nil || c.Account != out.Account {
+		return out.Account
+	}
+	p, err := v.provider(r.Provider)
+	if err != nil {
+		return out.Account
+	}
+	moved := movedTo(append(told(p), lookedUp(p)...), out, *c)
+	if len(moved) == 0 {
+		return out.Account
+	}
+	return out.Account + " at " + label(strings.Join(moved, ", "), out.Credential.Secrets())
 }
 
 // unconfirmed reports whether the account of a sign-in waits for the person's yes whichever it is: on a server of many users
@@ -133,8 +153,16 @@ func (v *Vault) replace(ctx context.Context, r *Request, out *Outcome) error {
 		}
 		return v.replaced(ctx, r, old, out)
 	})
-	if err != nil || old.AccountID == "" || out.AccountID == "" || old.AccountID == out.AccountID {
+	if err != nil {
 		return err
+	}
+	p, err := v.provider(r.Provider)
+	if err != nil {
+		return err
+	}
+	another := old.AccountID != "" && out.AccountID != "" && old.AccountID != out.AccountID
+	if !another && !askedElsewhere(p, r, out, *old) && !toldElsewhere(p, out, *old) {
+		return nil
 	}
 	return errors.Join(v.orphan(ctx, old), v.orphanAnswer(ctx, old))
 }

@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"errors"
+	"net/url"
 	"testing"
 
 	"github.com/latchpost/latchpost/auth"
@@ -49,6 +50,84 @@ func TestOtherInstance(t *testing.T) {
 	connectAt(auth.Wish{Provider: "practice", Account: "again"}) // an account that is here already is renewed
 	if infos, err = v.List(t.Context(), agent, ""); err != nil || len(infos) != 2 {
 		t.Errorf("%+v, %v", infos, err)
+	}
+}
+
+// CB-020: the same person's other company, workspace or site does not take the place of a connection unasked, whether the
+// callback, the token answer or a look-up names it. Among several sites the one is found again that was there.
+func TestOtherPlace(t *testing.T) {
+	for name, test := range map[string]struct {
+		change  func(v *authtest.Vault, p *providers.Provider)
+		at      func(v *authtest.Vault, q url.Values, place string)
+		revoked int // tokens of the place that another one took
+	}{
+		"callback": {func(_ *authtest.Vault, p *providers.Provider) {
+			p.OAuth2.Callback.Capture = map[string]providers.Capture{"place": {Param: "realmId", Pattern: "^[a-z]+$"}}
+		}, func(_ *authtest.Vault, q url.Values, place string) { q.Set("realmId", place) }, 2},
+		"token answer": {func(_ *authtest.Vault, p *providers.Provider) {
+			p.OAuth2.Response.Keep = map[string]providers.Keep{"place": {Path: "team.id", Place: true}}
+		}, func(v *authtest.Vault, _ url.Values, place string) {
+			v.Server.Fault("/token", authtest.With(map[string]any{"team": map[string]any{"id": place}}))
+		}, 2},
+		"look-up": {func(v *authtest.Vault, p *providers.Provider) {
+			p.OAuth2.After = []providers.After{{Get: v.Server.URL + "/sites", List: "values", Value: "id", Store: "place"}}
+		}, func(v *authtest.Vault, _ url.Values, place string) {
+			v.Server.Fault("GET /sites", authtest.Answer(200, "application/json", `{"values":[{"id":"`+place+`"}]}`))
+		}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, c := newClockedVault(t, authtest.Options{})
+			connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{Access: auth.Write}) // before the definition told places
+			redefine(t, v, c, func(p *providers.Provider) { test.change(v, p) })
+			in := func(place string, w auth.Wish) string {
+				t.Helper()
+				w.Provider = "practice"
+				link := ask(t, v, agent, w)
+				q := signIn(t, v, link.RequestID, alices, "alice", auth.Choice{Access: auth.Write, Extra: link.Scopes, Vars: map[string]string{"place": "acme"}})
+				test.at(v, q, place)
+				if _, err := v.Visit(alices).Callback(t.Context(), "practice", q); err != nil {
+					t.Fatal(err)
+				}
+				return link.RequestID
+			}
+			s := status(t, v, agent, in("umbrella", auth.Wish{Scopes: []string{"one"}}))
+			if s.Status != auth.StatusConnected || only(t, v).Vars["place"] != "umbrella" {
+				t.Fatalf("%+v", s)
+			}
+			other := in("acme", auth.Wish{Scopes: []string{"two"}})
+			view, err := v.Visit(alices).Open(t.Context(), other)
+			if s := status(t, v, agent, other); s.Cause != "other_account" || err != nil || view.Request.Cause != "alice@example.com at acme" {
+				t.Errorf("%+v, held as %q, %v", s, view.Request.Cause, err)
+			}
+			in("acme", auth.Wish{Account: "other books"})
+			if infos, err := v.List(t.Context(), agent, ""); err != nil || len(infos) != 2 {
+				t.Errorf("%+v, %v", infos, err)
+			}
+			if err := v.Visit(alices).Settle(t.Context(), other, auth.SettleReplace); err != nil {
+				t.Fatal(err)
+			}
+			if keepOnce(t, v); len(revokedTokens(v)) != test.revoked {
+				t.Errorf("%d tokens were revoked", len(revokedTokens(v)))
+			}
+		})
+	}
+}
+
+// CB-020: among several sites that one sign-in is good for, the one is found again that the connection had.
+func TestSameSiteOfSeveral(t *testing.T) {
+	v, c := newClockedVault(t, authtest.Options{})
+	redefine(t, v, c, func(p *providers.Provider) {
+		p.OAuth2.After = []providers.After{{Get: v.Server.URL + "/sites", List: "values", Value: "id", Store: "site"}}
+	})
+	v.Server.Fault("GET /sites", authtest.Answer(200, "application/json", `{"values":[{"id":"acme"},{"id":"umbrella"}]}`))
+	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+	v.Server.Fault("GET /sites", authtest.Answer(200, "application/json", `{"values":[{"id":"umbrella"},{"id":"acme"}]}`))
+	link := reconnect(t, v)
+	if err := finish(t, v, link, alices, "alice"); err != nil {
+		t.Fatal(err)
+	}
+	if s := status(t, v, agent, link.RequestID); s.Status != auth.StatusConnected || only(t, v).Vars["site"] != "acme" {
+		t.Errorf("%+v", s)
 	}
 }
 

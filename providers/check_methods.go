@@ -58,6 +58,9 @@ func (c *check) oauth2(o *OAuth2) {
 	for _, name := range slices.Sorted(maps.Keys(o.Response.Keep)) {
 		k, at := o.Response.Keep[name], "oauth2.response.keep."+name
 		need(c, at+".path", k.Path)
+		if k.Place && k.Secret {
+			c.failf(at+".place", "must not be a secret: it is compared, and shown to the person")
+		}
 		c.alias(at+".path", k.Path, k.Secret, o.Response.AccessToken, o.Response.RefreshToken)
 	}
 }

@@ -217,6 +217,9 @@ type Keep struct {
 	Hosts []string `json:"hosts,omitempty" is:"host"`
 	// Secret values are sealed and redacted.
 	Secret bool `json:"secret,omitempty"`
+	// Place says that the value names where the account is, such as a workspace: the same account at another
+	// place does not take a connection's place unasked.
+	Place bool `json:"place,omitempty"`
 }
 
 // Errors lists error codes that the RFCs do not know.
