@@ -41,13 +41,18 @@ func (v *Vault) Request(ctx context.Context, c Caller, w Wish) (*Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	if reason := v.lacking(conn, w.Scopes); reason != "" {
+	reason, err := v.lacking(ctx, conn, w.Scopes)
+	if err != nil {
+		return nil, err
+	}
+	if reason != "" {
 		return nil, v.ask(ctx, c, p, w, conn, reason)
 	}
 	info, err := v.info(ctx, c, conn)
 	if err != nil {
 		return nil, err
 	}
+	info.Missing = missingOf(p, conn, w.Scopes)
 	if info.Access == "" {
 		return nil, v.askApproval(ctx, c, p, conn, Approval{Kind: Use, Why: RuleNoGrant})
 	}
@@ -172,20 +177,51 @@ func only(found []Connection, provider string) (*Connection, error) {
 	return nil, ErrAmbiguous.Say("%d accounts of %s are connected; name one as account: %s", len(found), provider, strings.Join(labels, ", "))
 }
 
-// lacking says why the person has to sign in again before conn can serve scopes; "" when it can.
-func (v *Vault) lacking(conn *Connection, scopes []string) string {
-	if conn.State == NeedsReauth || conn.State == Revoked || v.ended(conn) {
-		return ReasonReauth
+// lacking says why the person has to sign in again before conn can serve scopes; "" when it can, or when that would not help.
+func (v *Vault) lacking(ctx context.Context, conn *Connection, scopes []string) (reason string, err error) {
+	if v.signedOut(conn) {
+		return ReasonReauth, nil
 	}
-	if conn.Method == MethodAPIKey || conn.Method == MethodBrowser {
-		return "" // these have no scopes
+	p, err := v.provider(conn.Provider)
+	if err != nil {
+		return "", err
 	}
-	for _, s := range scopes {
-		if !slices.Contains(conn.Scopes, s) {
-			return InsufficientScope
-		}
+	wanted := missingOf(p, conn, scopes)
+	if len(wanted) == 0 {
+		return "", nil
 	}
-	return ""
+	if vain, err := v.inVain(ctx, conn, wanted); vain || err != nil {
+		return "", err
+	}
+	return InsufficientScope, nil
+}
+
+// signedOut reports whether conn serves nobody before the person signs in again.
+func (v *Vault) signedOut(conn *Connection) bool {
+	return conn.State == NeedsReauth || conn.State == Revoked || v.ended(conn)
+}
+
+// inVain reports whether the provider was asked for the scopes that conn does not have, when the person signed in last, and
+// gave none of them. It is forgotten with the request, so that another link has its chance.
+func (v *Vault) inVain(ctx context.Context, conn *Connection, scopes []string) (bool, error) {
+	last, err := v.Requests.LastSignIn(ctx, conn.Owner, conn.ID)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && len(without(without(scopes, conn.Scopes), last.Scopes)) == 0, err
+}
+
+// without gives the scopes that are not in those.
+func without(scopes, those []string) []string {
+	return slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return slices.Contains(those, s) })
+}
+
+// missingOf are the scopes that conn does not have. Keys and sessions have no scopes.
+func missingOf(p *providers.Provider, conn *Connection, scopes []string) []string {
+	if p.OAuth2 == nil || !needsApp(conn.Method) || len(scopes) == 0 {
+		return nil
+	}
+	return missingScopes(p.OAuth2, scopes, append([]string{}, conn.Scopes...)) // that none are named is known
 }
 
 // ask makes the request (or finds the equal one that is open) and gives it as *AuthRequired.

@@ -22,7 +22,7 @@ import (
 // ask again with the same call when they have. Every decision is on record, once.
 func (v *Vault) Call(ctx context.Context, c Caller, call Call) (*Response, error) {
 	conn, grants, err := v.granted(ctx, c, call.Provider, call.Account)
-	if errors.Is(err, ErrNotFound) || err == nil && v.lacking(conn, nil) != "" { // usable asks for a sign-in
+	if errors.Is(err, ErrNotFound) || err == nil && v.signedOut(conn) { // usable asks for a sign-in
 		if of, out, rule, err := v.hopeless(conn, call); err != nil {
 			return nil, v.refuse(c, of, out.Method, out.Target, rule, err)
 		}
@@ -177,6 +177,9 @@ func (v *Vault) send(ctx context.Context, c Caller, conn *Connection, method str
 	}
 	v.touch(conn)
 	if more := a.wantsScope(); more != nil {
+		if vain, err := v.inVain(ctx, a.conn, more); vain || err != nil {
+			return resp, err
+		}
 		return nil, v.askAgain(ctx, c, Wish{Provider: conn.Provider, Account: conn.Account, Scopes: more}, conn, InsufficientScope)
 	}
 	return resp, nil

@@ -150,7 +150,7 @@ func (v *Vault) target(ctx context.Context, r *Request, out *Outcome) (*Connecti
 	there := inSamePlace(p, r, out)
 	if r.Renews != "" {
 		i := slices.IndexFunc(held, func(c Connection) bool { return c.ID == r.Renews })
-		if i >= 0 && (held[i].AccountID != out.AccountID || !there(held[i])) {
+		if i >= 0 && (held[i].AccountID != out.AccountID || !there(held[i]) || len(narrowed(p, r, out, &held[i])) > 0) {
 			return nil, errOtherAccount
 		}
 		if i >= 0 {
@@ -159,11 +159,29 @@ func (v *Vault) target(ctx context.Context, r *Request, out *Outcome) (*Connecti
 	}
 	if out.AccountID != "" && !strings.HasPrefix(out.AccountID, namedOnly) { // a re-login of an account that is here already renews it
 		if i := slices.IndexFunc(held, func(c Connection) bool { return c.AccountID == out.AccountID && c.Method == r.Method && there(c) }); i >= 0 {
+			if len(narrowed(p, r, out, &held[i])) > 0 { // another client has use for what would be lost
+				r.Renews = held[i].ID
+				return nil, errOtherAccount
+			}
 			return &held[i], nil
 		}
 	}
+	return v.another(r, out, held), nil
+}
+
+// another is a connection beside those that are held.
+func (v *Vault) another(r *Request, out *Outcome, held []Connection) *Connection {
 	label := freeLabel(held, orDefault(r.Account, out.Account))
-	return &Connection{ID: rand.Text(), Owner: r.Owner, Provider: r.Provider, Account: label, CreatedAt: v.now()}, nil
+	return &Connection{ID: rand.Text(), Owner: r.Owner, Provider: r.Provider, Account: label, CreatedAt: v.now()}
+}
+
+// narrowed are the scopes that c has, that r did not ask for and out did not bring. A request that renews c asks for all it
+// has: what the person took away there is meant.
+func narrowed(p *providers.Provider, r *Request, out *Outcome, c *Connection) []string {
+	if p.OAuth2 == nil || !needsApp(r.Method) || c.State == NeedsReauth {
+		return nil
+	}
+	return missingScopes(p.OAuth2, c.Scopes, slices.Concat([]string{}, r.Scopes, out.Scopes))
 }
 
 // inSamePlace reports whether a connection is for the instance, company, site or tenant that a sign-in is for. An id is
@@ -286,6 +304,7 @@ func (v *Vault) store(ctx context.Context, r *Request, c *Connection, out *Outco
 	grant := Grant{ID: rand.Text(), Owner: r.Owner, Client: r.Client, Connection: c.ID, Kind: Use, Access: orDefault(r.Access, Read), CreatedAt: now, Origin: "request:" + r.ID}
 	stored := *r
 	stored.State, stored.Cause, stored.Connection, stored.Private, stored.UpdatedAt = Stored, "", c.ID, nil, now
+	stored.Scopes = without(r.Scopes, c.Scopes)
 	if err := v.Requests.CompleteRequest(ctx, &stored, c, []Grant{grant}); err != nil {
 		return err
 	}

@@ -22,6 +22,9 @@ func (v *Vault) Get(ctx context.Context, c Caller, n Need) (*Handle, error) {
 		return nil, err
 	}
 	h := &Handle{Info: *v.infoWith(c, conn, grants), Handle: "latchpost:" + conn.Provider + "/" + conn.Account}
+	if p, err := v.provider(conn.Provider); err == nil {
+		h.Missing = missingOf(p, conn, n.Scopes)
+	}
 	e := Event{Owner: c.Owner, Client: c.Client, Kind: "credential.handle", Provider: conn.Provider, Connection: conn.ID, Decision: "allow"}
 	if n.Raw || h.Release {
 		e.Kind, e.Detail = "credential.release", map[string]string{"form": clip(n.Form, 20)}
@@ -49,7 +52,9 @@ func (v *Vault) Get(ctx context.Context, c Caller, n Need) (*Handle, error) {
 			v.note(e)
 			return nil, err
 		}
-		if v.lacking(conn, n.Scopes) == InsufficientScope { // the provider may have narrowed them
+		if reason, err := v.lacking(ctx, conn, n.Scopes); err != nil {
+			return nil, err
+		} else if reason == InsufficientScope { // the provider may have narrowed them
 			return nil, v.askAgain(ctx, c, Wish{Provider: n.Provider, Account: n.Account, Scopes: n.Scopes}, conn, InsufficientScope)
 		}
 	}
@@ -84,6 +89,7 @@ func (v *Vault) releasable(ctx context.Context, c Caller, conn *Connection, h *H
 	case !info.Release:
 		return now, errMeanwhile
 	}
+	info.Missing = h.Missing
 	h.Info = *info
 	return now, nil
 }
@@ -120,7 +126,11 @@ func (v *Vault) usable(ctx context.Context, c Caller, provider, account string, 
 	if err != nil {
 		return nil, nil, err
 	}
-	if reason := v.lacking(conn, scopes); reason != "" && !(reason == ReasonReauth && v.outlasts(conn)) {
+	reason, err := v.lacking(ctx, conn, scopes)
+	if err != nil {
+		return nil, nil, err
+	}
+	if reason != "" && !(reason == ReasonReauth && v.outlasts(conn)) {
 		return nil, nil, v.askAgain(ctx, c, wish, conn, reason)
 	}
 	return conn, grants, nil

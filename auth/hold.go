@@ -61,7 +61,7 @@ func (v *Vault) hold(ctx context.Context, r *Request, out *Outcome) error {
 }
 
 // heldAs is what the page calls the account of a held sign-in. One that is called as the connection's is told from it by
-// its place.
+// its place, or by the scopes that it goes without.
 func (v *Vault) heldAs(ctx context.Context, r *Request, out *Outcome) string {
 	c, err := v.Connections.Connection(ctx, r.Owner, r.Renews)
 	if err != nil || c.Account != out.Account {
@@ -72,10 +72,13 @@ func (v *Vault) heldAs(ctx context.Context, r *Request, out *Outcome) string {
 		return out.Account
 	}
 	moved := movedTo(append(told(p), lookedUp(p)...), out, *c)
-	if len(moved) == 0 {
-		return out.Account
+	switch fewer := narrowed(p, r, out, c); {
+	case len(moved) > 0:
+		return out.Account + " at " + label(strings.Join(moved, ", "), out.Credential.Secrets())
+	case len(fewer) > 0:
+		return out.Account + " without " + strings.Join(fewer, " ")
 	}
-	return out.Account + " at " + label(strings.Join(moved, ", "), out.Credential.Secrets())
+	return out.Account
 }
 
 // unconfirmed reports whether the account of a sign-in waits for the person's yes whichever it is: on a server of many users
@@ -139,7 +142,15 @@ func (v *Vault) add(ctx context.Context, r *Request, out *Outcome) error {
 			r.Renews, r.Account = "", ""
 		}
 	}
-	return v.complete(ctx, r, out)
+	return v.completeAs(ctx, r, out, func(ctx context.Context, r *Request, out *Outcome) (*Connection, error) {
+		c, err := v.target(ctx, r, out)
+		if !errors.Is(err, errOtherAccount) {
+			return c, err
+		}
+		held, err := v.Connections.Connections(ctx, r.Owner, r.Provider, "") // it is one of them, with fewer scopes
+		r.Renews = ""
+		return v.another(r, out, held), err
+	})
 }
 
 // replace stores a held sign-in in the place of the connection that the request renews. Nobody here has the tokens

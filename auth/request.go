@@ -42,8 +42,8 @@ type Request struct {
 	Verified  bool // Client comes from a verified token
 	Provider  string
 	Method    string
-	Account   string // label asked for; "" = any
-	Scopes    []string
+	Account   string   // label asked for; "" = any
+	Scopes    []string // asked for; of a request that is Stored, those of them that the provider did not give
 	Reason    string
 	MatchCode string // shown by the agent and on the page: BLUE-42
 	Renews    string // id of the connection that this one renews; ""
@@ -86,6 +86,8 @@ type RequestStore interface {
 	MoveRequest(ctx context.Context, r *Request, from ...RequestState) error
 	// RequestByState gives the request whose OAuth state has this hash; ErrNotFound when there is none.
 	RequestByState(ctx context.Context, stateHash []byte) (*Request, error)
+	// LastSignIn gives the newest request that was Stored in a connection; ErrNotFound when there is none, or none any more.
+	LastSignIn(ctx context.Context, o Owner, connection string) (*Request, error)
 	// CompleteRequest stores connection and grants and moves the request to Stored, in one transaction. What the
 	// person said before ends there: for another account everything, else what the same client may do on the whole.
 	// c.Version 1 inserts; higher replaces generation c.Version-1 of the same id (ErrConflict when it moved).

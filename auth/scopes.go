@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -58,23 +59,36 @@ func addScopes(p *providers.Provider, params url.Values, scopes []string) error 
 }
 
 // scopes are those the answer names, without one that tells a secret; nil when it names none.
-func (t *tokens) scopes() (all []string) {
+func (t *tokens) scopes() []string {
 	if t.def.Scopes.Granted == "callback" || t.def.Scopes.Granted == "none" {
 		return nil
 	}
-	switch v := t.doc.first(orPaths(t.def.Response.Scope, "scope")).(type) {
+	all := t.listed(t.doc.first(orPaths(t.def.Response.Scope, "scope")))
+	for _, prefix := range slices.Sorted(maps.Keys(t.def.Response.ExtraScope)) {
+		if len(all) > 0 { // the token is not the one of these
+			break
+		}
+		for _, s := range t.listed(t.doc.at(t.def.Response.ExtraScope[prefix])) {
+			all = append(all, prefix+":"+s) // as it was asked for
+		}
+	}
+	told := redactor(t.secrets)
+	return slices.DeleteFunc(all, func(s string) bool { return told.RedactString(s) != s })
+}
+
+// listed reads scopes as an answer has them: in one text, or in a list.
+func (t *tokens) listed(v any) (all []string) {
+	switch v := v.(type) {
 	case string:
-		all = splitScopes(t.flow, v)
+		return splitScopes(t.flow, v)
 	case []any:
 		for _, element := range v {
 			if s, ok := element.(string); ok {
 				all = append(all, s)
 			}
 		}
-		all = cleanScopes(t.flow, all)
 	}
-	told := redactor(t.secrets)
-	return slices.DeleteFunc(all, func(s string) bool { return told.RedactString(s) != s })
+	return cleanScopes(t.flow, all)
 }
 
 // splitScopes cuts as the definition says, or at spaces, or at commas where there is no space.
@@ -121,6 +135,7 @@ func missingScopes(def *providers.OAuth2, asked, granted []string) []string {
 	for _, s := range asked {
 		prefix, _, _ := strings.Cut(s, ":")
 		_, elsewhere := def.Scopes.Extra[prefix]
+		elsewhere = elsewhere && def.Response.ExtraScope[prefix] == ""
 		quiet := slices.Contains([]string{"openid", "profile", "email", "offline_access"}, s) || slices.Contains(slices.Concat(def.Scopes.Offline, def.Scopes.Identity), s)
 		if !quiet && !elsewhere && !slices.Contains(granted, s) {
 			out = append(out, s)

@@ -69,7 +69,9 @@ func (v *Vault) status(ctx context.Context, c Caller, id string) (*Status, error
 		if s.Connection, err = v.info(ctx, c, conn); err != nil {
 			return nil, err
 		}
-		s.Connection.Missing = missing(r.Scopes, conn.Scopes)
+		if p, err := v.provider(conn.Provider); err == nil {
+			s.Connection.Missing = missingOf(p, conn, r.Scopes)
+		}
 	case r.State == Declined:
 		s.Status = StatusDeclined
 	case r.State == Failed:
@@ -112,18 +114,4 @@ func (v *Vault) approvalStatus(ctx context.Context, c Caller, id string) (*Statu
 		s.Status = StatusExpired
 	}
 	return s, nil
-}
-
-func missing(asked, granted []string) []string {
-	var out []string
-	for _, a := range asked {
-		found := false
-		for _, g := range granted {
-			found = found || a == g
-		}
-		if !found {
-			out = append(out, a)
-		}
-	}
-	return out
 }

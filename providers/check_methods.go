@@ -55,6 +55,11 @@ func (c *check) oauth2(o *OAuth2) {
 		c.headersOfOurs(at+".header", a.Header)
 		c.within(at+".get", a.Get, c.p.API.Hosts, o.serverHosts())
 	}
+	for _, prefix := range slices.Sorted(maps.Keys(o.Response.ExtraScope)) {
+		if o.Scopes.Extra[prefix] == "" {
+			c.failf("oauth2.response.extra_scope."+prefix, "is no prefix of oauth2.scopes.extra")
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(o.Response.Keep)) {
 		k, at := o.Response.Keep[name], "oauth2.response.keep."+name
 		need(c, at+".path", k.Path)

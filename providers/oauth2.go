@@ -195,6 +195,8 @@ type Response struct {
 	RefreshExpiresIn []string `json:"refresh_expires_in,omitempty" is:"path"`
 	// Scope are paths to the granted scopes: a string split by ScopeSep, or a list.
 	Scope []string `json:"scope,omitempty" is:"path"`
+	// ExtraScope maps a prefix of scopes.extra to the path of the scopes that are granted under it. It counts when Scope names none.
+	ExtraScope map[string]string `json:"extra_scope,omitempty" is:"path"`
 	// ScopeSep splits granted scopes. Empty: a space, and a comma where there is no space.
 	ScopeSep string `json:"scope_sep,omitempty"`
 	// OK is "path=value": anything else is an error although the status is 200. An empty

@@ -75,6 +75,17 @@ func (db *DB) RequestByState(ctx context.Context, stateHash []byte) (r *auth.Req
 	return r, err
 }
 
+// LastSignIn finds the newest request that was stored in a connection.
+func (db *DB) LastSignIn(ctx context.Context, o auth.Owner, connection string) (r *auth.Request, err error) {
+	err = db.read(ctx, func(ctx context.Context, q querier) error {
+		r, err = first(ctx, q, scanRequest, `SELECT org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
+			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves
+			FROM requests WHERE org = $1 AND user_id = $2 AND connection = $3 AND state = 'stored' ORDER BY updated_at DESC, id LIMIT 1`, o.Org, o.User, connection)
+		return err
+	})
+	return r, err
+}
+
 func scanRequest(s scanner) (r auth.Request, err error) {
 	var scopes, vars string
 	var poll, created, updated, expires int64

@@ -3,6 +3,7 @@ package storetest
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -165,6 +166,27 @@ func testRequests(t *testing.T, db *store.DB) {
 		must(t, err)
 		equal(t, grants, []auth.Grant{g})
 		want(t, db.CompleteRequest(ctx, r, NewConnection(o, "github", "you"), nil), auth.ErrConflict)
+	})
+	t.Run("the last sign-in of a connection", func(t *testing.T) {
+		o := NewOwner()
+		c := NewConnection(o, "github", "me")
+		_, err := db.LastSignIn(ctx, o, c.ID)
+		want(t, err, auth.ErrNotFound)
+		var last *auth.Request
+		for i := range 3 {
+			last = NewRequest(o, "github")
+			last.Account, last.UpdatedAt = fmt.Sprint(i), Now.Add(time.Duration(i)*time.Second)
+			create(t, last)
+			if i > 0 {
+				c.Version++
+			}
+			must(t, db.CompleteRequest(ctx, last, c, nil))
+		}
+		got, err := db.LastSignIn(ctx, o, c.ID)
+		must(t, err)
+		equal(t, got, last)
+		_, err = db.LastSignIn(ctx, NewOwner(), c.ID)
+		want(t, err, auth.ErrNotFound)
 	})
 	t.Run("complete as a new generation", func(t *testing.T) {
 		o := NewOwner()
