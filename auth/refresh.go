@@ -394,6 +394,7 @@ func (v *Vault) commit(ctx context.Context, c *Connection, p *providers.Provider
 	if !out.RefreshExpiresAt.IsZero() {
 		next.RefreshExpiresAt = out.RefreshExpiresAt
 	}
+	next.Vars = varsNow(c, p, out)
 	next.Refresh = RefreshState{Fence: c.Refresh.Fence, DeadVersion: v.lastOf(&next, p, out.Credential)}
 	if err := v.sealCredential(&next, out.Credential); err != nil {
 		return nil, v.failed(ctx, c, err)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/auth/authtest"
+	"github.com/latchpost/latchpost/providers"
 )
 
 var practiceNeed = auth.Need{Provider: "practice"}
@@ -192,5 +193,35 @@ func TestRenewalThatPanics(t *testing.T) {
 				t.Errorf("%+v", stats)
 			}
 		})
+	}
+}
+
+// What a renewal tells anew is stored, but for a host that the credential was not given for (PD-007) and for another place.
+func TestRefreshTellsVariables(t *testing.T) {
+	v, c := newClockedVault(t, authtest.Options{})
+	redefine(t, v, c, func(p *providers.Provider) {
+		p.OAuth2.Response.Keep = map[string]providers.Keep{
+			"shard": {Path: "shard"}, "team": {Path: "team", Place: true}, "api": {Path: "api", Hosts: []string{"*.example.com"}},
+		}
+		p.API.Hosts = append(p.API.Hosts, "${api}")
+	})
+	tell := func(shard, team, api string) {
+		v.Server.Heal()
+		v.Server.FaultAlways("/token", authtest.With(map[string]any{"shard": shard, "team": team, "api": api}))
+	}
+	tell("one", "acme", "https://eu.example.com")
+	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{Access: auth.Write})
+	for _, step := range []struct{ shard, team, api, want string }{
+		{"two", "acme", "https://eu.example.com", "two"},
+		{"three", "acme", "https://us.example.com", "two"},
+		{"four", "umbrella", "https://eu.example.com", "two"},
+		{"five", "", "", "five"},
+	} {
+		tell(step.shard, step.team, step.api)
+		c.forward(2 * time.Hour)
+		get(t, v)
+		if vars := only(t, v).Vars; vars["shard"] != step.want || vars["team"] != "acme" || vars["api"] != "https://eu.example.com" {
+			t.Errorf("%+v: %v", step, vars)
+		}
 	}
 }

@@ -205,7 +205,8 @@ type Response struct {
 	// Error and ErrorText are paths to the error code and its explanation.
 	Error     []string `json:"error,omitempty" is:"path"`
 	ErrorText []string `json:"error_text,omitempty" is:"path"`
-	// Keep takes further fields, by the name under which templates use them.
+	// Keep takes further fields, by the name under which templates use them. What a renewal says of them counts too,
+	// but for a host or a place that the connection was not made for.
 	Keep map[string]Keep `json:"keep,omitempty"`
 	// AssumeTTL is the lifetime in seconds when the answer tells none. Zero: unknown.
 	AssumeTTL int `json:"assume_ttl,omitempty"`
