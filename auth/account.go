@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"strings"
@@ -77,11 +78,7 @@ func (o *OAuth) name(ctx context.Context, f *Flow, out *Outcome, claims document
 	if id == nil || id.URL == "" {
 		return
 	}
-	header := http.Header{}
-	for name, value := range id.Headers {
-		header.Set(name, value)
-	}
-	doc, err := o.ask(ctx, f, out.Credential, lookup{orDefault(id.Method, http.MethodGet), id.URL, id.Body, header})
+	doc, err := o.ask(ctx, f, out.Credential, identityCall(id))
 	if err != nil {
 		return
 	}
@@ -94,6 +91,14 @@ func (o *OAuth) name(ctx context.Context, f *Flow, out *Outcome, claims document
 	} else if out.AccountID == "" {
 		out.AccountID = named(out.Account)
 	}
+}
+
+func identityCall(id *providers.Identity) lookup {
+	header := http.Header{}
+	for name, value := range id.Headers {
+		header.Set(name, value)
+	}
+	return lookup{orDefault(id.Method, http.MethodGet), id.URL, id.Body, header}
 }
 
 // lookUp makes the definition's look-ups: which site, which tenant, which data centre.
@@ -180,7 +185,11 @@ func ask(ctx context.Context, out *egress.Client, loopback bool, f *Flow, c *Cre
 	}
 	switch {
 	case res.Status == http.StatusUnauthorized || res.Status == http.StatusForbidden:
-		return document{}, ErrRefused.Say("%s does not accept this credential (status %d); check it and try again", f.Provider.Name, res.Status)
+		err := ErrRefused.Say("%s does not accept this credential (status %d); check it and try again", f.Provider.Name, res.Status)
+		if res.Status == http.StatusUnauthorized {
+			err = err.Because(errUnauthorized)
+		}
+		return document{}, err
 	case res.Status < 200 || res.Status > 299:
 		return document{}, ErrUnavailable.Say("%s answered with status %d; try again later", f.Provider.Name, res.Status)
 	}
@@ -190,6 +199,9 @@ func ask(ctx context.Context, out *egress.Client, loopback bool, f *Flow, c *Cre
 	}
 	return doc, nil
 }
+
+// errUnauthorized marks a credential that is refused whatever is asked with it.
+var errUnauthorized = errors.New("status 401")
 
 // mayAsk reports whether a target is on an API host, or on one of the hosts of the authorization server.
 func mayAsk(p *providers.Provider, t egress.Target, values map[string]string) bool {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/auth/authtest"
+	"github.com/latchpost/latchpost/providers"
 )
 
 // tokens are all secrets that the provider gave out.
@@ -327,7 +328,8 @@ func TestCallDeniedPaths(t *testing.T) {
 	}
 }
 
-// BF-038: a 401 is followed by one renewal and one more try; the second 401 needs the person, and nothing goes round in circles.
+// BF-038: a 401 is followed by one renewal and one more try; the second 401 needs the person when the call that names the
+// account does not take the token either, and nothing goes round in circles.
 func TestCallUnauthorized(t *testing.T) {
 	v := ready(t, authtest.Options{})
 	v.API.Fault("/api/me", authtest.Unauthorized)
@@ -335,6 +337,7 @@ func TestCallUnauthorized(t *testing.T) {
 		t.Fatalf("after one 401: %+v, %d renewals", resp, v.Server.Stats().Refreshes)
 	}
 	v.API.FaultAlways("/api/me", authtest.Unauthorized)
+	v.Server.FaultAlways("/userinfo", authtest.Unauthorized)
 	v.API.Forget()
 	_, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"})
 	wantLink(t, err, auth.ReasonReauth)
@@ -346,6 +349,50 @@ func TestCallUnauthorized(t *testing.T) {
 	wantLink(t, err, auth.ReasonReauth)
 	if n := len(v.API.Requests("")); n != 2 {
 		t.Errorf("%d requests after the connection was given up", n)
+	}
+}
+
+// BF-038: one path that an API refuses to everybody (GitHub's GET /app wants another kind of token) ends no sign-in that works,
+// whether it can be renewed or not: the call that names the account says so, and only its 401 says otherwise.
+func TestCallUnauthorizedPath(t *testing.T) {
+	for name, tokens := range map[string]authtest.Fault{"renewed": authtest.Pass, "nothing to renew with": authtest.Without("refresh_token")} {
+		for answer, fault := range map[string]authtest.Fault{"works": authtest.Pass, "outage": authtest.Busy(503, ""), "forbidden": authtest.Answer(403, "application/json", "{}")} {
+			t.Run(name+", "+answer, func(t *testing.T) {
+				v, _ := newClockedVault(t, authtest.Options{})
+				v.Server.FaultAlways("/token", tokens)
+				connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+				v.API.FaultAlways("/api/me", authtest.Unauthorized)
+				v.Server.FaultAlways("/userinfo", fault)
+				if resp := call(t, v, auth.Call{Path: "/me"}); resp.Status != http.StatusUnauthorized {
+					t.Errorf("%+v", resp)
+				}
+				wantState(t, v, auth.Active, "")
+				if resp := call(t, v, auth.Call{Path: "/echo"}); resp.Status != http.StatusOK {
+					t.Errorf("another path: %+v", resp)
+				}
+				v.Server.FaultAlways("/userinfo", authtest.Unauthorized)
+				_, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"})
+				wantLink(t, err, auth.ReasonReauth)
+				wantState(t, v, auth.NeedsReauth, "refused_by_api")
+			})
+		}
+	}
+}
+
+// PD-007: a definition that names the account elsewhere now gets no token to see whether it works.
+func TestCallUnauthorizedElsewhere(t *testing.T) {
+	thief := authtest.NewServer(authtest.Options{})
+	t.Cleanup(thief.Close)
+	v, c := connected(t, authtest.Options{})
+	redefine(t, v, c, func(p *providers.Provider) {
+		p.API.Hosts = append(p.API.Hosts, "127.0.0.1:"+portOf(thief.URL))
+		p.Identity.URL = thief.URL + "/userinfo"
+	})
+	v.API.FaultAlways("/api/me", authtest.Unauthorized)
+	_, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"})
+	wantLink(t, err, auth.ReasonReauth)
+	if n := len(thief.Requests("")); n != 0 {
+		t.Errorf("%d requests to the new place", n)
 	}
 }
 

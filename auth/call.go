@@ -270,7 +270,7 @@ func (v *Vault) try(ctx context.Context, conn *Connection, out egress.Request, r
 }
 
 // tryAgain follows a 401: one renewal and one more try. What is refused even then
-// needs the person; a session or a key is asked first, because signing in again is much
+// needs the person; whoever can tell whether the credential works is asked first, because signing in again is much
 // to ask, and an API may refuse one path and take the next.
 func (v *Vault) tryAgain(ctx context.Context, a *sending, out egress.Request, rule string) (*sending, error) {
 	next, err := v.fresh(ctx, a.conn, true)
@@ -305,9 +305,12 @@ func (v *Vault) tryAgain(ctx context.Context, a *sending, out egress.Request, ru
 }
 
 // prober can tell whether a credential that the API refused works all the same. It is nil when there is nobody else to ask,
-// as with a key whose definition has no call that tries it.
+// as with a key whose definition has no call that tries it, or an OAuth token whose account no GET names.
 func (v *Vault) prober(a *sending) Prober {
 	if key := a.flow.Provider.APIKey; a.conn.Method == MethodAPIKey && (key == nil || key.Verify == nil) {
+		return nil
+	}
+	if needsApp(a.conn.Method) && !tellsWhetherItWorks(a.flow) {
 		return nil
 	}
 	method, err := v.connector(a.conn.Method)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -139,6 +140,33 @@ func inherit(f *Flow, old *Credential, out *Outcome, sentAt time.Time) {
 	if def.IdleS > 0 && def.LifeS == 0 { // using it is what keeps it alive
 		out.RefreshExpiresAt = sentAt.Add(seconds(def.IdleS))
 	}
+}
+
+// Probe asks the call that names the account whether the access token works. Only a 401 says that it does not: a 403 may be
+// about that call alone.
+func (o *OAuth) Probe(ctx context.Context, f *Flow, cred *Credential) (rolled *Credential, err error) {
+	known := *f
+	known.ClientID = f.Connection.Vars[madeWith]
+	_, err = o.ask(ctx, &known, cred, identityCall(f.Provider.Identity))
+	if errors.Is(err, errUnauthorized) {
+		return nil, ErrReauth.Because(err)
+	}
+	return nil, err
+}
+
+// tellsWhetherItWorks reports whether there is a call to ask about the flow's connection. It changes nothing, and is at a host
+// that the token goes to anyhow: definitions may have learnt another since.
+func tellsWhetherItWorks(f *Flow) bool {
+	id := f.Provider.Identity
+	if id == nil || id.URL == "" || orDefault(id.Method, http.MethodGet) != http.MethodGet {
+		return false
+	}
+	target, err := targetOf(f.Provider, id.URL, f.Vars, true)
+	if err != nil || target.MatchHost(f.Connection.Hosts) {
+		return err == nil
+	}
+	server, err := targetOf(f.Provider, f.Provider.OAuth2.Token.URL, f.Vars, true)
+	return err == nil && server.Origin() == target.Origin()
 }
 
 // credentialValues is what templates may use: the flow's variables and the credential.

@@ -599,6 +599,7 @@ func TestRefreshAfterUnauthorized(t *testing.T) {
 		t.Errorf("%d token requests, %d calls", asked(v), len(v.API.Requests("/api/me")))
 	}
 	v, _ = connected(t, authtest.Options{})
+	v.Server.FaultAlways("/userinfo", authtest.Unauthorized)
 	v.API.FaultAlways("/api/me", authtest.Unauthorized)
 	for range 3 {
 		_, err = v.Call(t.Context(), agent, call)
