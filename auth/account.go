@@ -25,6 +25,9 @@ func (o *OAuth) connect(ctx context.Context, f *Flow, t *tokens, back *callback,
 	remember(f, out.Credential)
 	out.Vars = cloneVars(f.Vars)
 	out.Vars[madeWith] = f.ClientID
+	if f.received != nil {
+		f.received(ctx, out)
+	}
 	claims, err := o.identify(ctx, f, t, try.Nonce)
 	if err != nil {
 		return out, err

@@ -81,6 +81,8 @@ type Flow struct {
 	Private     []byte              // what Begin put into Step.Private, opened
 	Vars        map[string]string
 	Now         time.Time
+
+	received func(ctx context.Context, out *Outcome) // keeps what a sign-in brought, before anything else is asked; nil: nobody does
 }
 
 // Step is where the person goes after confirming.

@@ -353,7 +353,7 @@ func callbackChild(ctx context.Context, in *json.Decoder) error {
 }
 
 // CB-017: kill -9 between the token answer and the commit of a sign-in ends the request
-// with its own cause. Nothing half is there, and the code is never sent again.
+// with its own cause. Nothing half is there, the code is never sent again, and tokens that came are revoked.
 func TestKillWithinCallback(t *testing.T) {
 	for _, step := range []string{"provider committed", "before commit"} {
 		t.Run(step, func(t *testing.T) {
@@ -392,6 +392,12 @@ func TestKillWithinCallback(t *testing.T) {
 			}
 			if infos, err := v.List(t.Context(), agent, ""); err != nil || len(infos) != 0 {
 				t.Errorf("List: %+v, %v", infos, err)
+			}
+			if n := len(revokedTokens(v)); step == "before commit" && n != 2 {
+				t.Errorf("%d of the two tokens that came were revoked", n)
+			}
+			if r, err := v.Requests.Request(t.Context(), link.RequestID); err != nil || r.Private != nil {
+				t.Errorf("left in the request: %d bytes, %v", len(r.Private), err)
 			}
 		})
 	}

@@ -44,7 +44,45 @@ func (v *Vault) finish(ctx context.Context, r *Request, in Input) (*Outcome, err
 	if err != nil {
 		return nil, err
 	}
+	f.received = func(ctx context.Context, out *Outcome) { v.keepOutcome(ctx, r, out) }
 	return conn.Finish(ctx, f, in)
+}
+
+// keepOutcome seals what a claimed request brought into it, so that, should this process die before it is stored, another
+// one can tell the provider to forget it. Where that does not work the sign-in goes on all the same.
+func (v *Vault) keepOutcome(ctx context.Context, r *Request, out *Outcome) {
+	plain, err := encodeOutcome(out, "")
+	if err == nil {
+		defer clear(plain)
+		var private []byte
+		if private, err = v.sealedPrivate(r, plain); err == nil {
+			err = v.move(ctx, r, func(r *Request) { r.Private = private })
+		}
+	}
+	if err != nil && !errors.Is(err, ErrConflict) { // cancelled meanwhile
+		v.log().Error("tokens of a sign-in not kept", "request", r.ID, "error", err)
+	}
+}
+
+// discardKept has the provider forget what a request brought whose process died. There may be nothing yet.
+func (v *Vault) discardKept(ctx context.Context, r *Request) error {
+	if len(r.Private) == 0 {
+		return nil
+	}
+	if needsApp(r.Method) {
+		kept, err := v.unhold(ctx, r)
+		switch {
+		case err != nil:
+		case kept.Revocation != "": // it died while a held sign-in was settled
+			err = v.unwanted(ctx, kept)
+		case kept.Outcome.Credential != nil:
+			err = v.discard(ctx, r, &kept.Outcome)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return v.move(ctx, r, func(r *Request) { r.Private = nil })
 }
 
 // fail ends a request with one of a fixed set of causes. A form that was filled in

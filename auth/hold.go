@@ -16,16 +16,23 @@ type heldOutcome struct {
 	Revocation string // id of the one that ends the sign-in, should nobody want it; "" = none
 }
 
+// encodeOutcome is the form in which a request keeps what it brought.
+func encodeOutcome(out *Outcome, revocation string) ([]byte, error) {
+	cred, err := out.Credential.encode()
+	if err != nil {
+		return nil, err
+	}
+	defer clear(cred)
+	held := heldOutcome{Credential: cred, Outcome: *out, Revocation: revocation}
+	held.Outcome.Credential = nil
+	return json.Marshal(held)
+}
+
 // hold keeps the outcome until the person says what to do with the other account.
 // The old credential stays as it is. The new one is on the list of revocations from
 // now on, for the time when the request has expired.
 func (v *Vault) hold(ctx context.Context, r *Request, out *Outcome) error {
-	cred, err := out.Credential.encode()
-	if err != nil {
-		return err
-	}
-	held := heldOutcome{Credential: cred, Outcome: *out}
-	held.Outcome.Credential = nil
+	held := heldOutcome{}
 	rev, err := v.signInRevocation(ctx, r, out)
 	if err != nil {
 		return err
@@ -36,7 +43,7 @@ func (v *Vault) hold(ctx context.Context, r *Request, out *Outcome) error {
 			return err
 		}
 	}
-	plain, err := json.Marshal(held)
+	plain, err := encodeOutcome(out, held.Revocation)
 	if err != nil {
 		return err
 	}
@@ -210,6 +217,9 @@ func (v *Vault) unhold(ctx context.Context, r *Request) (*heldOutcome, error) {
 	var h heldOutcome
 	if err := json.Unmarshal(plain, &h); err != nil {
 		return nil, err
+	}
+	if len(h.Credential) == 0 { // it is what the connector keeps between two steps
+		return &h, nil
 	}
 	h.Outcome.Credential, err = decodeCredential(h.Credential)
 	clear(h.Credential)

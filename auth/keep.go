@@ -50,6 +50,7 @@ func (v *Vault) sweep(ctx context.Context) error {
 	ended, err := v.Pending.ExpireRequests(ctx, now, now.Add(-stuckAfter), now.Add(-forgetAfter), openOfAll)
 	for i := range ended {
 		v.note(requestEvent(&ended[i], "request."+string(ended[i].State), "failed"))
+		err = errors.Join(err, v.discardKept(ctx, &ended[i]))
 	}
 	return err
 }

@@ -99,7 +99,7 @@ type PendingStore interface {
 	// DuePolls gives requests whose NextPollAt has come, each to one caller only (NextPollAt moves on by hold).
 	DuePolls(ctx context.Context, now time.Time, hold time.Duration, limit int) ([]Request, error)
 	// ExpireRequests ends open requests that are past ExpiresAt and, of all owners', the oldest beyond most, fails
-	// those that stand in Claimed since before stuck, or by a clock that was ahead (cause unknown_outcome), and deletes those that ended before old,
+	// those that stand in Claimed since before stuck, or by a clock that was ahead (cause unknown_outcome; their Private is left to the caller), and deletes those that ended before old,
 	// with approvals and grants that did. Some hundred of each go at once; what is left goes with the next call.
 	ExpireRequests(ctx context.Context, now, stuck, old time.Time, most int) (ended []Request, err error)
 	// DueProbes gives connections by browser or pasted key that nobody has looked at since before, each to one

@@ -228,7 +228,7 @@ func (db *DB) ExpireRequests(ctx context.Context, now, stuck, old time.Time, mos
 		if err != nil {
 			return err
 		}
-		lost, err := collect(ctx, q, scanRequest, `UPDATE requests SET state = 'failed', cause = 'unknown_outcome', private = NULL, next_poll_at = 0, updated_at = $1, moves = moves + 1
+		lost, err := collect(ctx, q, scanRequest, `UPDATE requests SET state = 'failed', cause = 'unknown_outcome', next_poll_at = 0, updated_at = $1, moves = moves + 1
 			WHERE id IN (SELECT id FROM requests WHERE state = 'claimed' AND updated_at < $2 ORDER BY updated_at LIMIT 200)
 			OR id IN (SELECT id FROM requests WHERE state = 'claimed' AND updated_at > $3 ORDER BY updated_at DESC LIMIT 200)
 			RETURNING org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
