@@ -182,6 +182,9 @@ func (v *Vault) lacking(ctx context.Context, conn *Connection, scopes []string) 
 	if v.signedOut(conn) {
 		return ReasonReauth, nil
 	}
+	if len(scopes) == 0 {
+		return "", nil
+	}
 	p, err := v.provider(conn.Provider)
 	if err != nil {
 		return "", err

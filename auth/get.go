@@ -22,7 +22,11 @@ func (v *Vault) Get(ctx context.Context, c Caller, n Need) (*Handle, error) {
 		return nil, err
 	}
 	h := &Handle{Info: *v.infoWith(c, conn, grants), Handle: "latchpost:" + conn.Provider + "/" + conn.Account}
-	if p, err := v.provider(conn.Provider); err == nil {
+	if len(n.Scopes) > 0 {
+		p, err := v.provider(conn.Provider)
+		if err != nil {
+			return nil, err
+		}
 		h.Missing = missingOf(p, conn, n.Scopes)
 	}
 	e := Event{Owner: c.Owner, Client: c.Client, Kind: "credential.handle", Provider: conn.Provider, Connection: conn.ID, Decision: "allow"}
