@@ -1,11 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -36,9 +36,12 @@ func backup(ctx context.Context, s *settings, args []string) error {
 	return nil
 }
 
-// restore puts a backup in the place of the store. It never overwrites one, and it
-// proves that the key opens the copy before it leaves it there.
-func restore(ctx context.Context, s *settings, args []string) (err error) {
+// besideStore are the endings of the files that SQLite and we keep beside a store's.
+var besideStore = []string{"", "-wal", "-shm", "-changes"}
+
+// restore puts a backup in the place of the store. It never overwrites one. The copy has another name until the key has
+// opened it and what was good once has ended in it: killed at any moment, restore leaves no store, or one that is whole.
+func restore(ctx context.Context, s *settings, args []string) error {
 	if len(args) != 1 {
 		return usagef("restore takes the backup file")
 	}
@@ -46,79 +49,56 @@ func restore(ctx context.Context, s *settings, args []string) (err error) {
 	if !ok {
 		return usagef("restore works on a SQLite store; PostgreSQL has pg_restore")
 	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	lock, err := store.Reserve(s.data)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	// A log of changes that is left behind would be played into the backup.
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		if _, err := os.Lstat(path + suffix); !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%s is in the way: end all latchpost processes, move the store and the files beside it (-wal, -shm) away, then try again", path+suffix)
 		}
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
+	copied := path + ".restoring"
+	remove := func() {
+		for _, suffix := range besideStore {
+			_ = os.Remove(copied + suffix)
+		}
 	}
-	if err := copyFile(args[0], path); err != nil {
+	remove() // what a restore that was killed has left
+	defer remove()
+	if err := store.CopyBackup(args[0], copied); err != nil {
 		return fmt.Errorf("restore: %w; name the file that latchpost backup wrote", err)
 	}
-	defer func() {
-		if err != nil {
-			for _, suffix := range []string{"", "-wal", "-shm"} {
-				_ = os.Remove(path + suffix)
-			}
-		}
-	}()
-	keep, err := setAside(filepath.Join(s.data, "audit.anchor"))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, keep(err != nil)) }()
-	h, err := open(ctx, s)
-	if errors.Is(err, store.ErrDamaged) {
+	if err := s.prepareRestored(ctx, copied); errors.Is(err, store.ErrDamaged) {
 		return fmt.Errorf("%s is damaged or no backup of a store; name the file that latchpost backup wrote", args[0])
-	}
-	if err != nil {
+	} else if err != nil {
 		return err
 	}
-	defer h.Close()
-	if err := errors.Join(h.db.Check(ctx), h.db.Restored(ctx)); err != nil {
+	if err := store.Instate(copied, path); err != nil {
 		return err
+	}
+	// The anchor says what the record of the store before held at the end, and the backup is from before that.
+	if err := os.Remove(filepath.Join(s.data, "audit.anchor")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the backup is in place, but the anchor of the store before it is still there: %w; delete it", err)
 	}
 	fmt.Fprintln(s.out, "The backup is in place and its key fits. Sign-ins, approvals and sessions that were open when it was made have to be started again.")
 	return nil
 }
 
-// setAside hides the anchor of the store that was there: it says what the record held
-// at the end, and the backup is from before. It comes back when the restore fails.
-func setAside(anchor string) (end func(back bool) error, err error) {
-	aside := anchor + ".before-restore"
-	err = os.Rename(anchor, aside)
-	if errors.Is(err, fs.ErrNotExist) {
-		return func(bool) error { return nil }, nil
-	}
-	return func(back bool) error {
-		if back {
-			return os.Rename(aside, anchor)
-		}
-		return os.Remove(aside)
-	}, err
-}
-
-func copyFile(from, to string) error {
-	in, err := os.Open(from)
+// prepareRestored proves that the copy at path is whole and that the key opens it, and ends what must not be good again.
+func (s *settings) prepareRestored(ctx context.Context, path string) error {
+	there := *s
+	there.store = "sqlite:" + path
+	h, err := open(ctx, &there)
 	if err != nil {
 		return err
 	}
-	defer in.Close()
-	if info, err := in.Stat(); err != nil || info.IsDir() {
-		return errors.Join(err, fmt.Errorf("%s is a directory", from))
-	}
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	if err = errors.Join(err, out.Sync(), out.Close()); err != nil {
-		_ = os.Remove(to)
-	}
-	return err
+	return errors.Join(cmp.Or(h.db.Check(ctx), h.db.Restored(ctx)), h.Close())
 }
 
 func rotateFlags(fs *flag.FlagSet, s *settings) {

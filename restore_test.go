@@ -3,9 +3,12 @@ package main
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -68,9 +71,9 @@ func TestRestoreEndsWhatWasOpen(t *testing.T) {
 	link, err := h.identity.Link(t.Context(), auth.Local)
 	must(err)
 	must(h.db.AddSession(t.Context(), browserHash, auth.Local, time.Now().Add(time.Hour)))
-	held, err := h.vault.Desk(auth.Local).Connections(t.Context())
+	mine, err := h.vault.Desk(auth.Local).Connections(t.Context())
 	must(err)
-	approval := auth.Approval{ID: "A", Owner: auth.Local, Client: "agent", Kind: auth.Use, Connection: held[0].ID, Account: held[0].Account, State: auth.Waiting, CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
+	approval := auth.Approval{ID: "A", Owner: auth.Local, Client: "agent", Connection: mine[0].ID, Account: mine[0].Account, Kind: auth.Use, State: auth.Waiting, CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
 	_, err = h.db.AddApproval(t.Context(), &approval, 20)
 	must(err)
 	must(h.db.Decide(t.Context(), auth.Local, "A", auth.Approved, true, nil, time.Now()))
@@ -104,5 +107,57 @@ func TestRestoreEndsWhatWasOpen(t *testing.T) {
 	}
 	if left, err := h.db.Approvals(t.Context(), auth.Local, auth.Approved, time.Now()); err != nil || len(left) != 0 {
 		t.Errorf("approvals: %+v, %v", left, err)
+	}
+}
+
+// ST-023: a restore that is killed after the copy was made leaves nothing in which what had ended since is good again.
+func TestKillWithinRestore(t *testing.T) {
+	dir := t.TempDir()
+	data, key := filepath.Join(dir, "data"), "file:"+filepath.Join(dir, "key", "master.key")
+	house := func() *house {
+		t.Helper()
+		h, err := open(t.Context(), &settings{out: t.Output(), err: t.Output(), logLevel: "error", data: data, key: key, listen: "127.0.0.1:0", browser: browserSettings{kind: "local", dir: dir}})
+		must(t, err)
+		return h
+	}
+	h := house()
+	request := &auth.Request{ID: "r", Owner: auth.Local, State: auth.Created}
+	_, err := h.db.CreateRequest(t.Context(), request, 1)
+	must(t, err)
+	must(t, h.db.CompleteRequest(t.Context(), request, &auth.Connection{ID: "c", Owner: auth.Local, Provider: "github", State: auth.Active, Version: 1}, nil))
+	approval := auth.Approval{ID: "A", Owner: auth.Local, Client: "agent", Connection: "c", Digest: []byte("d"), Kind: auth.Use, State: auth.Waiting, CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
+	_, err = h.db.AddApproval(t.Context(), &approval, 20)
+	must(t, err)
+	must(t, h.db.AddSession(t.Context(), browserHash, auth.Local, time.Now().Add(time.Hour)))
+	must(t, h.db.Decide(t.Context(), auth.Local, "A", auth.Approved, true, nil, time.Now()))
+	saved := filepath.Join(dir, "saved.db")
+	must(t, h.db.Backup(t.Context(), saved))
+	_, err = h.db.Spend(t.Context(), auth.Local, "agent", "c", []byte("d"), time.Now())
+	must(t, err)
+	must(t, h.db.DeleteSession(t.Context(), browserHash))
+	must(t, h.Close())
+	must(t, os.RemoveAll(data))
+
+	killer := filepath.Join(dir, "killer")
+	must(t, os.WriteFile(killer, []byte("#!/bin/sh\nkill -9 $PPID\n"), 0o700)) // at the moment when the key is asked for
+	restore := func(key string) error {
+		out, err := exec.CommandContext(t.Context(), "latchpost", "restore", "--data", data, "--key", key, saved).CombinedOutput()
+		t.Logf("%s", out)
+		return err
+	}
+	if err := restore("exec:" + killer); err == nil {
+		t.Fatal("it was not killed")
+	}
+	if _, err := os.Lstat(filepath.Join(data, "latchpost.db")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the copy has the name of the store: %v", err)
+	}
+	must(t, restore(key))
+	h = house()
+	defer h.Close()
+	if o, _, err := h.db.Session(t.Context(), browserHash); !errors.Is(err, auth.ErrNotFound) {
+		t.Errorf("the session of %v goes on: %v", o, err)
+	}
+	if _, err := h.db.Spend(t.Context(), auth.Local, "agent", "c", []byte("d"), time.Now()); err == nil {
+		t.Error("the approval is spent again")
 	}
 }

@@ -61,7 +61,7 @@ func (db *DB) uses(path string) bool {
 		return true
 	}
 	rest, ours := strings.CutPrefix(filepath.Base(path), filepath.Base(db.file.path))
-	return ours && in(filepath.Dir(db.file.path)) && slices.Contains([]string{"-wal", "-shm", "-journal", "-changes", ".new", ".new-wal", ".new-shm"}, rest)
+	return ours && in(filepath.Dir(db.file.path)) && slices.Contains([]string{"-wal", "-shm", "-journal", "-changes", ".new", ".new-wal", ".new-shm", ".restoring", ".restoring-wal", ".restoring-shm", ".restoring-changes"}, rest)
 }
 
 func (db *DB) copyTo(ctx context.Context, path string) error {
