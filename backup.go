@@ -116,12 +116,14 @@ func rotateKey(ctx context.Context, s *settings, args []string) error {
 		return err
 	}
 	defer h.Close()
-	next, err := seal.OpenKEK(ctx, s.newKey)
-	if errors.Is(err, seal.ErrNoKey) {
-		next, err = seal.CreateKEK(ctx, s.newKey)
+	next := h.keys.next
+	if next == nil {
+		if next, err = seal.CreateKEK(ctx, s.newKey); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return err
+	if next.ID() == h.keys.used.ID() {
+		return errors.New("that is the key in use; nothing was changed: name another one with --new-key")
 	}
 	if err := h.box.Rewrap(ctx, next); err != nil {
 		return fmt.Errorf("%w; run the same command again to go on", err)

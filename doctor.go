@@ -103,7 +103,7 @@ func (s *settings) checkDefinitions() finding {
 }
 
 func (h *house) checkKey() finding {
-	return finding{"key", true, "opens this store (" + h.settings.keyURL() + ")", ""}
+	return finding{"key", true, "opens this store (" + shownKey(h.settings.keyURL()) + ", id " + h.keys.used.ID() + ")", ""}
 }
 
 // troubleShown is how long a disk that failed once is called wrong.

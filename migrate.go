@@ -29,7 +29,7 @@ func migrate(ctx context.Context, s *settings, args []string) error {
 		return err
 	}
 	defer db.Close()
-	box, err := openBox(ctx, s, db)
+	box, _, err := openBox(ctx, s, db)
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ type house struct {
 	log      *slog.Logger
 	db       *store.DB
 	box      *seal.Box
+	keys     masterKeys
 	audit    *store.Log
 	vault    *auth.Vault
 	identity *identity.Identity
@@ -64,7 +65,7 @@ func open(ctx context.Context, s *settings) (*house, error) {
 	if h.db, h.cannotWrite, err = openStore(ctx, s, log); err != nil {
 		return nil, err
 	}
-	if h.box, err = openBox(ctx, s, h.db); err != nil {
+	if h.box, h.keys, err = openBox(ctx, s, h.db); err != nil {
 		return nil, errors.Join(err, h.db.Close())
 	}
 	if err := h.db.Declare(s.unsafe()); err != nil { // for the page, which another process may serve
@@ -202,22 +203,28 @@ func (s *settings) firstTime(err error) bool {
 	return errors.Is(err, errNoStore) && s.store == "" && s.data == defaultData()
 }
 
+// masterKeys are those that were opened. Each is opened once: the environment forgets its own when it is read.
+type masterKeys struct {
+	used seal.KEK
+	next seal.KEK // of --new-key; nil without, and when it is not there yet
+}
+
 // openBox finds the master key. It makes one only for a store that has no data keys
 // yet: a lost key is never replaced silently, because that would lose everything.
-func openBox(ctx context.Context, s *settings, db *store.DB) (*seal.Box, error) {
+func openBox(ctx context.Context, s *settings, db *store.DB) (*seal.Box, masterKeys, error) {
 	anchored := s.anchored()
 	if keys, err := db.Keys(ctx); err != nil {
-		return nil, err
+		return nil, masterKeys{}, err
 	} else if len(keys) == 0 { // a database that is not ours yet
 		if err := s.noStore(strings.TrimPrefix(s.shownStore(), "sqlite:"), anchored); err != nil {
-			return nil, err
+			return nil, masterKeys{}, err
 		}
 	}
 	kek, err := seal.OpenKEK(ctx, s.keyURL())
 	if errors.Is(err, seal.ErrNoKey) {
 		keys, keysErr := db.Keys(ctx)
 		if keysErr != nil {
-			return nil, keysErr
+			return nil, masterKeys{}, keysErr
 		}
 		if len(keys) == 0 {
 			kek, err = seal.CreateKEK(ctx, s.keyURL())
@@ -226,24 +233,32 @@ func openBox(ctx context.Context, s *settings, db *store.DB) (*seal.Box, error) 
 			kek, err = seal.OpenKEK(ctx, s.keyURL())
 		}
 		if errors.Is(err, seal.ErrNoKey) && len(keys) > 0 {
-			return nil, fmt.Errorf("%w; this store needs key %s: put it back, or name it with --key", err, keys[0].KEK)
+			return nil, masterKeys{}, fmt.Errorf("%w; this store needs key %s: put it back, or name it with --key", err, keys[0].KEK)
 		}
 	}
 	if err != nil {
-		return nil, err
+		return nil, masterKeys{}, err
 	}
-	if s.newKey == "" {
-		return seal.NewBox(ctx, kek, db)
+	keys := masterKeys{used: kek}
+	from, also := shownKey(s.keyURL()), []seal.KEK(nil)
+	switch {
+	case s.newKey == "":
+	case s.newKey == s.keyURL():
+		keys.next = kek
+	default:
+		// A rotate-key that was interrupted has left data keys under both.
+		if keys.next, err = seal.OpenKEK(ctx, s.newKey); err != nil && !errors.Is(err, seal.ErrNoKey) {
+			return nil, masterKeys{}, err
+		}
+		if err == nil {
+			from, also = from+" and "+shownKey(s.newKey), []seal.KEK{keys.next}
+		}
 	}
-	// A rotate-key that was interrupted has left data keys under both.
-	next, err := seal.OpenKEK(ctx, s.newKey)
-	if errors.Is(err, seal.ErrNoKey) {
-		return seal.NewBox(ctx, kek, db)
+	box, err := seal.NewBox(ctx, kek, db, also...)
+	if errors.Is(err, seal.ErrWrongKey) {
+		err = fmt.Errorf("%w (the key given is from %s)", err, from)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return seal.NewBox(ctx, kek, db, next)
+	return box, keys, err
 }
 
 // Close ends what open began, when the renewals that are under way have been stored.

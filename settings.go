@@ -360,6 +360,16 @@ func (s *settings) keyURL() string {
 	return "file:" + filepath.Join(filepath.Clean(s.data)+"-key", "master.key")
 }
 
+// shownKey is the URL of a master key as others may see it: what follows the name of a command may be for it alone.
+func shownKey(url string) string {
+	if command, ok := strings.CutPrefix(url, "exec:"); ok {
+		if words := strings.Fields(command); len(words) > 1 {
+			return "exec:" + words[0] + " …"
+		}
+	}
+	return url
+}
+
 func (s *settings) logger() (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(s.logLevel)); err != nil || !slices.Contains([]string{"debug", "info", "warn", "error"}, strings.ToLower(s.logLevel)) {

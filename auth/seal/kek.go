@@ -75,8 +75,10 @@ func CreateKEK(ctx context.Context, url string) (KEK, error) {
 		return createFile(rest)
 	case "keyring":
 		return createKeyring(rest)
+	case "env":
+		return nil, fmt.Errorf("environment variable %s is not set, and a key there is made outside: set it to one (`openssl rand -base64 32` prints one), then start again", rest)
 	default:
-		return nil, fmt.Errorf("a %s: key is made outside: make it, then start again (for env: `openssl rand -base64 32`)", scheme)
+		return nil, fmt.Errorf("a %s: key is made outside: make it, then start again", scheme)
 	}
 }
 
