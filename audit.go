@@ -64,6 +64,9 @@ func (h *house) verifyAudit(ctx context.Context) error {
 	if len(report.Faults) > 0 {
 		return fmt.Errorf("the record was changed outside of Latchpost in %d places; keep a copy of the store and look into it", len(report.Faults))
 	}
+	if report.Unread != nil {
+		return fmt.Errorf("the %d events that are there are as they were written, but whether some are missing at the end cannot be told: %w", report.Events, report.Unread)
+	}
 	if _, err := os.Stat(filepath.Join(h.settings.data, "audit.anchor")); errors.Is(err, fs.ErrNotExist) {
 		fmt.Fprintf(h.settings.err, "There is no audit.anchor in %s. If there was one, events may be missing at the end.\n", h.settings.data)
 	}

@@ -132,6 +132,9 @@ func (h *house) checkAudit(ctx context.Context) finding {
 	if len(report.Faults) > 0 {
 		return finding{"audit", false, fmt.Sprintf("%d places were changed", len(report.Faults)), "latchpost audit verify names them; keep a copy of the store and look into it"}
 	}
+	if report.Unread != nil {
+		return finding{"audit", false, report.Unread.Error(), "whether events are missing at the end of the record cannot be told"}
+	}
 	return finding{"audit", true, fmt.Sprintf("%d events, the chain is whole", report.Events), ""}
 }
 

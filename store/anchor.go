@@ -35,7 +35,7 @@ func (l *Log) readAnchor() (map[string]chain, error) {
 		return anchor, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, anchorTrouble(anchorFile, "read", err)
 	}
 	lines := bytes.SplitAfter(data, []byte("\n"))
 	last := max(0, len(lines)-2) // SplitAfter leaves an empty one behind the last line
@@ -96,7 +96,7 @@ func (l *Log) lacksAnchor() bool {
 func (l *Log) remember(places ...chain) error {
 	lock, err := lockFile(filepath.Join(l.db.dir, anchorFile+".lock"))
 	if err != nil {
-		return err
+		return anchorTrouble(anchorFile+".lock", "opened", err)
 	}
 	defer lock.Close()
 	l.mu.Lock()
@@ -139,5 +139,23 @@ func (l *Log) writeAnchor(anchor map[string]chain) error {
 	}
 	proof := l.mac(append([]byte("anchor"), b.Bytes()...))
 	fmt.Fprintf(&b, "%x\n", proof)
-	return writeFile(filepath.Join(l.db.dir, anchorFile), &b)
+	if err := writeFile(filepath.Join(l.db.dir, anchorFile), &b); err != nil {
+		return anchorTrouble(anchorFile, "written", err)
+	}
+	return nil
+}
+
+// anchorTrouble says what keeps us from a file, and what to do: nobody has changed the record because of that.
+func anchorTrouble(name, done string, err error) error {
+	next := "see what lies there, and look at the disk (dmesg)"
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		next = "chown it to the owner of the directory"
+	case isNoSpace(err):
+		next = "make room on its disk"
+	}
+	if at, ok := errors.AsType[*fs.PathError](err); ok { // its path may be that of the file that was to take the place
+		err = at.Err
+	}
+	return fmt.Errorf("%s cannot be %s: %w; %s", name, done, err, next)
 }

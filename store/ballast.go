@@ -94,6 +94,7 @@ func writeFile(path string, data io.Reader) error {
 	if err != nil {
 		return err
 	}
+	adopt(f)
 	_, err = io.Copy(f, data)
 	if err := firstError(err, f.Sync(), f.Close()); err != nil {
 		os.Remove(f.Name())

@@ -49,6 +49,7 @@ func makeChanges(path string) error {
 		return err
 	}
 	defer os.Remove(f.Name())
+	adopt(f)
 	_, err = f.Write(make([]byte, changesSize))
 	if err := firstError(err, f.Sync(), f.Close()); err != nil { // else a power cut leaves a name with nothing behind it
 		return err

@@ -325,6 +325,97 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
+// A command of root in the data directory of a service leaves nothing that the service cannot read and write.
+func TestRootLeavesNothing(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a file away")
+	}
+	const service = 54321
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.Chown(dir, service, service)); err != nil {
+		t.Fatal(err)
+	}
+	db, err := Open(t.Context(), Options{URL: "sqlite:" + filepath.Join(dir, "latchpost.db"), Dir: dir, Ballast: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	l := db.AuditLog(testMAC)
+	write(t, l, 1)
+	copied := filepath.Join(dir, "latchpost.db.restoring")
+	if err := errors.Join(l.dropAnchor(), db.layBallast(), CopyBackup(db.file.path, copied)); err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && info.Sys().(*syscall.Stat_t).Uid != service {
+			t.Errorf("%s belongs to root", path)
+		}
+		seen++
+		return err
+	})
+	if err != nil || seen < 11 { // two directories, database, WAL, SHM, changes, two locks, holder, anchor, ballast, copy
+		t.Error(seen, err)
+	}
+
+	// A link that was there before leads nowhere.
+	foreign := filepath.Join(t.TempDir(), "foreign")
+	if err := errors.Join(os.WriteFile(foreign, nil, 0o600), os.Link(foreign, filepath.Join(dir, "x.lock"))); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := lockFile(filepath.Join(dir, "x.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock.Close()
+	if info, err := os.Stat(foreign); err != nil || info.Sys().(*syscall.Stat_t).Uid != 0 {
+		t.Error("a file of root was given away", err)
+	}
+}
+
+// What keeps us from the anchor is told once, and is no fault of the record.
+func TestAnchorOutOfReach(t *testing.T) {
+	var log bytes.Buffer
+	dir := filepath.Join(t.TempDir(), "data")
+	db, err := Open(t.Context(), Options{URL: "sqlite:" + filepath.Join(dir, "latchpost.db"), Dir: dir, Ballast: -1, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.stop() // the ticks below are the only ones
+	db.tasks.Wait()
+	l := db.AuditLog(testMAC)
+	write(t, l, 3)
+	anchor := filepath.Join(dir, anchorFile)
+	if err := os.Mkdir(anchor, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var k keeper
+	for range 5 {
+		k.tick(t.Context(), db)
+	}
+	if n := strings.Count(log.String(), "audit.anchor cannot be read"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, log.String())
+	}
+	if r, err := l.Verify(t.Context()); err != nil || len(r.Faults) > 0 || r.Unread == nil || r.Events != 3 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if err := anchorTrouble(anchorFile, "read", &fs.PathError{Op: "open", Path: anchor, Err: syscall.EACCES}); err.Error() != "audit.anchor cannot be read: permission denied; chown it to the owner of the directory" {
+		t.Error(err)
+	}
+	if err := os.Remove(anchor); err != nil {
+		t.Fatal(err)
+	}
+	k.tick(t.Context(), db)
+	if r, err := l.Verify(t.Context()); err != nil || len(r.Faults) > 0 || r.Unread != nil || size(anchor) == 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 // ST-016: after a revocation the secret is nowhere in the files, nor is its label's
 // sealed text; the log's and the request's words are not secrets.
 func TestDeletedSecretIsGone(t *testing.T) {

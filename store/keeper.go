@@ -20,7 +20,22 @@ type keeper struct {
 	idle    int   // seconds since
 	seconds int
 	gone    bool
+	anchor  said
 	outage
+}
+
+// said is what was logged last of something that is tried again and again.
+type said string
+
+// news reports whether err is to be logged: another one than the last time.
+func (s *said) news(err error) bool {
+	var text said
+	if err != nil {
+		text = said(err.Error())
+	}
+	fresh := text != "" && text != *s
+	*s = text
+	return fresh
 }
 
 // outage is a disk that fails writes.
@@ -40,11 +55,13 @@ func (k *keeper) tick(ctx context.Context, db *DB) {
 		k.mend(ctx, db)
 	}
 	k.try(ctx, db)
+	var anchor error
 	for _, l := range db.audits() {
-		if err := l.dropAnchor(); err != nil {
-			db.log().Warn("audit anchor not written", "error", err)
-		}
+		anchor = firstError(anchor, l.dropAnchor())
 		db.missed(ctx, "audit events not sorted in", l.spread(ctx))
+	}
+	if k.anchor.news(anchor) {
+		db.log().Warn("audit anchor not written", "error", anchor)
 	}
 	db.missed(ctx, "times of use not noted", db.noteUses(ctx))
 	if db.file == nil {

@@ -126,6 +126,7 @@ func createFile(ctx context.Context, path string) error {
 	if err != nil {
 		return readOnlyDir(err)
 	}
+	adopt(f) // SQLite gives the files beside it the owner of this one
 	if err := f.Close(); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
@@ -21,7 +22,7 @@ func isNoSpace(err error) bool {
 // lockFile makes path and waits until this process alone has its lock. Closing
 // the file, or dying, gives it up.
 func lockFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
+	f, err := findOrMake(path)
 	if err != nil {
 		return nil, readOnlyDir(err)
 	}
@@ -36,6 +37,52 @@ func lockFile(path string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// findOrMake opens the file at path, and makes it when it is not there.
+func findOrMake(path string) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
+		if err == nil {
+			adopt(f)
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return f, err
+		}
+		f, err = os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW, 0)
+		if !errors.Is(err, fs.ErrNotExist) { // deleted in between
+			return f, err
+		}
+	}
+}
+
+// adopt gives what root has just made in another user's directory to that user, whose processes it would else keep out. Only
+// what O_EXCL has made may come here: a name that was there before could lead to anybody's file. Where it fails (a file system that knows no
+// owners) everything is as without it.
+func adopt(f *os.File) {
+	if os.Geteuid() != 0 {
+		return
+	}
+	if info, err := os.Stat(filepath.Dir(f.Name())); err == nil {
+		if of, ok := info.Sys().(*syscall.Stat_t); ok && of.Uid != 0 {
+			_ = f.Chown(int(of.Uid), int(of.Gid))
+		}
+	}
+}
+
+// makeDir makes a directory of ours in the data directory.
+func makeDir(path string) error {
+	if err := os.Mkdir(path, 0o700); errors.Is(err, fs.ErrExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	d, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	adopt(d)
+	return d.Close()
 }
 
 // openUnfinished makes the file that a backup is written to, or empties the one that a killed backup

@@ -33,6 +33,11 @@ func lockFile(path string) (*os.File, error) {
 	return f, nil
 }
 
+// adopt and makeDir: what is made in a directory gets the access list of the directory.
+func adopt(*os.File) {}
+
+func makeDir(path string) error { return os.MkdirAll(path, 0o700) }
+
 // openUnfinished makes the file that a backup is written to. Here a lock would keep SQLite out, so nobody
 // knows whether one that is there is still being written. It is closed already: an open file keeps its name.
 func openUnfinished(path string) (*os.File, error) {

@@ -16,7 +16,7 @@ func (db *DB) enroll(ctx context.Context) error {
 		return nil
 	}
 	dir := filepath.Join(db.dir, "holders")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return readOnlyDir(err)
 	}
 	entries, err := os.ReadDir(dir)

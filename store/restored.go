@@ -32,6 +32,7 @@ func CopyBackup(from, to string) error {
 	if err != nil {
 		return err
 	}
+	adopt(out)
 	_, err = io.Copy(out, in)
 	if err = firstError(err, out.Sync(), out.Close()); err != nil {
 		os.Remove(to)

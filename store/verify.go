@@ -28,6 +28,7 @@ type Report struct {
 	Trimmed int64 // events before those, which Trim removed
 	Writers int
 	Faults  []Fault // none: nothing was changed, removed, moved or added
+	Unread  error   // why the anchor could not be read: then nobody knows whether events are missing at the end
 }
 
 // Fault is a place where the log is not as it was written.
@@ -46,7 +47,9 @@ func (l *Log) Verify(ctx context.Context) (report Report, err error) {
 	anchor, anchorErr := l.readAnchor()
 	err = l.db.snapshot(ctx, func(q querier) error {
 		report = Report{}
-		if anchorErr != nil {
+		if anchorErr != errAnchor {
+			report.Unread = anchorErr
+		} else {
 			report.Faults = append(report.Faults, Fault{What: anchorErr.Error()})
 		}
 		return l.verify(ctx, q, &report, anchor)
