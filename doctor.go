@@ -44,7 +44,7 @@ func doctor(ctx context.Context, s *settings, args []string) error {
 			return err
 		}
 		if freed == 0 {
-			fmt.Fprintln(s.err, "there is no such file, or not any more; make room by hand")
+			fmt.Fprintf(s.err, "there is no ballast in %s, or its room is used: see that --data names the directory of the store, and make room by hand on its disk (old backups, logs)\n", s.data)
 		} else {
 			fmt.Fprintf(s.err, "%d bytes are free now; make more room soon, then the file is laid again\n", freed)
 		}
@@ -117,11 +117,46 @@ func (h *house) checkStore(ctx context.Context) finding {
 	if h.cannotWrite != nil {
 		return finding{"store", false, h.cannotWrite.Error(), "what is there can be looked at, and nothing else works"}
 	}
+	if err := h.db.Try(ctx); err != nil {
+		return finding{"store", false, err.Error(), "nothing is released, granted or connected until it can be written; what is there can be looked at, and on a full disk revoking goes on as long as the ballast has room"}
+	}
 	if time.Since(failed) < troubleShown {
 		return finding{"store", false, "the disk failed during a write at " + failed.UTC().Format(time.RFC3339),
 			"it has taken writes since, and nothing that was confirmed is lost; look at the disk (dmesg, smartctl) and at your backups before it fails for good"}
 	}
-	return finding{"store", true, h.settings.shownStore(), ""}
+	return h.checkRoom()
+}
+
+// checkRoom is the last that is looked at in a store that works.
+func (h *house) checkRoom() finding {
+	says := h.settings.shownStore()
+	if !strings.HasPrefix(says, "sqlite:") {
+		return finding{"store", true, says, ""}
+	}
+	room, err := h.db.Room()
+	if err != nil {
+		return finding{"store", false, err.Error(), "nobody knows how much room its disk has left"}
+	}
+	ballast := "the ballast is not there yet: a latchpost that serves lays it"
+	switch {
+	case room.Ballast:
+		ballast = "the ballast is there"
+	case room.Short:
+		ballast = "there is no ballast"
+	}
+	says += fmt.Sprintf("; %s free, %s", inBytes(room.Free), ballast)
+	if room.Short {
+		return finding{"store", false, says, "when the disk is full nothing is released, granted or connected, and without the ballast nothing can be revoked either; make room (old backups, logs), then the ballast is laid by itself"}
+	}
+	return finding{"store", true, says, ""}
+}
+
+// inBytes is n as people read it.
+func inBytes(n int64) string {
+	if n < 1<<30 {
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 }
 
 func (h *house) checkAudit(ctx context.Context) finding {

@@ -3,6 +3,7 @@ package store
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -11,6 +12,11 @@ import (
 )
 
 const ballastSize = 16 << 20
+
+func ballastPath(dir string) string { return filepath.Join(dir, "ballast") }
+
+// roomFor is how much has to be free for a ballast of want bytes to be laid.
+func roomFor(want int64) int64 { return 4 * want }
 
 func (db *DB) ballastSize() int64 {
 	if db.opt.Ballast == 0 {
@@ -23,7 +29,7 @@ func (db *DB) ballastSize() int64 {
 // became free, 0 when there was none; then every write may use the room. It needs no open store: with a full disk a
 // store that is not open already cannot be opened.
 func ReleaseBallast(dir string) (freed int64, err error) {
-	path := filepath.Join(dir, "ballast")
+	path := ballastPath(dir)
 	freed = size(path)
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
@@ -34,7 +40,7 @@ func ReleaseBallast(dir string) (freed int64, err error) {
 // spendBallast frees the ballast for writes that take rights away. The others are
 // refused until it lies there again. What is left of it is an empty file, by which every process on the store knows.
 func (db *DB) spendBallast() bool {
-	path := filepath.Join(db.dir, "ballast")
+	path := ballastPath(db.dir)
 	info, err := os.Lstat(path)
 	if err != nil || !info.Mode().IsRegular() {
 		return false
@@ -54,7 +60,7 @@ func (db *DB) spent() bool {
 	if db.ballastSize() < 0 {
 		return false
 	}
-	info, err := os.Lstat(filepath.Join(db.dir, "ballast"))
+	info, err := os.Lstat(ballastPath(db.dir))
 	return err == nil && info.Size() == 0
 }
 
@@ -75,15 +81,17 @@ func (db *DB) spentLately() bool {
 var processStart = time.Now()
 
 // layBallast writes the ballast when it is not there and the disk has room for
-// much more. Random bytes, because a file system may compress or leave out others.
+// much more; else the error says so. Random bytes, because a file system may compress or leave out others.
 func (db *DB) layBallast() error {
 	want := db.ballastSize()
-	path := filepath.Join(db.dir, "ballast")
+	path := ballastPath(db.dir)
 	if want < 0 || size(path) == want {
 		return nil
 	}
-	if free, err := freeSpace(db.dir); err != nil || free < 4*want {
+	if free, err := freeSpace(db.dir); err != nil {
 		return err
+	} else if free < roomFor(want) {
+		return fmt.Errorf("less than %d MiB is free on the disk of %s: make room, or nothing can be revoked once it is full", roomFor(want)>>20, db.dir)
 	}
 	return writeFile(path, io.LimitReader(rand.Reader, want)) // not held in memory: most processes are small
 }

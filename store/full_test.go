@@ -73,6 +73,12 @@ func fullDisk(mount string) error {
 		return err
 	}
 
+	if err := db.Try(ctx); !errors.Is(err, ErrFull) { // OP-001: doctor says it, when what SQLite has already has room still
+		return fmt.Errorf("a full disk takes a trial: %v", err)
+	}
+	if r, err := db.Room(); err != nil || !r.Short || !r.Ballast {
+		return fmt.Errorf("the room of a full disk: %+v, %v", r, err)
+	}
 	event := func() auth.Event {
 		return auth.Event{ID: rand.Text(), Owner: auth.Local, Detail: map[string]string{"x": rand.Text()}}
 	}
@@ -104,10 +110,22 @@ func fullDisk(mount string) error {
 	if report, err := l.Verify(ctx); err != nil || len(report.Faults) > 0 || report.Events != 2*int64(written-1) {
 		return fmt.Errorf("%d events, %d faults after %d writes: %v", report.Events, len(report.Faults), written, err)
 	}
+	if r, err := db.Room(); err != nil || !r.Short || r.Ballast {
+		return fmt.Errorf("the room of a ballast that was given up: %+v, %v", r, err)
+	}
+	if err := db.layBallast(); err == nil || !strings.Contains(err.Error(), "less than 4 MiB is free") {
+		return fmt.Errorf("the ballast is laid on a full disk: %v", err)
+	}
 	if err := os.Remove(filler); err != nil {
 		return err
 	}
 	if err := db.layBallast(); err != nil {
+		return err
+	}
+	if r, err := db.Room(); err != nil || r.Short || !r.Ballast {
+		return fmt.Errorf("the room that is there again: %+v, %v", r, err)
+	}
+	if err := db.Try(ctx); err != nil {
 		return err
 	}
 	if err := l.Append(ctx, event()); err != nil {

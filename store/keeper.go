@@ -21,6 +21,7 @@ type keeper struct {
 	seconds int
 	gone    bool
 	anchor  said
+	ballast said
 	outage
 }
 
@@ -74,7 +75,7 @@ func (k *keeper) tick(ctx context.Context, db *DB) {
 		db.log().Warn("checkpoint", "error", err)
 	}
 	if k.seconds%60 == 1 {
-		if err := db.layBallast(); err != nil {
+		if err := db.layBallast(); k.ballast.news(err) {
 			db.log().Warn("no ballast for a full disk", "error", err)
 		}
 	}
