@@ -171,7 +171,7 @@ func openStore(ctx context.Context, s *settings, log *slog.Logger) (db *store.DB
 		opt.ReadOnly = true
 		readable, readErr := store.Open(ctx, opt)
 		if readErr == nil {
-			log.Warn("the store is read-only: nothing can be released or connected", "error", err)
+			log.Warn("the store was opened for reading only", "error", err)
 			return readable, err, nil
 		}
 	}

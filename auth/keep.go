@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -30,14 +31,44 @@ const (
 // requests, revocations that are still to be told, renewal ahead of time. Several
 // processes may run it on one store; each piece of work goes to one of them.
 func (v *Vault) Keep(ctx context.Context) error {
+	var said string
 	for {
-		if err := v.KeepOnce(ctx); err != nil && ctx.Err() == nil {
-			v.log().Error("background work failed", "error", err)
+		err := v.KeepOnce(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		// It is tried every two seconds: what keeps failing in the same way is told once.
+		if text := inOneLine(err); text != said {
+			if said = text; err == nil {
+				v.log().Info("background work succeeds again")
+			} else {
+				v.log().Error("background work failed", "error", text)
+			}
 		}
 		if sleep(ctx, keepInterval+rand.N(keepInterval/4)) != nil {
 			return nil
 		}
 	}
+}
+
+// inOneLine says of joined errors each once: one cause fails many pieces of work.
+func inOneLine(err error) string {
+	var all []string
+	var add func(err error)
+	add = func(err error) {
+		many, ok := err.(interface{ Unwrap() []error })
+		if ok && errors.Join(many.Unwrap()...).Error() == err.Error() { // by errors.Join, with nothing of its own
+			for _, one := range many.Unwrap() {
+				add(one)
+			}
+		} else if !slices.Contains(all, err.Error()) {
+			all = append(all, err.Error())
+		}
+	}
+	if err != nil {
+		add(err)
+	}
+	return strings.Join(all, "; ")
 }
 
 // KeepOnce does what is due now and returns when it is done.

@@ -93,7 +93,7 @@ func (l *Log) append(ctx context.Context, events []auth.Event) error {
 	db := l.db
 	switch {
 	case db.group == nil:
-		return ErrReadOnly
+		return errOpenedToRead
 	case db.file != nil && db.spentLately():
 		return ErrFull
 	}

@@ -19,9 +19,6 @@ func (db *DB) Backup(ctx context.Context, path string) error {
 	if db.pg != nil {
 		return errors.New("backup is for a SQLite store; with PostgreSQL use pg_dump")
 	}
-	if db.file.keeper == nil {
-		return ErrReadOnly
-	}
 	if db.uses(path) {
 		return fmt.Errorf("%s is a name that the store uses itself; name another file", path)
 	}
@@ -66,7 +63,14 @@ func (db *DB) uses(path string) bool {
 
 func (db *DB) copyTo(ctx context.Context, path string) error {
 	// Not the writer's connection: VACUUM INTO only reads, the writer goes on.
-	err := db.file.keeper.use(ctx, func(c *sqliteConn) error {
+	copier := db.file.keeper
+	if copier == nil { // read-only, when a copy elsewhere is needed most; but what the readers must not write is the copy, too
+		how := db.file.readers.how
+		how.pragmas = everyPragma
+		copier = newConns(db.file.path, how, 1)
+		defer copier.close()
+	}
+	err := copier.use(ctx, func(c *sqliteConn) error {
 		_, err := c.exec(ctx, `VACUUM INTO $1`, path)
 		return err
 	})

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -42,7 +43,7 @@ func (db *DB) explain(err error) error {
 // explain puts a sentence for people before what SQLite says.
 func (f *sqliteFile) explain(err error) error {
 	code := sqliteCode(err)
-	if code == 0 || errors.Is(err, ErrFull) {
+	if code == 0 || told(err) {
 		return err
 	}
 	switch {
@@ -59,5 +60,18 @@ func (f *sqliteFile) explain(err error) error {
 	}
 	return err
 }
+
+// told reports whether there is a sentence for people before err already.
+func told(err error) bool {
+	return slices.ContainsFunc([]error{ErrFull, ErrDamaged, ErrReadOnly, ErrLocked, ErrBroken, ErrGone}, func(says error) bool { return errors.Is(err, says) })
+}
+
+// errOpenedToRead is ErrReadOnly behind a sentence that says what that means.
+var errOpenedToRead error = openedToRead{}
+
+type openedToRead struct{}
+
+func (openedToRead) Error() string { return "it was opened for reading only" }
+func (openedToRead) Unwrap() error { return ErrReadOnly }
 
 func explainOpen(err error) error { return (*sqliteFile)(nil).explain(err) }

@@ -311,11 +311,25 @@ func readOnlyDisk(ctx context.Context, mount string, opt Options) error {
 		"release": l.Append(ctx, auth.Event{ID: "x"}),
 		"revoke":  db.RevokeConnection(ctx, auth.Local, "c", nil),
 		"meta":    db.SetMeta(ctx, "a", "b"),
-		"backup":  db.Backup(ctx, filepath.Join(os.TempDir(), "backup-of-read-only")),
+		"inside":  db.Backup(ctx, filepath.Join(mount, "backup.db")),
 	} {
-		if !errors.Is(err, ErrReadOnly) {
+		if !errors.Is(err, ErrReadOnly) && !errors.Is(err, syscall.EROFS) || strings.Count(err.Error(), "read-only") > 1 {
 			return fmt.Errorf("%s in degraded mode: %v", what, err)
 		}
+	}
+	elsewhere := filepath.Join(filepath.Dir(mount), "backup.db") // ST-022, when it is needed most
+	if err := db.Backup(ctx, elsewhere); err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	copied, err := Open(ctx, Options{URL: "sqlite:" + elsewhere, Dir: mount + "-copy", Ballast: -1})
+	if err != nil {
+		return err
+	}
+	if _, err := copied.Connection(ctx, auth.Local, "c"); err != nil {
+		return err
+	}
+	if err := copied.Close(); err != nil {
+		return err
 	}
 	return db.Touch(ctx, auth.Local, "c", time.Now())
 }

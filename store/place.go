@@ -177,6 +177,9 @@ func checkOurs(path string) error {
 
 // readOnlyDir turns the errors of a directory that cannot be written into ErrReadOnly.
 func readOnlyDir(err error) error {
+	if told(err) {
+		return err
+	}
 	if errors.Is(err, fs.ErrPermission) || isReadOnlyFS(err) {
 		return fmt.Errorf("%w (%w)", ErrReadOnly, err)
 	}

@@ -214,7 +214,7 @@ func (db *DB) mustWriteOf(ctx context.Context, o auth.Owner, fn func(ctx context
 func (db *DB) put(ctx context.Context, j *job) error {
 	switch {
 	case db.group == nil:
-		return auth.ErrConfig.Say("Latchpost's store cannot be written, so nothing can be connected, allowed or ended; the operator has to make its directory writable").Because(ErrReadOnly)
+		return auth.ErrConfig.Say("Latchpost's store cannot be written, so nothing can be connected, allowed or ended; the operator has to make its directory writable").Because(errOpenedToRead)
 	case db.pg != nil:
 		err := db.pg.write(ctx, j.run)
 		db.group.note(err)
