@@ -42,10 +42,13 @@ func TestScripts(t *testing.T) {
 			return os.Mkdir(e.WorkDir+"/home", 0o700)
 		},
 		Condition: func(name string) (bool, error) {
-			if name != "mounts" {
-				return false, fmt.Errorf("there is no condition %s", name)
+			switch name {
+			case "mounts": // may be made, in a namespace
+				return exec.Command("unshare", "--mount", "true").Run() == nil, nil
+			case "nobody": // is a user as whom commands can be run
+				return exec.Command("setpriv", "--reuid", "nobody", "--clear-groups", "true").Run() == nil, nil
 			}
-			return exec.Command("unshare", "--mount", "true").Run() == nil, nil
+			return false, fmt.Errorf("there is no condition %s", name)
 		},
 	})
 }

@@ -56,6 +56,15 @@ func findOrMake(path string) (*os.File, error) {
 	}
 }
 
+// ownerOf is the id of the user to whom a file belongs.
+func ownerOf(info fs.FileInfo) (uid int, known bool) {
+	of, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return int(of.Uid), true
+}
+
 // adopt gives what root has just made in another user's directory to that user, whose processes it would else keep out. Only
 // what O_EXCL has made may come here: a name that was there before could lead to anybody's file. Where it fails (a file system that knows no
 // owners) everything is as without it.

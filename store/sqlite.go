@@ -88,7 +88,7 @@ var prepareProcess = sync.OnceFunc(func() { _, _ = engine.OFDLocking(true) })
 func (db *DB) openSQLite(ctx context.Context, path string) (err error) {
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("store %s: %w", path, explainOpen(err))
+			err = fmt.Errorf("store %s: %w", path, db.notOurs(path, explainOpen(err)))
 		}
 	}()
 	if err := db.preparePlace(ctx, path); err != nil {
