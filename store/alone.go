@@ -39,6 +39,9 @@ func (db *DB) unused(ctx context.Context) error {
 		}
 		if try == 10 {
 			where := "those that MCP hosts started, too"
+			if db.file != nil {
+				where += " (fuser -v " + db.file.path + " names them)"
+			}
 			if db.pg != nil {
 				where = "on all machines; pg_stat_activity names them as latchpost/…"
 			}

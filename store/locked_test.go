@@ -1,8 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -142,5 +144,28 @@ func TestDeclared(t *testing.T) {
 	}
 	if got, want := a.Declared(), []string{"--one", "--of both"}; !slices.Equal(got, want) {
 		t.Errorf("after the other one's end: %q, want %q", got, want)
+	}
+}
+
+// Whoever waits for the lock at the start is told so, once, and goes on when it is free.
+func TestWaitingIsTold(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	_, _, letGo := lockedOut(t, dir)
+	var log bytes.Buffer
+	opened := make(chan error, 1)
+	go func() {
+		db, err := Open(t.Context(), Options{URL: "sqlite:" + filepath.Join(dir, "latchpost.db"), Dir: dir, Ballast: -1, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		if err == nil {
+			err = db.Close()
+		}
+		opened <- err
+	}()
+	time.Sleep(waitShown + busyTimeout) // more than one try
+	letGo()
+	if err := <-opened; err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(log.String(), "waiting: another process keeps latchpost.db locked"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, log.String())
 	}
 }

@@ -57,7 +57,7 @@ func (db *DB) openPostgres(ctx context.Context) error {
 	db.pg = &postgres{pool: pool}
 	if err := pool.PingContext(ctx); err != nil {
 		pool.Close()
-		return fmt.Errorf("store: PostgreSQL on %s does not answer: %w", config.Host, err)
+		return notConnected(config.Host, err)
 	}
 	db.group = newGroup(db.pg.begin, func(error) bool { return false }, nil)
 	db.group.leave = true

@@ -255,3 +255,17 @@ func TestPostgresRefusesPlaintext(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A server that answers is not said to be silent: what it said is told, and what to do next.
+func TestPostgresRefuses(t *testing.T) {
+	url := storetest.Postgres(t)
+	for name, test := range map[string]struct{ url, says, next string }{
+		"no such database": {strings.Replace(url, "/postgres?", "/nowhere?", 1), "refuses the connection", "make the database (createdb)"},
+		"nobody there":     {"postgres://latchpost@127.0.0.1:1/latchpost", "does not answer", "see that it runs"},
+	} {
+		_, err := store.Open(t.Context(), store.Options{URL: test.url})
+		if err == nil || !strings.Contains(err.Error(), test.says) || !strings.Contains(err.Error(), test.next) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

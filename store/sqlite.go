@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -31,9 +32,11 @@ type sqliteFile struct {
 	keeper  *conns                  // one; nil when read-only
 	changes atomic.Pointer[changes] // nil: nothing is remembered
 	ends    atomic.Bool             // nobody waits long any more
+	waits   func()                  // told once of a lock that others keep for waitShown
+	waited  atomic.Bool             // waits was called since the last transaction began
+	index   *os.File                // of the WAL; nil until rewind needs it
 	// ballastSeen is when the ballast was last seen to be whole, since processStart; 0 is never.
 	ballastSeen atomic.Int64
-	index       *os.File // of the WAL; nil until rewind needs it
 }
 
 // Settings of every connection, and of those that write. A lost commit can lose a
@@ -114,6 +117,7 @@ func (db *DB) openFile(ctx context.Context) (err error) {
 	if f.is, err = os.Stat(f.path); err != nil {
 		return err
 	}
+	f.waits = func() { db.log().Warn("waiting: another process keeps " + filepath.Base(f.path) + " locked") }
 	if f.writer, err = openConn(f.path, toWrite); err != nil {
 		return err
 	}
@@ -278,15 +282,25 @@ func (f *sqliteFile) gone() bool {
 	return errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(is, f.is)
 }
 
+// waitShown is how long a person wonders what is going on.
+const waitShown = 2 * time.Second
+
 // begin is for the group. Behind another process's large transaction the busy
 // timeout can pass; then it waits on.
 func (f *sqliteFile) begin(ctx context.Context) (transaction, error) {
 	if f.gone() {
 		return nil, ErrGone
 	}
+	wait := time.AfterFunc(waitShown, func() {
+		if f.waits != nil && f.waited.CompareAndSwap(false, true) {
+			f.waits()
+		}
+	})
+	defer wait.Stop()
 	for try := 0; ; try++ {
 		_, err := f.writer.exec(ctx, `BEGIN IMMEDIATE`)
 		if err == nil {
+			f.waited.Store(false)
 			return &sqliteTx{sqliteConn: f.writer, counts: f.changes.Load()}, nil
 		}
 		if !isLocked(err) || try == 5 || f.ends.Load() {

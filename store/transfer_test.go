@@ -58,7 +58,7 @@ func TestTransferRefuses(t *testing.T) {
 	refused("the one that is in use", Options{URL: "sqlite:" + path}, anything)
 
 	another := openAt(t, dir)
-	refused("other latchpost processes use this store (1): end them all, those that MCP hosts started, too", opt, anything)
+	refused("other latchpost processes use this store (1): end them all, those that MCP hosts started, too (fuser -v ", opt, anything)
 	if _, err := os.Stat(to); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("the new store was made")
 	}
