@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/store"
 )
 
 type auditSettings struct{ keep time.Duration }
@@ -47,6 +49,9 @@ func audit(ctx context.Context, s *settings, args []string) error {
 		if err != nil {
 			return err
 		}
+		if s.json {
+			return json.NewEncoder(s.out).Encode(map[string]int64{"removed": removed})
+		}
 		fmt.Fprintf(s.out, "%d events removed; the chain goes on from there.\n", removed)
 		return nil
 	}
@@ -54,27 +59,68 @@ func audit(ctx context.Context, s *settings, args []string) error {
 }
 
 func (h *house) verifyAudit(ctx context.Context) error {
+	s := h.settings
 	report, err := h.audit.Verify(ctx)
-	if err != nil {
+	if err == nil {
+		err = s.showVerified(report)
+	}
+	switch {
+	case err != nil:
 		return err
-	}
-	for _, f := range report.Faults {
-		fmt.Fprintln(h.settings.out, "changed:", f)
-	}
-	if len(report.Faults) > 0 {
+	case len(report.Faults) > 0:
 		return fmt.Errorf("the record was changed outside of Latchpost in %d places; keep a copy of the store and look into it", len(report.Faults))
-	}
-	if report.Unread != nil {
+	case report.Unread != nil:
 		return fmt.Errorf("the %d events that are there are as they were written, but whether some are missing at the end cannot be told: %w", report.Events, report.Unread)
 	}
-	if _, err := os.Stat(filepath.Join(h.settings.data, "audit.anchor")); errors.Is(err, fs.ErrNotExist) {
-		fmt.Fprintf(h.settings.err, "There is no audit.anchor in %s. If there was one, events may be missing at the end.\n", h.settings.data)
-	}
-	fmt.Fprintf(h.settings.out, "%d events of %d processes: nothing was changed, removed, moved or added.\n", report.Events, report.Writers)
-	if report.Trimmed > 0 {
-		fmt.Fprintf(h.settings.out, "%d older ones were removed by latchpost audit trim; audit tail and export tell when (audit.trim).\n", report.Trimmed)
+	if _, err := os.Stat(filepath.Join(s.data, "audit.anchor")); errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintf(s.err, "There is no audit.anchor in %s. If there was one, events may be missing at the end.\n", s.data)
 	}
 	return nil
+}
+
+func (s *settings) showVerified(r store.Report) error {
+	v := verifiedOf(r)
+	if s.json {
+		return json.NewEncoder(s.out).Encode(v)
+	}
+	for _, f := range r.Faults {
+		fmt.Fprintln(s.out, "changed:", f)
+	}
+	if !v.Whole {
+		return nil
+	}
+	fmt.Fprintf(s.out, "%d events of %d processes: nothing was changed, removed, moved or added.\n", r.Events, r.Writers)
+	if r.Trimmed > 0 {
+		fmt.Fprintf(s.out, "%d older ones were removed by latchpost audit trim; audit tail and export tell when (audit.trim).\n", r.Trimmed)
+	}
+	return nil
+}
+
+// verified is what audit verify found, with --json.
+type verified struct {
+	Whole     bool    `json:"whole"`
+	Events    int64   `json:"events"`
+	Processes int     `json:"processes"`
+	Trimmed   int64   `json:"trimmed"` // older ones, which audit trim removed
+	Faults    []fault `json:"faults,omitempty"`
+	Unread    string  `json:"anchor_unread,omitempty"` // why nobody knows whether the end is missing
+}
+
+type fault struct {
+	Writer string `json:"writer,omitempty"`
+	Seq    int64  `json:"seq"`
+	What   string `json:"what"`
+}
+
+func verifiedOf(r store.Report) verified {
+	v := verified{Whole: len(r.Faults) == 0 && r.Unread == nil, Events: r.Events, Processes: r.Writers, Trimmed: r.Trimmed}
+	for _, f := range r.Faults {
+		v.Faults = append(v.Faults, fault(f))
+	}
+	if r.Unread != nil {
+		v.Unread = r.Unread.Error()
+	}
+	return v
 }
 
 func (h *house) tailAudit(ctx context.Context) error {
