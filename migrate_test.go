@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,19 @@ import (
 	"github.com/latchpost/latchpost/store"
 	"github.com/latchpost/latchpost/store/storetest"
 )
+
+// offCommandLine takes the URLs of stores out of args and puts them where a password may stand.
+func offCommandLine(t *testing.T, args []string) []string {
+	t.Helper()
+	for _, flag := range []string{"--store", "--to"} {
+		url := ""
+		if i := slices.Index(args, flag); i >= 0 {
+			url, args = args[i+1], slices.Delete(slices.Clone(args), i, i+2)
+		}
+		t.Setenv("LATCHPOST_"+strings.ToUpper(flag[2:]), url)
+	}
+	return args
+}
 
 // A house moves from SQLite to PostgreSQL and back, under its key. Its connections make calls and renew their tokens in each place, a
 // sign-in that was under way is finished in the next one, an agent's token and a person's session stay good, and the record goes on. A
@@ -36,7 +50,7 @@ func TestMigrate(t *testing.T) {
 	at := func(place []string) *house {
 		t.Helper()
 		s := &settings{in: strings.NewReader(""), out: io.Discard, err: t.Output(), listen: "127.0.0.1:0", browser: browserSettings{kind: "local", dir: dir}}
-		_, err := s.parse(newFlags(command{name: "list"}, s), append(flags, place...))
+		_, err := s.parse(newFlags(command{name: "list"}, s), append(flags, offCommandLine(t, place)...))
 		must(t, err)
 		h, err := open(t.Context(), s)
 		must(t, err)
@@ -44,6 +58,7 @@ func TestMigrate(t *testing.T) {
 	}
 	does := func(args ...string) (code int, says string) {
 		t.Helper()
+		args = offCommandLine(t, args)
 		var all bytes.Buffer
 		code = run(t.Context(), args, &settings{in: strings.NewReader(""), out: &all, err: &all})
 		if strings.Contains(all.String(), "CANARY") {
