@@ -2,7 +2,6 @@ package store
 
 import (
 	"fmt"
-	"os"
 
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -16,13 +15,5 @@ func (c *sqliteConn) full(err error) error {
 	return fmt.Errorf("%w (%w)", ErrFull, err)
 }
 
-// tryWrite writes a page or two into a file that is gone right after. The test of quotas has its own.
-var tryWrite = func(dir string) error {
-	f, err := os.CreateTemp(dir, ".room-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(make([]byte, 16<<10))
-	return firstError(err, f.Sync(), f.Close())
-}
+// tryWrite is what such a write says. The test of quotas has its own.
+var tryWrite = tryDisk
