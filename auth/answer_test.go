@@ -370,6 +370,12 @@ func TestCallUnauthorizedPath(t *testing.T) {
 				if resp := call(t, v, auth.Call{Path: "/echo"}); resp.Status != http.StatusOK {
 					t.Errorf("another path: %+v", resp)
 				}
+				for range 3 { // RF-011: it costs no renewal each time
+					call(t, v, auth.Call{Path: "/me"})
+				}
+				if n := v.Server.Stats().Refreshes; n > 1 {
+					t.Errorf("%d renewals", n)
+				}
 				v.Server.FaultAlways("/userinfo", authtest.Unauthorized)
 				_, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"})
 				wantLink(t, err, auth.ReasonReauth)

@@ -269,58 +269,6 @@ func (v *Vault) try(ctx context.Context, conn *Connection, out egress.Request, r
 	return a, err
 }
 
-// tryAgain follows a 401: one renewal and one more try. What is refused even then
-// needs the person; whoever can tell whether the credential works is asked first, because signing in again is much
-// to ask, and an API may refuse one path and take the next.
-func (v *Vault) tryAgain(ctx context.Context, a *sending, out egress.Request, rule string) (*sending, error) {
-	next, err := v.fresh(ctx, a.conn, true)
-	if err != nil {
-		return a, err
-	}
-	if next.Version != a.conn.Version {
-		if !sameAccount(a.conn, next) {
-			return a, errMeanwhile
-		}
-		again, err := v.try(ctx, next, out, rule)
-		again.secrets = append(again.secrets, a.secrets...)
-		if err != nil || again.resp.Status != http.StatusUnauthorized {
-			return again, err
-		}
-		a = again
-	}
-	if prober := v.prober(a); prober != nil {
-		cred, err := v.openCredential(ctx, a.conn)
-		if err != nil || !errors.Is(v.probe(ctx, prober, a, cred), ErrReauth) {
-			return a, err
-		}
-	}
-	err = v.Connections.SetState(context.WithoutCancel(ctx), a.conn.Owner, a.conn.ID, a.conn.Version, NeedsReauth, causeRefused)
-	if errors.Is(err, ErrConflict) {
-		return a, nil // renewed meanwhile: the agent may try again
-	}
-	if err != nil {
-		return a, err
-	}
-	return a, ErrReauth.Say("the API does not accept this sign-in; the user has to sign in again: call request_auth")
-}
-
-// prober can tell whether a credential that the API refused works all the same. It is nil when there is nobody else to ask,
-// as with a key whose definition has no call that tries it, or an OAuth token whose account no GET names.
-func (v *Vault) prober(a *sending) Prober {
-	if key := a.flow.Provider.APIKey; a.conn.Method == MethodAPIKey && (key == nil || key.Verify == nil) {
-		return nil
-	}
-	if needsApp(a.conn.Method) && !tellsWhetherItWorks(a.flow) {
-		return nil
-	}
-	method, err := v.connector(a.conn.Method)
-	if err != nil {
-		return nil
-	}
-	prober, _ := method.(Prober)
-	return prober
-}
-
 // callError says what went wrong outside, and nothing of the inside network.
 func callError(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); errors.Is(cause, errRevoked) {

@@ -58,6 +58,7 @@ type Vault struct {
 	breakers breakers
 	running  running
 	limits   limits
+	vouched  vouchers
 	lookout  lookout
 }
 
