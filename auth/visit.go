@@ -142,12 +142,18 @@ func (s Visit) check(ctx context.Context, r *Request) error {
 		s.mark(ctx, r)
 		return ErrNotYours.Say("this request belongs to another account; if you did not ask for it, close this page")
 	}
-	if r.Browser != nil && subtle.ConstantTimeCompare(r.Browser, s.who.Browser) != 1 {
+	if r.Browser != nil && subtle.ConstantTimeCompare(r.Browser, s.who.Browser) != 1 && !s.mayTakeOver(r) {
 		s.vault.note(requestEvent(r, "second_browser", "deny"))
 		s.mark(ctx, r)
 		return ErrNotYours.Say("this sign-in was started in another browser; go on there, or ask the agent for a new link")
 	}
 	return nil
+}
+
+// mayTakeOver reports whether another browser than the one that confirmed may go on: that of the same person, whom the server knows,
+// with a sign-in that is on this server's screen and not in that browser.
+func (s Visit) mayTakeOver(r *Request) bool {
+	return s.vault.Identified && s.who.Owner != nil && *s.who.Owner == r.Owner && r.Method == MethodBrowser && r.State == Redirected
 }
 
 // mark has the agent's status show that somebody tried who may not.

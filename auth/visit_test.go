@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/url"
@@ -583,5 +584,35 @@ func TestTimeBeginsWithConfirming(t *testing.T) {
 	c.forward(time.Minute)
 	if s := status(t, v, agent, link.RequestID); s.Status != auth.StatusExpired {
 		t.Errorf("an hour after the agent asked: %+v", s)
+	}
+}
+
+// LV-004: the live view of a sign-in is on the server's screen, so its owner may go on in another browser of theirs, where the
+// server knows them. A sign-in that runs in a browser stays there.
+func TestAnotherBrowserOfTheOwner(t *testing.T) {
+	v, _ := manyUsers(t)
+	annThere := auth.Visitor{Browser: browserKey("ann's other browser"), Owner: &annOwner}
+	for name, test := range map[string]struct {
+		method string
+		state  auth.RequestState
+		who    auth.Visitor
+		may    bool
+	}{
+		"the live view":                {auth.MethodBrowser, auth.Redirected, annThere, true},
+		"somebody else":                {auth.MethodBrowser, auth.Redirected, benHere, false},
+		"nobody":                       {auth.MethodBrowser, auth.Redirected, auth.Visitor{Browser: annThere.Browser}, false},
+		"the page of a provider":       {auth.MethodOAuthCode, auth.Redirected, annThere, false},
+		"a live view that is not open": {auth.MethodBrowser, auth.Claimed, annThere, false},
+	} {
+		r := &auth.Request{
+			ID: rand.Text(), Owner: annOwner, Client: "agent " + name, Provider: "practice", Method: test.method, Reason: auth.NotConnected, MatchCode: "BLUE-42",
+			State: test.state, Browser: annHere.Browser, CreatedAt: v.Vault.Now(), UpdatedAt: v.Vault.Now(), ExpiresAt: v.Vault.Now().Add(time.Minute),
+		}
+		if _, err := v.DB.CreateRequest(t.Context(), r, 20); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.Visit(test.who).Open(t.Context(), r.ID); (err == nil) != test.may || !test.may && !errors.Is(err, auth.ErrNotYours) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
