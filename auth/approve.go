@@ -90,6 +90,11 @@ func (v *Vault) digest(c Caller, conn *Connection, out egress.Request) []byte {
 	return v.bound(facts...)
 }
 
+// IsFor reports whether a connection still has the account that the owner was asked about: another one may be called the same.
+func (a *Approval) IsFor(c *Connection) bool {
+	return c.Account == a.Account && !a.CreatedAt.Before(c.CreatedAt)
+}
+
 // began tells two accounts that had a connection one after the other apart, whatever they are called.
 func began(conn *Connection) string { return strconv.FormatInt(conn.CreatedAt.UnixMilli(), 10) }
 
@@ -191,7 +196,7 @@ func (v *Vault) decideApproval(ctx context.Context, o Owner, id string, d Decisi
 		return err
 	}
 	replaced := ErrConflict.Say("%s was replaced by another account meanwhile; the agent has to ask again", a.Account)
-	if conn.Account != a.Account || a.CreatedAt.Before(conn.CreatedAt) {
+	if !a.IsFor(conn) {
 		return replaced
 	}
 	g, err := grantOf(a, d, now)

@@ -126,7 +126,7 @@ func sameAccount(ctx context.Context, q querier, o auth.Owner, id string) error 
 		return err
 	}
 	c, err := connection(ctx, q, o, a.Connection)
-	if err == nil && (c.Account != a.Account || a.CreatedAt.Before(c.CreatedAt)) {
+	if err == nil && !a.IsFor(c) {
 		err = auth.ErrConflict
 	}
 	return err
