@@ -308,10 +308,7 @@ func (v *Vault) store(ctx context.Context, r *Request, c *Connection, out *Outco
 		return err
 	}
 	now := v.now()
-	vars := maps.Clone(r.Vars)
-	if vars == nil {
-		vars = map[string]string{}
-	}
+	vars := cloneVars(r.Vars)
 	maps.Copy(vars, out.Vars)
 	resolved, err := p.Resolve(vars)
 	if err != nil {
