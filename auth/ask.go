@@ -154,8 +154,9 @@ func (v *Vault) shownAs(ctx context.Context, o Owner, provider, account string) 
 		return nil, err
 	}
 	var found []Connection
+	shown := plainLabel(account)
 	for _, c := range all {
-		if plainLabel(c.Account) == plainLabel(account) {
+		if plainLabel(c.Account) == shown {
 			found = append(found, c)
 		}
 	}
@@ -175,66 +176,6 @@ func only(found []Connection, provider string) (*Connection, error) {
 		labels[i] = plainLabel(c.Account)
 	}
 	return nil, ErrAmbiguous.Say("%d accounts of %s are connected; name one as account: %s", len(found), provider, strings.Join(labels, ", "))
-}
-
-// lacking says why the person has to sign in again before conn can serve scopes; "" when it can, or when that would not help.
-func (v *Vault) lacking(ctx context.Context, conn *Connection, scopes []string) (reason string, err error) {
-	if v.signedOut(conn) {
-		return ReasonReauth, nil
-	}
-	if len(scopes) == 0 {
-		return "", nil
-	}
-	p, err := v.provider(conn.Provider)
-	if err != nil {
-		return "", err
-	}
-	if p.OAuth2 == nil || !needsApp(conn.Method) {
-		return "", nil // keys and sessions have no scopes
-	}
-	always := slices.Concat(p.OAuth2.Scopes.Identity, p.OAuth2.Scopes.Offline) // whatever is named
-	wanted := without(without(scopes, conn.Scopes), always)
-	if len(wanted) == 0 {
-		return "", nil
-	}
-	last, err := v.Requests.LastSignIn(ctx, conn.Owner, conn.ID)
-	switch {
-	case errors.Is(err, ErrNotFound) && len(missingOf(p, conn, wanted)) == 0: // it may have them without naming them
-		return "", nil
-	case err != nil && !errors.Is(err, ErrNotFound):
-		return "", err
-	case err == nil && len(without(wanted, last.Scopes)) == 0: // asked for in vain
-		return "", nil
-	}
-	return InsufficientScope, nil
-}
-
-// signedOut reports whether conn serves nobody before the person signs in again.
-func (v *Vault) signedOut(conn *Connection) bool {
-	return conn.State == NeedsReauth || conn.State == Revoked || v.ended(conn)
-}
-
-// inVain reports whether the provider was asked for the scopes that conn does not have, when the person signed in last, and
-// gave none of them. It is forgotten with the request, so that another link has its chance.
-func (v *Vault) inVain(ctx context.Context, conn *Connection, scopes []string) (bool, error) {
-	last, err := v.Requests.LastSignIn(ctx, conn.Owner, conn.ID)
-	if errors.Is(err, ErrNotFound) {
-		return false, nil
-	}
-	return err == nil && len(without(without(scopes, conn.Scopes), last.Scopes)) == 0, err
-}
-
-// without gives the scopes that are not in those.
-func without(scopes, those []string) []string {
-	return slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return slices.Contains(those, s) })
-}
-
-// missingOf are the scopes that conn does not have. Keys and sessions have no scopes.
-func missingOf(p *providers.Provider, conn *Connection, scopes []string) []string {
-	if p.OAuth2 == nil || !needsApp(conn.Method) || len(scopes) == 0 {
-		return nil
-	}
-	return missingScopes(p.OAuth2, scopes, append([]string{}, conn.Scopes...)) // that none are named is known
 }
 
 // ask makes the request (or finds the equal one that is open) and gives it as *AuthRequired.

@@ -177,7 +177,7 @@ func (v *Vault) send(ctx context.Context, c Caller, conn *Connection, method str
 	}
 	v.touch(conn)
 	if more := a.wantsScope(); more != nil {
-		if vain, err := v.inVain(ctx, a.conn, more); vain || err != nil {
+		if vain, _, err := v.inVain(ctx, a.conn, more); vain || err != nil {
 			return resp, err
 		}
 		return nil, v.askAgain(ctx, c, Wish{Provider: conn.Provider, Account: conn.Account, Scopes: more}, conn, InsufficientScope)
