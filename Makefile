@@ -5,8 +5,9 @@ GO ?= go
 
 .PHONY: build test tools bench bench-live fuzz sbom notices vuln
 
+# What is released, too: it knows its version by the tag of the commit, or the commit, and comes out the same everywhere (.ci/reproducible).
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -o latchpost .
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto -ldflags='-s -w' -o latchpost .
 
 test: tools
 	$(GO) test -race -timeout 30m ./...

@@ -1,9 +1,18 @@
 package main
 
 import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 
 	"github.com/latchpost/latchpost/auth"
@@ -13,7 +22,7 @@ import (
 
 // forged is what would end a line and begin another one, in a log, a table or JSON, or take over a terminal.
 var forged = []string{
-	"a\nb", "a\r\n2026-01-01T00:00:00Z  call  allow", "\x1b[2Ja", "\x1b]0;owned\x07", "\x9b31m", `"},{"kind":"grant`, "a\tb\tc", "\u2028\u2029\u0085", "\u202egrant", "\x00", "\xff\xfe",
+	"a\nb", "a\r\n2026-01-01T00:00:00Z  call  allow", "\x1b[2Ja", "\x1b]0;owned\x07", "\x9b31m", `"},{"kind":"grant`, "a\tb\tc", "\u2028\u2029\u0085", "\u202egrant", "\x00", "\xff\xfe", "\x7f",
 }
 
 // AU-007: whatever a client calls itself, asks for and brings along, one event is one line wherever the record is read, and one
@@ -40,6 +49,7 @@ func TestLogInjection(t *testing.T) {
 			for _, call := range []auth.Call{{Provider: s, Path: "/me"}, {Provider: "practice", Method: s, Path: "/me"}, {Provider: "practice", Path: "/me"}} {
 				_, _ = c.vault.Call(t.Context(), auth.Caller{Owner: auth.Local, Client: s}, call)
 			}
+			lines(c.says(exitDone, "audit", "tail", "--json"))
 			tail := lines(c.says(exitDone, "audit", "tail"))
 			for _, line := range tail[1:] {
 				if at, _, _ := strings.Cut(line, " "); len(at) != len("2026-01-01T00:00:00Z") {
@@ -74,6 +84,79 @@ func TestLogInjection(t *testing.T) {
 				t.Errorf("a line that is no message: %q", line)
 			}
 		}
+	})
+}
+
+// AU-007, for whatever the record and the log are given: one event is one line of both tables, of the export and of the log, with
+// nothing in it that ends a line or moves a cursor, and the JSON says what was recorded.
+func FuzzLogInjection(f *testing.F) {
+	for _, s := range forged {
+		f.Add("agent", s)
+		f.Add(s, "/me")
+	}
+	db, err := store.Open(f.Context(), store.Options{URL: "sqlite:" + filepath.Join(f.TempDir(), "latchpost.db"), Dir: f.TempDir(), Ballast: -1})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { db.Close() })
+	audit := db.AuditLog(func(b []byte) []byte { sum := sha256.Sum256(b); return sum[:] })
+	if err := audit.Append(f.Context(), auth.Event{ID: rand.Text(), At: time.Now(), Kind: "begin"}); err != nil {
+		f.Fatal(err)
+	}
+	unknown := regexp.MustCompile("[\x00\ufffd]+") // no database takes NUL, and what is no UTF-8 is told as such
+	said := func(text string) string {
+		return unknown.ReplaceAllString(strings.ToValidUTF8(text, "\ufffd"), "\ufffd")
+	}
+	harmful := func(r rune) bool {
+		return r != '\n' && (unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp))
+	}
+	f.Fuzz(func(t *testing.T, name, what string) {
+		var out bytes.Buffer
+		s := &settings{out: &out, err: &out, logLevel: "info"}
+		s.token.user = rand.Text()
+		h := &house{settings: s, vault: &auth.Vault{Audit: audit}}
+		lines := func(where string, want int) []string {
+			t.Helper()
+			text := out.String()
+			out.Reset()
+			all := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+			if strings.ContainsFunc(text, harmful) || len(all) != want {
+				t.Fatalf("%s: %d lines, and not %d, or not plain: %q", where, len(all), want, text)
+			}
+			return all
+		}
+		if _, err := audit.Trim(t.Context(), time.Now().Add(time.Hour)); err != nil { // which is the one event beside ours
+			t.Fatal(err)
+		}
+		e := auth.Event{ID: rand.Text(), At: time.Now(), Owner: s.owner(), Client: name, Kind: what, Provider: name, Decision: what, Detail: map[string]string{"path": what, "account": name, what: name}}
+		if err := audit.Append(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		must(h.tailAudit(t.Context()))
+		lines("audit tail", 3)
+		s.json = true
+		must(h.tailAudit(t.Context()))
+		tail := lines("audit tail --json", 2)
+		must(audit.Export(t.Context(), &out))
+		for _, all := range [][]string{tail, lines("audit export", 2)} {
+			if !slices.ContainsFunc(all, func(line string) bool {
+				var got struct{ Client, Kind string }
+				must(json.Unmarshal([]byte(line), &got))
+				return said(got.Client) == said(name) && said(got.Kind) == said(what)
+			}) {
+				t.Fatalf("%q says nowhere %q of %q", all, what, name)
+			}
+		}
+		log, err := s.logger()
+		must(err)
+		log.Info(what, what, name, slog.Group(name, "error", errors.New(what), "words", []string{what}))
+		lines("the log", 1)
 	})
 }
 

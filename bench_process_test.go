@@ -109,7 +109,7 @@ func resident(b testing.TB, pid int) float64 {
 // build compiles a command of this module as users get it.
 func build(b testing.TB, into, path string) string {
 	b.Helper()
-	cmd := exec.Command("go", "build", "-trimpath", "-o", into, path)
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", into, path)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		b.Fatalf("building %s: %v\n%s", path, err, out)

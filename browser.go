@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,6 +33,13 @@ func browserFlags(fs *flag.FlagSet, s *settings) {
 	fs.StringVar(&b.viewHosts, "browser-live-view-hosts", "", "`hosts` that its service's live view may be at, with commas (the host of the cdp: URL always may)")
 	fs.StringVar(&b.dir, "browser-dir", defaultBrowserDir(), "`dir`ectory of the browser driver")
 	fs.BoolVar(&b.noSandbox, "unsafe-no-sandbox", false, "start Chromium without its sandbox, where the kernel refuses one")
+}
+
+// holdsToken reports whether the URL of a browser elsewhere may: its service takes one as a name or in the query.
+func holdsToken(kind string) bool {
+	endpoint, elsewhere := strings.CutPrefix(kind, "cdp:")
+	u, err := url.Parse(endpoint)
+	return elsewhere && err == nil && (u.User != nil || u.RawQuery != "")
 }
 
 // defaultBrowserDir holds what can be fetched again, so it is a cache.

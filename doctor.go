@@ -39,12 +39,12 @@ func doctor(ctx context.Context, s *settings, args []string) error {
 		return usagef("doctor takes no arguments")
 	}
 	if s.ballast { // before the store is opened: with a full disk it cannot be
-		freed, err := store.ReleaseBallast(s.data)
+		freed, err := store.ReleaseBallast(s.storeURL())
 		if err != nil {
 			return err
 		}
 		if freed == 0 {
-			fmt.Fprintf(s.err, "there is no ballast in %s, or its room is used: see that --data names the directory of the store, and make room by hand on its disk (old backups, logs)\n", s.data)
+			fmt.Fprintf(s.err, "there is no ballast beside %s, or its room is used: see that --data and --store name the store, and make room by hand on its disk (old backups, logs)\n", s.shownStore())
 		} else {
 			fmt.Fprintf(s.err, "%d bytes are free now; make more room soon, then the file is laid again\n", freed)
 		}

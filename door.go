@@ -218,6 +218,9 @@ func (d *door) challenge(ctx context.Context, scheme string) (ours bool, shown *
 		return false, nil
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK { // 101 is a bare connection, which ctx does not end
+		return false, nil
+	}
 	var h health
 	if err := json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 4<<10)).Decode(&h); err != nil {
 		return false, nil

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/auth/identity"
 )
 
 // newHouse opens the store in dir as one more process would.
@@ -85,7 +87,11 @@ func alive(address string) bool {
 func TestTheDoorIsTakenOver(t *testing.T) {
 	dir, listen := filepath.Join(t.TempDir(), "data"), freePort(t)
 	first, second := newHouse(t, dir, listen), newHouse(t, dir, listen)
+	came := time.Now()
 	leave := share(t, first)
+	for !alive(listen) && time.Since(came) < 20*time.Second {
+	}
+	usual := time.Since(came) // to begin to serve, on this machine as it is now
 	share(t, second)
 	if first.door.URL() != "http://"+listen || second.door.URL() != first.door.URL() {
 		t.Fatalf("links lead to %s and %s", first.door.URL(), second.door.URL())
@@ -96,36 +102,57 @@ func TestTheDoorIsTakenOver(t *testing.T) {
 	leave()
 	gone := time.Now()
 	for !alive(listen) {
-		if time.Since(gone) > 5*time.Second {
+		if time.Since(gone) > 5*time.Second+usual {
 			t.Fatal("nobody took over")
 		}
 	}
-	if took := time.Since(gone); took > time.Second {
-		t.Errorf("taking over took %s", took)
+	if took := time.Since(gone); took > time.Second+usual {
+		t.Errorf("taking over took %s, and serving at all %s", took, usual)
 	}
 }
 
 // CB-022: a port that is somebody else's is never advertised, even when that
-// somebody speaks like us.
+// somebody speaks like us; and one that changes to another protocol, and then is silent, keeps nobody waiting.
 func TestTheDoorIsNotSharedWithStrangers(t *testing.T) {
-	listen := freePort(t)
-	stranger := &http.Server{Addr: listen, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, `{"service":"latchpost","proof":"00"}`)
-	})}
-	l, err := net.Listen("tcp", listen)
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { _ = stranger.Serve(l) }()
-	t.Cleanup(func() { _ = stranger.Close() })
+	for name, answer := range map[string]http.HandlerFunc{
+		"like us": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"service":"latchpost","proof":"00"}`)
+		},
+		"silent": func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(15 * time.Second))
+			_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+			_, _ = io.Copy(io.Discard, conn)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			listen := freePort(t)
+			stranger := &http.Server{Addr: listen, Handler: answer}
+			l, err := net.Listen("tcp", listen)
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() { _ = stranger.Serve(l) }()
+			t.Cleanup(func() { _ = stranger.Close() })
 
-	h := newHouse(t, filepath.Join(t.TempDir(), "data"), listen)
-	share(t, h)
-	if h.door.URL() == "http://"+listen {
-		t.Fatal("links lead to the stranger")
-	}
-	if !alive(strings.TrimPrefix(h.door.URL(), "http://")) {
-		t.Error("nobody serves where the links lead")
+			h := newHouse(t, filepath.Join(t.TempDir(), "data"), listen)
+			begun := time.Now()
+			share(t, h)
+			if took := time.Since(begun); took > 10*time.Second {
+				t.Errorf("it took %s to go elsewhere", took)
+			}
+			if h.door.URL() == "http://"+listen {
+				t.Fatal("links lead to the stranger")
+			}
+			if !alive(strings.TrimPrefix(h.door.URL(), "http://")) {
+				t.Error("nobody serves where the links lead")
+			}
+		})
 	}
 }
 
@@ -253,7 +280,39 @@ func TestTheDoorIsOnLoopback(t *testing.T) {
 var routes = []string{
 	"/", "/c/x", "/c/x/app", "/callback/github", "/done/x", "/secret/x", "/live/x", "/live/x/ws", "/live/static/live.css", "/connections", "/approvals", "/approvals/x", "/activity", "/apps",
 	"/login", "/login/x", "/logout", "/api/v1/connections", "/api/v1/approvals/x", "/embed/latchpost.js", "/static/latchpost.css", "/mcp", "/sse", "/message",
-	"/.well-known/oauth-protected-resource/mcp", "/healthz", "/readyz", "/nowhere",
+	"/.well-known/oauth-protected-resource/mcp", "/register", "/healthz", "/readyz", "/nowhere",
+}
+
+// Hosts that get a 401 and find no authorization server would register with this one. What they show their user then says
+// what to do; where there is an issuer they register there.
+func TestClientsThatWouldRegister(t *testing.T) {
+	const metadata = `{"client_name":"host","redirect_uris":["http://127.0.0.1:1/callback"]}`
+	register := func(listen string) (status int, refusal struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}) {
+		t.Helper()
+		resp, err := http.Post("http://"+listen+"/register", "application/json", strings.NewReader(metadata))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if err := json.NewDecoder(resp.Body).Decode(&refusal); err != nil && resp.StatusCode == http.StatusForbidden {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, refusal
+	}
+	_, listen := openDoor(t)
+	if status, refusal := register(listen); status != http.StatusForbidden || refusal.Error != "access_denied" || !strings.Contains(refusal.Description, "latchpost token create") {
+		t.Errorf("%d %+v", status, refusal)
+	}
+	listen = freePort(t)
+	h := newHouse(t, filepath.Join(t.TempDir(), "data"), listen)
+	h.serves, h.identity.Issuer = true, &identity.Issuer{URL: "https://id.example"}
+	share(t, h)
+	if status, _ := register(listen); status == http.StatusForbidden {
+		t.Errorf("with an issuer: %d", status)
+	}
 }
 
 // forAgents are the routes of agents, who bring a token.
@@ -333,6 +392,32 @@ func TestRoutes(t *testing.T) {
 	for _, path := range forAgents {
 		if got, _ := knock(t, listen, "GET", path); got != http.StatusUnauthorized && got != http.StatusMethodNotAllowed {
 			t.Errorf("GET %s without a token: %d", path, got) // MC-011
+		}
+	}
+}
+
+// Whatever is asked, and however it is answered, no frame may hold it, nothing inline runs in it, no other site may read it, and no
+// cache keeps it for long.
+func TestHeadersOfEveryAnswer(t *testing.T) {
+	_, listen := openDoor(t)
+	wanted := []string{
+		"Content-Security-Policy:[default-src 'none'", "frame-ancestors 'none'", "X-Frame-Options:[DENY]", "X-Content-Type-Options:[nosniff]", "Referrer-Policy:[no-referrer]",
+		"Cache-Control:[no-", "Cross-Origin-Opener-Policy:[same-origin]", "Cross-Origin-Resource-Policy:[", "Permissions-Policy:[camera=()",
+	}
+	for _, path := range append([]string{"//x", "/%2e%2e", "/c/%ff", "/static/x", "/embed/x", "/live/static/x", "/favicon.ico", "/api/v1/", "/c/"}, routes...) {
+		for _, method := range []string{"GET", "HEAD", "POST", "OPTIONS", "DELETE", "TRACE"} {
+			for _, header := range [][]string{{}, {"Host", "evil.example"}, {"Origin", "https://evil.example"}, {"If-None-Match", "*"}, {"Range", "bytes=9000000-"}, {"Sec-Purpose", "prefetch"}} {
+				status, text := knock(t, listen, method, path, header...)
+				for _, want := range wanted {
+					if !strings.Contains(text, want) {
+						t.Errorf("%s %s with %q: %d without %s: %.300s", method, path, header, status, want, text)
+					}
+				}
+				public := strings.HasPrefix(path, "/.well-known/")
+				if strings.Contains(text, "unsafe-") || strings.Contains(text, "Access-Control-Allow-Origin") && !public {
+					t.Errorf("%s %s with %q: %d %.300s", method, path, header, status, text)
+				}
+			}
 		}
 	}
 }

@@ -80,7 +80,6 @@ func framed(t *testing.T, c *chromium) {
 	defer evil.Close()
 	p := c.person(t, "alice")
 	p.open(evil.URL)
-	p.must(p.WaitForLoadState())
 	for _, f := range p.Frames()[1:] {
 		if shown, err := f.Locator("button").Count(); err == nil && shown > 0 {
 			t.Errorf("a frame shows our page: %s", f.URL())

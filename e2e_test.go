@@ -5,11 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/playwright-community/playwright-go"
 
@@ -178,7 +178,22 @@ func (p *person) text() string {
 // arrives waits until the browser is at an address that begins so.
 func (p *person) arrives(prefix string) {
 	p.t.Helper()
-	p.must(p.WaitForURL(regexp.MustCompile("^" + regexp.QuoteMeta(prefix))))
+	p.loads(func() bool { return strings.HasPrefix(p.URL(), prefix) })
+}
+
+// loads waits until the page is whole, and is the one that is meant. WaitForURL and WaitForLoadState of playwright-go look first and
+// listen then, and miss for good what happens in between.
+func (p *person) loads(meant func() bool) {
+	p.t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if !meant() {
+			continue
+		}
+		if state, err := p.Evaluate("document.readyState"); err == nil && state == "complete" { // an error: the page has just gone
+			return
+		}
+	}
+	p.t.Fatalf("%s has not arrived, but is at %s", p.name, p.URL())
 }
 
 // leaves does something that ends the page, and waits for the next one.
@@ -187,7 +202,7 @@ func (p *person) leaves(do func() error) {
 	p.js(`document.documentElement.dataset.old = ""`)
 	p.must(do())
 	p.must(p.Locator("html:not([data-old])").WaitFor())
-	p.must(p.WaitForLoadState())
+	p.loads(func() bool { return true })
 }
 
 // js runs a script in the page, as somebody with the developer tools would.

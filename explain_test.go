@@ -42,7 +42,7 @@ func TestExplainAndVerify(t *testing.T) {
 			{ID: "PAIR", Client: "pair", Methods: []string{"POST as DELETE"}, Paths: []string{"/api/repos"}},
 		} {
 			g.Owner, g.Connection, g.Kind, g.Access, g.CreatedAt, g.Origin = auth.Local, infos[0].ID, auth.Use, auth.Write, time.Now(), "cli"
-			if err := c.vault.Grants.AddGrant(t.Context(), g); err != nil {
+			if err := c.db.AddGrant(t.Context(), g); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -221,14 +221,14 @@ func (h host) edit(old []byte, e entry, undo bool) ([]byte, error) {
 		Value any    `json:"value,omitempty"`
 	}
 	var ops []op
-	at := h.servers + "/latchpost"
+	at, first := h.servers+"/latchpost", doc.Find(h.servers) == nil
 	switch {
 	case undo && doc.Find(at) == nil:
 		return old, nil
 	case undo:
 		ops = append(ops, op{"remove", at, nil})
 	default:
-		if doc.Find(h.servers) == nil {
+		if first {
 			ops = append(ops, op{"add", h.servers, map[string]any{}})
 		}
 		ops = append(ops, op{"add", at, e})
@@ -244,18 +244,20 @@ func (h host) edit(old []byte, e entry, undo bool) ([]byte, error) {
 	case empty:
 		doc.Format()
 	case !undo: // somebody's file keeps its looks
-		lookAlike(doc.Find(h.servers), doc.Find(at))
+		ours := doc.Find(at)
+		ours.Minimize() // Format breaks a long one as the file would not
+		lookAlike(doc.Find(h.servers), ours)
+		if first {
+			lookAlike(&doc, doc.Find(h.servers))
+		}
 	}
 	return doc.Pack(), nil
 }
 
-// lookAlike puts the last member of an object where the one before would have it.
-func lookAlike(servers, ours *hujson.Value) {
-	plain := ours.Clone()
-	plain.Format()
-	plain.BeforeExtra, plain.AfterExtra = hujson.Extra(" "), nil
-	*ours = plain
-	members := servers.Value.(*hujson.Object).Members
+// lookAlike puts ours, when it is the last member of an object, where the one before would have it.
+func lookAlike(object, ours *hujson.Value) {
+	ours.BeforeExtra, ours.AfterExtra = hujson.Extra(" "), nil
+	members := object.Value.(*hujson.Object).Members
 	if len(members) < 2 || &members[len(members)-1].Value != ours {
 		return // the first one, or it was there before
 	}

@@ -48,6 +48,13 @@ func TestOtherIssuer(t *testing.T) {
 	if code, said := start("--oidc-issuer", "https://a.example"); code != exitDone {
 		t.Fatalf("after a mistyped issuer, which nobody used: %d %s", code, said)
 	}
+	const byLink = "People sign in by links of latchpost owner-link alone; for them to sign in at https://a.example, register a client there and give --oidc-client-id"
+	if _, said := start("--oidc-issuer", "https://a.example"); !strings.Contains(said, byLink) {
+		t.Errorf("without a client for people: %s", said)
+	}
+	if _, said := start("--oidc-issuer", "https://a.example", "--oidc-client-id", "pages"); strings.Contains(said, "People sign in by links") {
+		t.Errorf("with a client for people: %s", said)
+	}
 	if code := run(t.Context(), []string{"token", "create", "--client", "agent", "--user", "ada", "--data", data}, &settings{in: strings.NewReader(""), out: io.Discard, err: io.Discard}); code != exitDone {
 		t.Fatalf("a token of ada: %d", code)
 	}

@@ -134,7 +134,7 @@ func orDash(s string) string {
 // is said when there are none.
 func show[T any](s *settings, items []T, none, head string, row func(T) []string) error {
 	if s.json {
-		enc := json.NewEncoder(s.out)
+		enc := json.NewEncoder(store.PlainLines(s.out))
 		for _, item := range items {
 			if err := enc.Encode(item); err != nil {
 				return err
@@ -151,43 +151,15 @@ func show[T any](s *settings, items []T, none, head string, row func(T) []string
 	for _, item := range items {
 		cells := row(item)
 		for i, cell := range cells {
-			cells[i] = strings.Join(strings.Fields(egress.Sanitize(cell)), " ")
+			cells[i] = oneLine(cell)
 		}
 		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
 	return w.Flush()
 }
 
-func revokeFlags(fs *flag.FlagSet, s *settings) {
-	userFlags(fs, s)
-	fs.StringVar(&s.account, "account", "", "`label` of the account, when there are several")
-}
-
-// revoke ends a connection.
-func revoke(ctx context.Context, s *settings, args []string) error {
-	if len(args) != 1 {
-		return usagef("revoke takes one provider")
-	}
-	h, err := open(ctx, s)
-	if err != nil {
-		return err
-	}
-	defer h.Close()
-	ended, err := h.vault.Desk(s.owner()).Revoke(ctx, auth.Unwanted{Provider: args[0], Account: s.account})
-	if err != nil {
-		return h.unknown(args[0], h.elsewhere(ctx, err))
-	}
-	for _, c := range ended.Connections {
-		fmt.Fprintf(s.out, "%s (%s) is revoked here; at the provider: %s.\n", c.Provider, c.Account, atProvider[c.AtProvider])
-	}
-	return nil
-}
-
-var atProvider = map[string]string{
-	auth.AtProviderRevoked: "revoked too, as it has confirmed",
-	auth.AtProviderUnknown: "not known yet, it is told again later",
-	auth.LocalOnly:         "it offers no way to do it, so end the access on its own settings page as well",
-}
+// oneLine is a name from outside as a terminal may have it.
+func oneLine(name string) string { return strings.Join(strings.Fields(egress.Sanitize(name)), " ") }
 
 // needs is what is missing, without how to get it.
 func needs(missing string) string {

@@ -362,6 +362,7 @@ func TestLoadLeavesNothing(t *testing.T) {
 		for _, c := range append(owners, stranger) {
 			c.http.CloseIdleConnections()
 		}
+		n.vault.Out.CloseIdle() // they end by themselves, but each owner has its own
 	}
 	load() // warm: pools, keys, caches
 	goroutines, files := settled(t, 0, 0)

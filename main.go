@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"slices"
@@ -46,7 +47,7 @@ func commands() []command {
 		{"demo", "", "see it work: practice provider, agent and all", demoFlags, demo},
 		{"connect", "PROVIDER", "sign in to a provider from the command line", connectFlags, connect},
 		{"list", "", "show the connections", listFlags, list},
-		{"revoke", "PROVIDER", "end a connection, here and at the provider", revokeFlags, revoke},
+		{"revoke", "PROVIDER|--all", "end a connection, here and at the provider, or all that an owner has", revokeFlags, revoke},
 		{"providers", "[QUERY]", "show what can be connected", providersFlags, listProviders},
 		{"app", "set|list|remove [PROVIDER]", "keep OAuth apps (client id and secret)", appFlags, app},
 		{"install", "HOST", "enter latchpost into the configuration of an MCP host", installFlags, install},
@@ -55,7 +56,7 @@ func commands() []command {
 		{"token", "create|list|revoke [ID]", "keep bearer tokens of remote agents", tokenFlags, token},
 		{"notify-key", "", "print the key that signs messages to --notify-url", nil, notifyKey},
 		{"browser", "install|check", "set up signing in by browser", browserFlags, browser},
-		{"explain", "CLIENT PROVIDER METHOD URL", "say what would happen to a call, and which rule decides", revokeFlags, explain},
+		{"explain", "CLIENT PROVIDER METHOD URL", "say what would happen to a call, and which rule decides", accountFlags, explain},
 		{"audit", "verify|export|tail|trim", "read and check the record", auditFlags, audit},
 		{"backup", "FILE", "write a consistent copy of the store, without the key", nil, backup},
 		{"restore", "FILE", "put a backup in the place of the store", nil, restore},
@@ -92,12 +93,23 @@ func usagef(format string, args ...any) error { return errUsage{fmt.Sprintf(form
 func main() { os.Exit(latchpost()) }
 
 func latchpost() int {
+	log.SetOutput(discreet{os.Stderr})
 	if err := seal.HardenProcess(); err != nil {
 		fmt.Fprintln(os.Stderr, "latchpost: memory of this process can be read by others:", err)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	defer stop()
 	return run(ctx, os.Args[1:], &settings{in: os.Stdin, out: os.Stdout, err: os.Stderr})
+}
+
+// endings are the signals at which a command comes to its end in order. A terminal that is closed sends the last of them, to the
+// processes of an MCP host in it too; nohup has it ignored, and so it stays.
+func endings() []os.Signal {
+	all := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		all = append(all, syscall.SIGHUP)
+	}
+	return all
 }
 
 // run finds the command, reads its flags and tells how it ended.

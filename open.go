@@ -73,7 +73,7 @@ func open(ctx context.Context, s *settings) (*house, error) {
 	}
 	h.audit = h.db.AuditLog(h.box.MAC("audit"))
 	h.door = newDoor(s, h.box.MAC("door"), log)
-	out := s.outgoing()
+	out := s.outgoing(log)
 	h.vault = &auth.Vault{
 		Catalog: catalog, Connectors: connectors(out, s), Box: h.box, Out: out,
 		Connections: h.db, Refreshes: h.db, Requests: h.db, Pending: h.db, Apps: h.db,
@@ -111,8 +111,9 @@ func (h *house) unknown(provider string, err error) error {
 	return err
 }
 
-func (s *settings) outgoing() *egress.Client {
-	return egress.New(egress.Options{Loopback: s.unsafeLoopback, Private: s.privateNets, UserAgent: "latchpost/" + buildVersion()})
+func (s *settings) outgoing(log *slog.Logger) *egress.Client {
+	away := &unreached{log: log}
+	return egress.New(egress.Options{Loopback: s.unsafeLoopback, Private: s.privateNets, UserAgent: "latchpost/" + buildVersion(), Failed: away.tell})
 }
 
 // openWithout is a house without a store, which knows what can be connected and nothing else. It needs no Close.
@@ -125,7 +126,7 @@ func openWithout(s *settings) (*house, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := s.outgoing()
+	out := s.outgoing(log)
 	h := &house{settings: s, log: log, vault: &auth.Vault{Catalog: catalog, Connectors: connectors(out, s), Apps: noApps{}, Log: log}}
 	return h, h.openBrowsers(out)
 }
@@ -261,7 +262,7 @@ func openBox(ctx context.Context, s *settings, db *store.DB) (*seal.Box, masterK
 	return box, keys, err
 }
 
-// Close ends what open began, when the renewals that are under way have been stored.
+// Close ends what open began, when the renewals and sign-ins that are under way have been stored.
 func (h *house) Close() error {
 	h.vault.Drain()
 	return errors.Join(h.browsers.Close(), h.db.Close(), h.endSpans())

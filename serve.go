@@ -6,11 +6,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log"
 	"net/netip"
 	"net/url"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 
 	"golang.org/x/term"
 
@@ -79,6 +82,10 @@ func stdio(ctx context.Context, s *settings, args []string) error {
 	if f, ok := s.in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		fmt.Fprintln(s.err, "latchpost stdio speaks MCP on standard input and output, and is started by your MCP host: latchpost install HOST enters it there. Ctrl-C ends it.")
 	}
+	if f, ok := s.err.(*os.File); ok {
+		s.err = newUnread(f)
+		log.SetOutput(discreet{s.err})
+	}
 	out := s.out
 	if f, ok := out.(*os.File); ok && f == os.Stdout {
 		private, err := privateStdout(f)
@@ -96,6 +103,8 @@ func stdio(ctx context.Context, s *settings, args []string) error {
 
 // run serves the pages and does the background work while main runs. It ends main when the pages cannot be served any more.
 func (h *house) run(ctx context.Context, main func(context.Context) error) (err error) {
+	// Who reads our log may go before we do. A line that nobody takes is lost; unless somebody takes the signal, Go lets it end the process.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // for good: what is left to say is said behind us
 	notifier, err := h.openNotifier()
 	if err != nil {
 		return errors.Join(err, h.Close())
@@ -152,11 +161,19 @@ func serve(ctx context.Context, s *settings, args []string) error {
 	}
 	return h.run(ctx, func(ctx context.Context) error {
 		return h.scraped(ctx, func(ctx context.Context) error {
-			fmt.Fprintf(s.err, "Latchpost serves agents on %s/mcp and people on %s\n", h.door.URL(), h.door.URL())
+			fmt.Fprintf(s.err, "Latchpost serves agents on %s/mcp and people on %s\n%s", h.door.URL(), h.door.URL(), s.howPeopleSignIn())
 			<-ctx.Done()
 			return nil
 		})
 	})
+}
+
+// howPeopleSignIn says what a server needs whose agents come by an issuer, and whose people do not; "" when it has it.
+func (s *settings) howPeopleSignIn() string {
+	if s.serve.issuer == "" || s.serve.clientID != "" {
+		return ""
+	}
+	return fmt.Sprintf("People sign in by links of latchpost owner-link alone; for them to sign in at %s, register a client there and give --oidc-client-id\n", s.serve.issuer)
 }
 
 // checkServe refuses what would put tokens or sessions on a wire in the clear, or

@@ -34,10 +34,11 @@ type settings struct {
 	existing                    bool // the store has to be there
 	tolerant                    bool // definitions that are broken are left out
 
-	json    bool
-	account string
-	method  string
-	scopes  string
+	json       bool
+	account    string
+	everything bool // that the owner has
+	method     string
+	scopes     string
 
 	clientID string
 	vars     vars
@@ -170,6 +171,9 @@ func (s *settings) check(fs *flag.FlagSet) error {
 	for _, f := range s.given {
 		if (f.Name == "store" || f.Name == "to") && holdsPassword(f.Value.String()) {
 			return usagef("--%s holds a password, which every user of this machine can read in the list of processes: put the URL into LATCHPOST_%s, or the password into PGPASSWORD or ~/.pgpass", f.Name, strings.ToUpper(f.Name))
+		}
+		if f.Name == "browser" && holdsToken(f.Value.String()) {
+			return usagef("--browser has a name or a query in its URL, and whatever token is in them every user of this machine can read in the list of processes: put it into LATCHPOST_BROWSER")
 		}
 	}
 	wrong := []error{store.CheckURL(s.storeURL()), seal.CheckURL(s.keyURL())}
@@ -345,7 +349,7 @@ func (s *settings) logger() (*slog.Logger, error) {
 	if err := level.UnmarshalText([]byte(s.logLevel)); err != nil || !slices.Contains([]string{"debug", "info", "warn", "error"}, strings.ToLower(s.logLevel)) {
 		return nil, usagef("--log-level must be debug, info, warn or error, not %q", s.logLevel)
 	}
-	return slog.New(tracedLog{slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: level})}), nil
+	return slog.New(tracedLog{slog.NewTextHandler(visible{s.err}, &slog.HandlerOptions{Level: level})}), nil
 }
 
 func (s *settings) released() map[string]bool {

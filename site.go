@@ -187,9 +187,11 @@ func (h *house) mountMCP(mux *http.ServeMux) (end func()) {
 	if h.metrics != nil {
 		opts.Identify = h.metrics.identify(opts.Identify)
 	}
-	var issuers []string // none where the tokens are issued here: there is nobody to send a client to
+	var issuers []string
 	if h.identity.Issuer != nil {
 		issuers = []string{h.identity.Issuer.URL}
+	} else { // the tokens are issued here: there is nobody to send a client to
+		mux.HandleFunc("POST "+mcp.RegisterPath, mcp.Unregistered)
 	}
 	path := mcp.MetadataPath(h.resource())
 	opts.Metadata = h.door.URL() + path
@@ -210,6 +212,8 @@ func class(path string) guard.Class {
 		return guard.Class{API: true, MaxBody: 4 << 20, Types: []string{"application/json"}}
 	case strings.HasPrefix(path, "/api/"):
 		return guard.Class{API: true, Types: []string{"application/json"}}
+	case path == mcp.RegisterPath:
+		return guard.Class{API: true, Limited: true, MaxBody: 128 << 10, Types: []string{"application/json"}}
 	case path == "/healthz", strings.HasPrefix(path, "/static/"), strings.HasPrefix(path, "/embed/"), strings.HasPrefix(path, "/live/"):
 		return guard.Class{}
 	}

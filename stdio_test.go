@@ -29,7 +29,7 @@ func noisy() {
 			_, _ = os.Stdout.WriteString("NOISE by os.Stdout\n")
 			_, _ = syscall.Write(1, []byte("NOISE by descriptor\n"))
 			println("NOISE by println")
-			log.Print("NOISE by log")
+			log.Printf("NOISE by log, of %q", "a SECRET")
 			_ = exec.Command("/bin/sh", "-c", "echo NOISE by a child; echo NOISE by a child >&2").Run()
 			child := exec.Command("/bin/sh", "-c", "echo NOISE by an heir")
 			child.Stdout = os.Stdout
@@ -121,6 +121,9 @@ func TestStdioPrintsOnlyJSONRPC(t *testing.T) {
 	}
 	if err := cmd.Wait(); err == nil || !strings.Contains(noise.String(), "goroutine ") {
 		t.Errorf("there were no stacks on standard error: %v", err)
+	}
+	if strings.Contains(noise.String(), "SECRET") {
+		t.Error("what the standard logger is told of others is on standard error")
 	}
 	for _, by := range []string{"fmt", "os.Stdout", "descriptor", "println", "log", "an heir"} {
 		if !strings.Contains(noise.String(), "NOISE by "+by) {

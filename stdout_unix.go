@@ -4,6 +4,7 @@ package main
 
 import (
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,4 +21,15 @@ func privateStdout(f *os.File) (*os.File, error) {
 		return nil, err
 	}
 	return os.NewFile(uintptr(fd), "protocol"), nil
+}
+
+// takes reports whether f takes a write now, or within a time. What cannot be asked is no pipe, and does not wait for a reader.
+func takes(f *os.File, within time.Duration) bool {
+	for until := time.Now().Add(within); ; {
+		asked := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLOUT}}
+		n, err := unix.Poll(asked, int(max(0, time.Until(until)).Milliseconds()))
+		if err != unix.EINTR {
+			return n > 0 || err != nil
+		}
+	}
 }

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -73,15 +72,6 @@ func alone() {
 	}
 	if failed != nil || len(found) > 0 {
 		os.Exit(1)
-	}
-}
-
-// calls is what no command of ours does.
-func calls() {
-	for _, address := range os.Args[1:] {
-		if conn, err := net.DialTimeout("tcp", address, time.Second); err == nil {
-			_ = conn.Close()
-		}
 	}
 }
 

@@ -5,12 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -57,7 +59,7 @@ func (s *settings) printSupport(ctx context.Context, h *house, findings []findin
 	}
 	hide := s.hider(findings)
 	for _, f := range findings {
-		f.Says, f.Effect = address.ReplaceAllString(hide.Replace(f.Says), "ADDRESS"), hide.Replace(f.Effect)
+		f.Says, f.Effect = hideAddresses(hide.Replace(f.Says)), hide.Replace(f.Effect)
 		r.Findings = append(r.Findings, f)
 	}
 	if h != nil {
@@ -122,7 +124,7 @@ func (s *settings) hider(findings []finding) *strings.Replacer {
 		}
 	}
 	for name := range s.released() { // may be a provider of their own
-		hidden["--release "+name] = "--release PROVIDER"
+		hidden["--release "+name], hidden[strconv.Quote(name)] = "--release PROVIDER", `"PROVIDER"`
 	}
 	delete(hidden, "")
 	// The longest first: one may hold another.
@@ -134,7 +136,17 @@ func (s *settings) hider(findings []finding) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-var address = regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}(:\d+)?\b`)
+var address = regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}(:\d+)?\b|[0-9a-fA-F]*(:[0-9a-fA-F]*){2,}(\.\d{1,3})*`)
+
+// hideAddresses puts a word in the place of every IP address. A time of day has colons too.
+func hideAddresses(s string) string {
+	return address.ReplaceAllStringFunc(s, func(found string) string {
+		if _, err := netip.ParseAddr(found); err != nil && strings.Count(found, ".") < 3 {
+			return found
+		}
+		return "ADDRESS"
+	})
+}
 
 // newestEvents reads an export of the record, line by line, and keeps the newest.
 type newestEvents struct {

@@ -156,13 +156,17 @@ func (h *house) revokeToken(ctx context.Context, id string) error {
 		if i < 0 {
 			continue
 		}
-		if err := h.identity.Tokens.Revoke(ctx, o.Owner, id); err != nil {
-			return err
-		}
-		fmt.Fprintf(h.settings.out, "Token %s of %s for %s is refused from now on.\n", id, tokens[i].Client, o.Owner)
-		return nil
+		return h.endToken(ctx, o.Owner, tokens[i])
 	}
 	return fmt.Errorf("there is no token %q; latchpost token list --all-owners shows them", id)
+}
+
+func (h *house) endToken(ctx context.Context, o auth.Owner, t identity.Token) error {
+	if err := h.identity.Tokens.Revoke(ctx, o, t.ID()); err != nil {
+		return err
+	}
+	fmt.Fprintf(h.settings.out, "Token %s of %s for %s is refused from now on.\n", t.ID(), t.Client, o)
+	return nil
 }
 
 func orAll(scopes []string) string {

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // credentials look like this.
@@ -81,6 +83,67 @@ func TestAdvisories(t *testing.T) {
 	saysAll(t, "docs/releasing.md", "Within three days", "before the fix is merged", "Affected:", "Mended in:", "Severity:", "Was I affected:", "What to do:", "Until then:", "| drill |")
 }
 
+// broken says what a line of the log of drills does not keep of what is promised, "" for nothing. known are the names of all tests.
+func broken(line string, known func(test string) bool) string {
+	cells := strings.Split(strings.TrimSuffix(strings.TrimPrefix(line, "|"), "|"), "|")
+	if len(cells) != 5 {
+		return "it has not five cells"
+	}
+	var days [3]time.Time
+	for i, at := range []int{1, 2, 4} {
+		day, err := time.Parse(time.DateOnly, strings.TrimSpace(cells[at]))
+		if err != nil {
+			return "a day is no day"
+		}
+		days[i] = day
+	}
+	switch reported, answered, mended := days[0], days[1], days[2]; {
+	case answered.Before(reported) || mended.Before(reported):
+		return "something came before the report"
+	case answered.Sub(reported) > 3*24*time.Hour:
+		return "the answer came later than within three days"
+	case !known(strings.Trim(cells[3], " `")):
+		return "there is no such test"
+	}
+	return ""
+}
+
+// OP-006: what is in the log of drills keeps what SECURITY.md promises.
+func TestDrills(t *testing.T) {
+	_, log, ok := strings.Cut(page(t, "docs/releasing.md"), "| drill | reported | answered | test | mended |\n|---|---|---|---|---|\n")
+	if !ok {
+		t.Fatal("there is no log of drills")
+	}
+	var tests strings.Builder
+	for _, name := range tracked(t, "*_test.go") {
+		tests.WriteString(page(t, name))
+	}
+	known := func(test string) bool {
+		return strings.HasPrefix(test, "Test") && strings.Contains(tests.String(), "\nfunc "+test+"(t *testing.T) {")
+	}
+	for line, want := range map[string]string{
+		"| one | 2026-11-02 | 2026-11-05 | `TestDrills` | 2026-11-09 |":   "",
+		"| late | 2026-11-02 | 2026-11-06 | `TestDrills` | 2026-11-09 |":  "the answer came later than within three days",
+		"| early | 2026-11-02 | 2026-11-01 | `TestDrills` | 2026-11-09 |": "something came before the report",
+		"| open | 2026-11-02 | 2026-11-03 | `TestDrills` | |":             "a day is no day",
+		"| bare | 2026-11-02 | 2026-11-03 | `TestDrill` | 2026-11-09 |":   "there is no such test",
+		"| short | 2026-11-02 | 2026-11-03 |":                             "it has not five cells",
+	} {
+		if got := broken(line, known); got != want {
+			t.Errorf("%s: %q, not %q", line, got, want)
+		}
+	}
+	for line := range strings.Lines(log) {
+		line = strings.TrimSpace(line)
+		if !strings.HasPrefix(line, "|") {
+			continue
+		}
+		if why := broken(line, known); why != "" {
+			t.Errorf("%s: %s", line, why)
+		}
+	}
+}
+
 // saysAll looks for sentences in a page, wherever its lines break.
 func saysAll(t *testing.T, name string, sentences ...string) {
 	t.Helper()
@@ -88,6 +151,37 @@ func saysAll(t *testing.T, name string, sentences ...string) {
 	for _, s := range sentences {
 		if !strings.Contains(text, s) {
 			t.Errorf("%s does not say %q", name, s)
+		}
+	}
+}
+
+// What CI and the tests fetch is fixed: a tool by its version, which go.sum's database vouches for, and each npm package by its SHA-512.
+// npm looks at no hash where the lock file has none.
+func TestToolsAndPackagesArePinned(t *testing.T) {
+	tool := regexp.MustCompile(`(?m)\bgo (?:run|install) (?:-\S+ )*([a-z0-9.-]+\.[a-z]+/[^\s@]+)(@\S+)?`)
+	version := regexp.MustCompile(`^@v\d+\.\d+\.\d+$`)
+	tools := 0
+	for _, name := range tracked(t, ".ci", "Makefile") {
+		for _, m := range tool.FindAllStringSubmatch(page(t, name), -1) {
+			if tools++; !version.MatchString(m[2]) {
+				t.Errorf("%s: %s has no version", name, m[0])
+			}
+		}
+	}
+	if tools == 0 {
+		t.Error("the pattern finds no tool")
+	}
+	for _, name := range tracked(t, "*package-lock.json") {
+		var lock struct {
+			Packages map[string]struct{ Integrity string }
+		}
+		if err := json.Unmarshal([]byte(page(t, name)), &lock); err != nil || len(lock.Packages) < 2 {
+			t.Fatalf("%s: %d packages, %v", name, len(lock.Packages), err)
+		}
+		for where, p := range lock.Packages {
+			if where != "" && !strings.HasPrefix(p.Integrity, "sha512-") { // "" is ours
+				t.Errorf("%s: %s has no SHA-512", name, where)
+			}
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 // connect makes an outcome of the tokens of a sign-in: the long-lived token where the first one is short,
 // what is kept, whose account it is, and the look-ups that the definition wants. The tokens come beside an error
 // too, with all that it takes to revoke them: from here on nobody else knows them.
-func (o *OAuth) connect(ctx context.Context, f *Flow, t *tokens, back *callback, try attempt) (*Outcome, error) {
+func (o *OAuth) connect(ctx context.Context, f *Flow, t *tokens, back *callback, nonce string) (*Outcome, error) {
 	out := t.outcome(f, f.Now)
 	if back.scopes != nil {
 		out.Scopes = back.scopes
@@ -25,10 +25,14 @@ func (o *OAuth) connect(ctx context.Context, f *Flow, t *tokens, back *callback,
 	remember(f, out.Credential)
 	out.Vars = cloneVars(f.Vars)
 	out.Vars[madeWith] = f.ClientID
+	out.Beside = t.beside()
+	for _, c := range out.Beside {
+		remember(f, c)
+	}
 	if f.received != nil {
 		f.received(ctx, out)
 	}
-	claims, err := o.identify(ctx, f, t, try.Nonce)
+	claims, err := o.identify(ctx, f, t, nonce)
 	if err != nil {
 		return out, err
 	}
@@ -45,7 +49,6 @@ func (o *OAuth) connect(ctx context.Context, f *Flow, t *tokens, back *callback,
 			return out, err
 		}
 	}
-	out.Missing = missingScopes(f.Provider.OAuth2, try.Scopes, out.Scopes)
 	if err := o.lookUp(ctx, f, out); err != nil {
 		return out, err
 	}
@@ -115,34 +118,55 @@ func (o *OAuth) lookUp(ctx context.Context, f *Flow, out *Outcome) error {
 		if err != nil {
 			return err
 		}
-		value := chosen(doc, a, out.Vars[a.Store])
-		if value == "" || !mayKeep(value, a.Hosts) {
+		places := placesIn(doc, a, out.Vars[a.Store], append(out.Credential.Secrets(), f.Client))
+		if len(places.List) == 0 {
 			return ErrRefused.Say("%s did not say which %s this sign-in is for; sign in with an account that has one", f.Provider.Name, a.Store)
 		}
-		out.Vars[a.Store] = value
+		if len(places.List) > 1 {
+			out.Places = places
+		}
+		out.Vars[a.Store] = places.List[0].Value
 	}
 	return nil
 }
 
-// chosen is the value of an answer, or of one element of its list: the one that was
-// used before, else the first.
-func chosen(doc document, a providers.After, before string) string {
-	if a.List == "" {
-		return doc.text(a.Value)
+// placesIn gives the place of an answer, or those of its list: of these only the one that was used before, if it is there.
+func placesIn(doc document, a providers.After, before string, secrets []Secret) *Places {
+	elements := []any{doc.root}
+	if a.List != "" {
+		elements, _ = doc.at(strings.TrimPrefix(a.List, ".")).([]any)
 	}
-	list, _ := doc.at(strings.TrimPrefix(a.List, ".")).([]any)
-	first := ""
-	for _, element := range list {
+	all, seen := &Places{Store: a.Store}, map[string]bool{}
+	for _, element := range elements {
 		value := document{element}.text(a.Value)
-		if value == before && value != "" {
-			return value
+		switch {
+		case value == "" || seen[value] || !mayKeep(value, a.Hosts):
+		case value == before:
+			return &Places{Store: a.Store, List: []Place{{Value: value}}}
+		case len(all.List) == mostPlaces:
+			all.More++
+		default:
+			all.List = append(all.List, Place{value, nameOf(document{element}, a, value, secrets)})
 		}
-		if first == "" {
-			first = value
-		}
+		seen[value] = true
 	}
-	return first
+	return all
 }
+
+// nameOf is what a person reads of a place: its value where it has no name.
+func nameOf(place document, a providers.After, value string, secrets []Secret) string {
+	name := ""
+	if a.Label != "" {
+		name = label(place.text(a.Label), secrets)
+	}
+	if name == "" {
+		name = label(value, secrets)
+	}
+	return name
+}
+
+// mostPlaces is how many places a person chooses from.
+const mostPlaces = 200
 
 // lookup is a question to the provider with the new credential.
 type lookup struct {

@@ -113,7 +113,7 @@ func (v *Vault) bound(facts ...string) []byte {
 // askApproval freezes the question to the owner and gives it as *ApprovalRequired.
 func (v *Vault) askApproval(ctx context.Context, c Caller, p *providers.Provider, conn *Connection, a Approval) error {
 	now := v.now()
-	a.ID, a.Owner, a.Client, a.Verified = rand.Text(), c.Owner, c.Client, c.Verified
+	a.ID, a.Owner, a.Client, a.Verified, a.ClientName = rand.Text(), c.Owner, c.Client, c.Verified, c.ClientName
 	a.Connection, a.Provider, a.Account = conn.ID, conn.Provider, conn.Account
 	a.State, a.CreatedAt, a.ExpiresAt = Waiting, now, now.Add(approvalTTL)
 	if a.Digest == nil {
@@ -167,8 +167,7 @@ func (v *Vault) announce(a *Approval) {
 
 // Decision is the owner's word on an approval.
 type Decision struct {
-	Allow  bool
-	Once   bool          // this one call
+	Allow  bool          // this one call, unless For or Always say more
 	For    time.Duration // a grant of this length
 	Always bool          // a grant without end: this client, this host and path
 	Access string        // of a grant that lets a client in: Read or Write
@@ -177,6 +176,9 @@ type Decision struct {
 // decideApproval carries out the owner's word.
 func (v *Vault) decideApproval(ctx context.Context, o Owner, id string, d Decision) error {
 	a, err := v.Approvals.Approval(ctx, o, id)
+	if errors.Is(err, ErrNotFound) {
+		v.noteUnknown(Caller{Owner: o, Client: ClientOwner})
+	}
 	if err != nil {
 		return err
 	}
@@ -230,7 +232,7 @@ const maxRelease = 24 * time.Hour
 // grantOf makes the grant that a decision means; nil when it is for once. A call
 // that was approved for longer is approved for this client, method, host and path.
 func grantOf(a *Approval, d Decision, now time.Time) (*Grant, error) {
-	g := &Grant{ID: rand.Text(), Owner: a.Owner, Client: a.Client, Connection: a.Connection, Kind: a.Kind, CreatedAt: now, Origin: "approval:" + a.ID}
+	g := &Grant{ID: rand.Text(), Owner: a.Owner, Client: a.Client, ClientName: a.ClientName, Connection: a.Connection, Kind: a.Kind, CreatedAt: now, Origin: "approval:" + a.ID}
 	if d.For > 0 {
 		g.Until = now.Add(d.For)
 	}

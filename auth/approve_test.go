@@ -3,6 +3,7 @@ package auth_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,7 +47,7 @@ func TestApprovalOnce(t *testing.T) {
 	shown := post("/echo", "pay 1")
 	shown.Query = map[string][]string{"to": {"bob"}}
 	ask := askOwner(t, v, agent, shown, auth.RuleReadOnly)
-	decide(t, v, ask.RequestID, auth.Decision{Allow: true, Once: true})
+	decide(t, v, ask.RequestID, auth.Decision{Allow: true})
 	other := agent
 	other.Client = "another-agent"
 	for name, change := range map[string]func(*auth.Caller, *auth.Call){
@@ -81,11 +82,50 @@ func TestApprovalOnce(t *testing.T) {
 		t.Errorf("%d requests, %d passed", n, count(&passed))
 	}
 	ask = askOwner(t, v, agent, shown, auth.RuleReadOnly)
-	decide(t, v, ask.RequestID, auth.Decision{Allow: true, Once: true})
+	decide(t, v, ask.RequestID, auth.Decision{Allow: true})
 	c.forward(16 * time.Minute)
 	askOwner(t, v, agent, shown, auth.RuleReadOnly)
-	if err := v.Desk(auth.Local).Decide(t.Context(), ask.RequestID, auth.Decision{Allow: true, Once: true}); !errors.Is(err, auth.ErrUsed) {
+	if err := v.Desk(auth.Local).Decide(t.Context(), ask.RequestID, auth.Decision{Allow: true}); !errors.Is(err, auth.ErrUsed) {
 		t.Errorf("deciding twice: %v", err)
+	}
+	ask = askOwner(t, v, agent, post("/echo", "for an hour"), auth.RuleReadOnly)
+	decide(t, v, ask.RequestID, auth.Decision{Allow: true, For: time.Hour})
+	if n := len(events(t, v, "approval.done")); n != 0 { // which says that it could not be carried out
+		t.Errorf("%d decisions are on record as failed", n)
+	}
+	var said []string
+	for _, e := range events(t, v, "approval.allow") {
+		said = append(said, e.Detail["once"]+" "+e.Detail["until"])
+	}
+	slices.Sort(said)
+	if want := []string{"false " + c.Now().Add(time.Hour).UTC().Format(time.RFC3339), "true ", "true "}; !slices.Equal(said, want) {
+		t.Errorf("the record says %q, not %q", said, want)
+	}
+}
+
+// BF-046: what nobody answered in a quarter of an hour nobody allows any more; the agent asks again. And there is an end to how
+// much may wait, which says where to go.
+func TestApprovalTooLate(t *testing.T) {
+	v, c := newClockedVault(t, authtest.Options{})
+	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+	v.API.Forget()
+	ask := askOwner(t, v, agent, post("/echo", "x"), auth.RuleReadOnly)
+	c.forward(16 * time.Minute)
+	for _, d := range []auth.Decision{{Allow: true}, {Allow: true, Always: true}, {}} {
+		wantErr(t, "late", v.Desk(auth.Local).Decide(t.Context(), ask.RequestID, d), auth.ErrExpired)
+	}
+	for i := range 20 {
+		again := askOwner(t, v, agent, post("/echo", fmt.Sprint("x", i)), auth.RuleReadOnly)
+		if again.RequestID == ask.RequestID {
+			t.Error("the question that is too old was asked again")
+		}
+	}
+	_, err := v.Call(t.Context(), agent, post("/echo", "one too many"))
+	if !errors.Is(err, auth.ErrLimit) || !strings.Contains(err.Error(), "20 approvals are waiting already; the user has to decide them first: ") {
+		t.Errorf("one too many: %v", err)
+	}
+	if n := len(v.API.Requests("")); n != 0 {
+		t.Errorf("%d requests were sent", n)
 	}
 }
 
@@ -132,6 +172,23 @@ func TestApprovalGrants(t *testing.T) {
 		t.Errorf("the agent is told %+v, %v", s, err)
 	}
 	askOwner(t, v, agent, put, auth.RuleScope)
+}
+
+// What a client with a token calls itself comes along to what the owner decides and to what is decided, and nothing goes by it.
+func TestClientName(t *testing.T) {
+	v := authtest.NewVault(t, authtest.Options{})
+	registered := auth.Caller{Owner: auth.Local, Client: "x7Jq", Verified: true, ClientName: "Claude Code"}
+	connect(t, v, registered, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+	ask := askOwner(t, v, registered, post("/echo", "a"), auth.RuleReadOnly)
+	if a, err := v.Desk(auth.Local).Approval(t.Context(), ask.RequestID); err != nil || a.ClientName != "Claude Code" {
+		t.Errorf("%+v, %v", a, err)
+	}
+	decide(t, v, ask.RequestID, auth.Decision{Allow: true, Always: true})
+	grants, err := v.Desk(auth.Local).Grants(t.Context())
+	if err != nil || len(grants) != 2 || grants[0].ClientName != "Claude Code" || grants[1].ClientName != "Claude Code" {
+		t.Errorf("%+v, %v", grants, err)
+	}
+	askOwner(t, v, auth.Caller{Owner: auth.Local, Client: "Claude Code", Verified: true, ClientName: "x7Jq"}, post("/echo", "a"), auth.RuleNoGrant)
 }
 
 // The owner reads what will be sent, in safe characters, and is told when there is more of it.
@@ -235,7 +292,7 @@ func TestRelease(t *testing.T) {
 	if again := want(agent); again.RequestID != ask.RequestID {
 		t.Error("asking twice makes two questions")
 	}
-	for _, d := range []auth.Decision{{Allow: true}, {Allow: true, Once: true}, {Allow: true, Always: true}, {Allow: true, For: 25 * time.Hour}} {
+	for _, d := range []auth.Decision{{Allow: true}, {Allow: true, Always: true}, {Allow: true, For: 25 * time.Hour}} {
 		if err := v.Desk(auth.Local).Decide(t.Context(), ask.RequestID, d); !errors.Is(err, auth.ErrInvalid) {
 			t.Errorf("%+v: %v", d, err)
 		}

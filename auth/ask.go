@@ -191,7 +191,7 @@ func (v *Vault) ask(ctx context.Context, c Caller, p *providers.Provider, w Wish
 	}
 	now := v.now()
 	r := &Request{
-		ID: rand.Text(), Owner: c.Owner, Client: c.Client, Verified: c.Verified,
+		ID: rand.Text(), Owner: c.Owner, Client: c.Client, Verified: c.Verified, ClientName: c.ClientName,
 		Provider: p.ID, Method: method, Account: w.Account, Scopes: wantedScopes(p, method, w.Scopes, renews), Reason: reason,
 		MatchCode: matchCode(), State: Created, CreatedAt: now, UpdatedAt: now, ExpiresAt: now.Add(v.requestTTL()),
 	}

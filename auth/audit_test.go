@@ -197,7 +197,7 @@ func TestEveryDecisionIsOnRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = v.Grants.AddGrant(t.Context(), auth.Grant{ID: "G", Owner: auth.Local, Client: "reader", Connection: infos[0].ID, Kind: auth.Use, Access: auth.Read, CreatedAt: infos[0].CreatedAt, Origin: "cli"})
+	err = v.DB.AddGrant(t.Context(), auth.Grant{ID: "G", Owner: auth.Local, Client: "reader", Connection: infos[0].ID, Kind: auth.Use, Access: auth.Read, CreatedAt: infos[0].CreatedAt, Origin: "cli"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,6 +39,9 @@ type Caller struct {
 	Owner
 	Client   string
 	Verified bool
+	// ClientName is what a client that is verified calls itself, because an authorization server may have given it an
+	// identity that says nothing to people. They are shown both; nothing goes by this one. "" is none.
+	ClientName string
 	// Scopes are the Latchpost scopes of the caller's token (latchpost:use, ...).
 	// nil means all: the caller started the process.
 	Scopes []string

@@ -40,3 +40,21 @@ func TestBreaker(t *testing.T) {
 		t.Errorf("left alone for %s after it answered", wait)
 	}
 }
+
+// RF-008: connections that are told to wait, within reason or beyond it, do not all come back in one moment, and none comes early.
+func TestWaitsAreSpread(t *testing.T) {
+	for _, told := range []string{"30", "1000000000"} {
+		asked := time.Duration(retryAfter(told, time.Now())) * time.Second
+		waits := map[time.Duration]bool{}
+		for range 8 {
+			wait := backoff(0, ErrUnavailable.After(int(asked/time.Second)))
+			waits[wait.Truncate(asked/100)] = true
+			if wait < asked || wait > asked+asked/4+time.Millisecond {
+				t.Errorf("told %s, it waits %v", told, wait)
+			}
+		}
+		if len(waits) < 3 {
+			t.Errorf("told %s, eight connections wait %v", told, waits)
+		}
+	}
+}

@@ -260,7 +260,7 @@ func (v *Vault) try(ctx context.Context, conn *Connection, out egress.Request, r
 		a.secrets = append(a.secrets, NewSecret(basic)) // an echo may encode it once more, and its parts may be too short to be looked for
 	}
 	a.secrets = append(a.secrets, spelt(p, a.conn.Method, a.secrets)...)
-	out.MaxBody = maxCallAnswer + readAhead
+	out.MaxBody, out.Party = maxCallAnswer+readAhead, a.conn.Owner
 	a.left = true
 	resp, err := v.Out.Do(ctx, out)
 	if err == nil { // otherwise it is a header without its body, and no answer

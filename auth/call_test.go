@@ -386,3 +386,35 @@ func TestHopelessCallAsksNobody(t *testing.T) {
 	check(auth.Call{Provider: "practice", URL: "https://evil.example/x"}, auth.ErrDenied, auth.RuleHost)
 	check(auth.Call{Provider: "practice", Path: "/me"}, nil, auth.ReasonReauth)
 }
+
+// Calls of two owners go out over connections of their own, so that nothing that one leaves there is the other's answer.
+func TestOwnersShareNoConnection(t *testing.T) {
+	v, _ := newClockedVault(t, authtest.Options{})
+	if err := v.Desk(auth.Owner{}).SetApp(t.Context(), "practice", "public", auth.Secret{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	from := func(who auth.Caller) (addresses []string) {
+		for range 2 {
+			if _, err := v.Call(t.Context(), who, auth.Call{Provider: "practice", Path: "/me"}); err != nil {
+				t.Fatal(err)
+			}
+			all := v.API.Requests("GET /api/me")
+			addresses = append(addresses, all[len(all)-1].From)
+		}
+		return addresses
+	}
+	for _, who := range []auth.Caller{agent, ann} {
+		_, err := v.Request(t.Context(), who, auth.Wish{Provider: "practice"})
+		link, ok := errors.AsType[*auth.AuthRequired](err)
+		if !ok {
+			t.Fatal(err)
+		}
+		if err := finish(t, v, link, alices, "alice"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mine, anns := from(agent), from(ann)
+	if mine[0] == anns[0] || mine[0] != mine[1] || anns[0] != anns[1] {
+		t.Errorf("mine come from %v, ann's from %v", mine, anns)
+	}
+}

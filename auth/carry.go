@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/latchpost/latchpost/auth/egress"
+	"github.com/latchpost/latchpost/providers"
 )
 
 // Sequenced is a Carrier whose credentials know which of two is the later state of
@@ -30,13 +31,36 @@ func (v *Vault) carry(ctx context.Context, a *sending, cred *Credential, out egr
 	return nil
 }
 
-// probe asks whether a session still works, and keeps it as the site changed it on that occasion.
+// probe asks whether a credential still works, and keeps a session as the site changed it on that occasion. That it is
+// asked is on disk first, and a clear no follows; where the definition has nothing to ask, nothing is sent and nothing on record but that.
 func (v *Vault) probe(ctx context.Context, p Prober, a *sending, cred *Credential) error {
+	e := Event{Owner: a.conn.Owner, Kind: "probe", Provider: a.conn.Provider, Connection: a.conn.ID, Decision: "allow"}
+	if probeSends(a.flow.Provider, a.conn.Method) {
+		if _, err := v.record(ctx, e); err != nil {
+			return err
+		}
+	}
 	rolled, err := p.Probe(ctx, a.flow, cred)
 	if rolled != nil {
 		v.keepRolled(ctx, a, rolled)
 	}
+	if errors.Is(err, ErrReauth) {
+		e.Decision = "failed"
+		v.note(e)
+	}
 	return err
+}
+
+// probeSends reports whether a probe of the method is a request. Without one in the definition a key counts as alive,
+// and a session until its cookies end.
+func probeSends(p *providers.Provider, method string) bool {
+	switch method {
+	case MethodAPIKey:
+		return p.APIKey != nil && p.APIKey.Verify != nil
+	case MethodBrowser:
+		return p.Browser != nil && p.Browser.Probe != nil
+	}
+	return true
 }
 
 // keepRolled stores a rolled session. When that fails the site has acted all the same, so its answer counts.

@@ -34,7 +34,7 @@ func (c ClientCredentials) Finish(ctx context.Context, f *Flow, _ Input) (*Outco
 	if err != nil {
 		return nil, asRefusal(err)
 	}
-	out, err := c.connect(ctx, f, t, &callback{}, attempt{Scopes: askedScopes(f)})
+	out, err := c.connect(ctx, f, t, &callback{}, "")
 	if err != nil {
 		return out, err
 	}

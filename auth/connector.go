@@ -26,7 +26,8 @@ type Refresher interface {
 	// Refresh makes exactly one call to the provider and gives the raw answer, which
 	// the vault seals and stores before anybody looks into it.
 	Refresh(ctx context.Context, f *Flow, old *Credential) (answer []byte, err error)
-	// Refreshed reads such an answer. Values the provider left out are kept from old.
+	// Refreshed reads such an answer. Values the provider left out are kept from old. Beside an error the outcome, if
+	// there is one, holds what came and must not be used.
 	Refreshed(f *Flow, old *Credential, answer []byte, sentAt time.Time) (*Outcome, error)
 	// Renews reports whether cred holds what the provider wants for a renewal.
 	Renews(p *providers.Provider, cred *Credential) bool
@@ -114,5 +115,16 @@ type Outcome struct {
 	Account          string // label from the provider: login or mail address
 	AccountID        string
 	Vars             map[string]string // captured or kept, not secret
-	Missing          []string          // scopes asked and not granted
+	Places           *Places           // that the provider listed; nil = there is nothing to choose
+	Beside           []*Credential     `json:"-"` // tokens that came along and are not kept: the provider is told to forget them
 }
+
+// Places are the sites, tenants or companies that a sign-in is good for, where these are several: the person says which one it is for.
+type Places struct {
+	Store string // the variable that takes the value of one
+	List  []Place
+	More  int // that are left out
+}
+
+// Place is one of Places.
+type Place struct{ Value, Label string }

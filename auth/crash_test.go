@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 		"getter":   getterChild,
 		"refresh":  refreshChild,
 		"callback": callbackChild,
+		"poll":     pollChild,
 		"caller":   callerChild,
 		"panic":    panicChild,
 	}[os.Getenv(childRole)]
@@ -183,7 +184,10 @@ func (c *child) died(t *testing.T) {
 }
 
 func killSelf() {
-	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	self, err := os.FindProcess(os.Getpid())
+	if err == nil {
+		_ = self.Kill()
+	}
 	select {} // the signal is on its way
 }
 

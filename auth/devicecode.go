@@ -33,7 +33,6 @@ type deviceAttempt struct {
 	Code     string        `json:"code"`
 	Interval time.Duration `json:"interval"`
 	Until    time.Time     `json:"until"`
-	Scopes   []string      `json:"scopes,omitempty"`
 }
 
 // Begin asks for a code. The person reads it on our own page, beside the link to the provider's.
@@ -46,8 +45,8 @@ func (c DeviceCode) Begin(ctx context.Context, f *Flow) (Step, error) {
 	if e == nil {
 		return Step{}, ErrConfig.Say("%s names no device endpoint; use another method", f.Provider.Name)
 	}
-	scopes, params := askedScopes(f), url.Values{}
-	if err := addScopes(f.Provider, params, scopes); err != nil {
+	params := url.Values{}
+	if err := addScopes(f.Provider, params, askedScopes(f)); err != nil {
 		return Step{}, err
 	}
 	if err := addResource(f, params); err != nil {
@@ -64,11 +63,11 @@ func (c DeviceCode) Begin(ctx context.Context, f *Flow) (Step, error) {
 	if err := refusal(f.Provider, a, doc, isJSON, []Secret{f.Client}); err != nil {
 		return Step{}, err
 	}
-	return c.readDevice(f, doc, scopes)
+	return c.readDevice(f, doc)
 }
 
 // readDevice takes what RFC 8628 section 3.2 wants. What is absurd is replaced, what is dangerous refused.
-func (c DeviceCode) readDevice(f *Flow, doc document, scopes []string) (Step, error) {
+func (c DeviceCode) readDevice(f *Flow, doc document) (Step, error) {
 	code, _ := doc.at("device_code").(string)
 	userCode, _ := doc.at("user_code").(string)
 	page, _ := doc.first([]string{"verification_uri", "verification_url"}).(string)
@@ -84,7 +83,7 @@ func (c DeviceCode) readDevice(f *Flow, doc document, scopes []string) (Step, er
 	if n, ok := number(doc.at("interval")); ok {
 		interval = time.Duration(min(max(n, 1), 60) * float64(time.Second))
 	}
-	try := deviceAttempt{Code: code, Interval: interval, Until: f.Now.Add(life), Scopes: scopes}
+	try := deviceAttempt{Code: code, Interval: interval, Until: f.Now.Add(life)}
 	private, err := json.Marshal(try)
 	return Step{
 		Page: "/c/" + f.Request.ID, Private: private, UserCode: userCode, VerifyURL: target.String(),
@@ -145,7 +144,7 @@ func (c DeviceCode) Poll(ctx context.Context, f *Flow) (*Outcome, time.Duration,
 	if err != nil {
 		return nil, 0, asRefusal(err)
 	}
-	out, err := c.connect(ctx, f, t, &callback{}, attempt{Scopes: try.Scopes})
+	out, err := c.connect(ctx, f, t, &callback{}, "")
 	return out, 0, err
 }
 

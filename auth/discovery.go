@@ -56,6 +56,8 @@ func offered(f *Flow) error {
 		return ErrConfig.Say("%s wants sender-constrained tokens (DPoP), which are not available here; use another method", f.Provider.Name)
 	case def.Client.Secret == "jwt-es256" || def.Client.Auth == "private_key_jwt" || def.Token.Auth == "private_key_jwt":
 		return ErrConfig.Say("%s wants its clients to sign statements with a key, which is not available here; use another method", f.Provider.Name)
+	case def.Callback.Mode == "form_post" && f.method() == MethodOAuthCode: // the flow cookie does not come with another site's form
+		return ErrConfig.Say("%s sends its answer as a form, which is not taken here; use another method", f.Provider.Name)
 	case def.Client.Secret == "required" && f.Client.Empty():
 		return ErrConfig.Say("the OAuth app of %s needs its client secret; enter it with: latchpost app set %s --client-id ID", f.Provider.Name, f.Provider.ID)
 	}

@@ -10,7 +10,7 @@ import (
 
 // outlasts reports whether the access token lives on although the sign-in is over.
 func (v *Vault) outlasts(c *Connection) bool {
-	return c.State == NeedsReauth && c.final() && c.Cause != causeRefused && v.now().Before(c.ExpiresAt)
+	return c.State == NeedsReauth && c.final() && c.Cause != causeRefused && c.Cause != CauseDamaged && v.now().Before(c.ExpiresAt)
 }
 
 // lastOf is the generation of c after which none can come: its own when cred, which it is to hold, cannot be renewed.

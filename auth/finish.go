@@ -8,20 +8,23 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/latchpost/latchpost/auth/seal"
 	"github.com/latchpost/latchpost/providers"
 )
 
 // redeem lets the connector finish a claimed request and stores what comes of it.
-// It does not end when the browser goes away: a code that was sent must not be lost.
+// It does not end when the browser goes away, and the process does not before it: a code that was sent must not be lost.
 func (v *Vault) redeem(ctx context.Context, r *Request, in Input) error {
+	defer v.lasting()()
 	ctx = context.WithoutCancel(ctx)
 	asking, cancel := context.WithTimeout(ctx, redeemTime)
 	defer cancel()
 	out, err := v.finish(asking, r, in)
 	ctx, cancel = context.WithTimeout(ctx, storeTime)
 	defer cancel()
+	defer v.discardBeside(ctx, r, out)
 	if err != nil {
 		return errors.Join(v.fail(ctx, r, err), v.discard(ctx, r, out))
 	}
@@ -48,15 +51,17 @@ func (v *Vault) finish(ctx context.Context, r *Request, in Input) (*Outcome, err
 	return conn.Finish(ctx, f, in)
 }
 
-// keepOutcome seals what a claimed request brought into it, so that, should this process die before it is stored, another
-// one can tell the provider to forget it. Where that does not work the sign-in goes on all the same.
+// keepOutcome seals what a request brought into it, so that, should this process die before it is stored, another
+// one can tell the provider to forget it; one that is polled is claimed with it. Where that does not work the sign-in goes on all the same.
 func (v *Vault) keepOutcome(ctx context.Context, r *Request, out *Outcome) {
-	plain, err := encodeOutcome(out, "")
+	plain, err := v.encodeOutcome(r, out, heldOutcome{})
 	if err == nil {
 		defer clear(plain)
 		var private []byte
 		if private, err = v.sealedPrivate(r, plain); err == nil {
-			err = v.move(ctx, r, func(r *Request) { r.Private = private })
+			err = v.move(ctx, r, func(r *Request) {
+				r.State, r.UpdatedAt, r.NextPollAt, r.Private = Claimed, v.now(), time.Time{}, private
+			})
 		}
 	}
 	if err != nil && !errors.Is(err, ErrConflict) { // cancelled meanwhile
@@ -75,7 +80,7 @@ func (v *Vault) discardKept(ctx context.Context, r *Request) error {
 		case err != nil:
 		case kept.Revocation != "": // it died while a held sign-in was settled
 			err = v.unwanted(ctx, kept)
-		case kept.Outcome.Credential != nil:
+		case kept.Outcome.Credential != nil && v.goodHere(r, kept):
 			err = v.discard(ctx, r, &kept.Outcome)
 		}
 		if err != nil {
@@ -119,8 +124,8 @@ func (v *Vault) fail(ctx context.Context, r *Request, err error) error {
 }
 
 // complete stores the outcome of a sign-in: as a new connection, as a new
-// generation of the one it renews, or held when the person signed in as somebody
-// else than the request was about.
+// generation of the one it renews, or held when it is good for several places, or the person
+// signed in as somebody else than the request was about.
 func (v *Vault) complete(ctx context.Context, r *Request, out *Outcome) error {
 	return v.completeAs(ctx, r, out, v.target)
 }
@@ -129,14 +134,21 @@ func (v *Vault) complete(ctx context.Context, r *Request, out *Outcome) error {
 // was renewed meanwhile, or lost its label to another sign-in, is looked at again; what
 // cannot be stored the provider is told to forget, unless nobody can tell whether it is.
 func (v *Vault) completeAs(ctx context.Context, r *Request, out *Outcome, target func(context.Context, *Request, *Outcome) (*Connection, error)) error {
+	if out.Places != nil {
+		return v.hold(ctx, r, out, HeldPlaces)
+	}
 	for try := 0; ; try++ {
 		c, err := target(ctx, r, out)
 		if errors.Is(err, errOtherAccount) {
-			return v.hold(ctx, r, out)
+			cause := HeldOther
+			if v.unconfirmed(r) {
+				cause = HeldUnconfirmed
+			}
+			return v.hold(ctx, r, out, cause)
 		}
 		if err == nil {
 			err = v.store(ctx, r, c, out)
-			if errors.Is(err, ErrConflict) && try < 5 && v.stillWanted(ctx, r, c) {
+			if errors.Is(err, ErrConflict) && try < 5+v.openRequests() && v.stillWanted(ctx, r, c) { // any other open one may be first
 				continue
 			}
 		}
@@ -336,7 +348,7 @@ func (v *Vault) store(ctx context.Context, r *Request, c *Connection, out *Outco
 	if _, err := v.record(ctx, e); err != nil {
 		return err
 	}
-	grant := Grant{ID: rand.Text(), Owner: r.Owner, Client: r.Client, Connection: c.ID, Kind: Use, Access: orDefault(r.Access, Read), CreatedAt: now, Origin: "request:" + r.ID}
+	grant := Grant{ID: rand.Text(), Owner: r.Owner, Client: r.Client, ClientName: r.ClientName, Connection: c.ID, Kind: Use, Access: orDefault(r.Access, Read), CreatedAt: now, Origin: "request:" + r.ID}
 	stored := *r
 	stored.State, stored.Cause, stored.Connection, stored.Private, stored.UpdatedAt = Stored, "", c.ID, nil, now
 	stored.Scopes = without(r.Scopes, c.Scopes)
@@ -345,43 +357,4 @@ func (v *Vault) store(ctx context.Context, r *Request, c *Connection, out *Outco
 	}
 	*r = stored
 	return nil
-}
-
-// orphan queues a credential that must not be used for revocation at the provider.
-func (v *Vault) orphan(ctx context.Context, c *Connection) error {
-	rev, err := v.revocation(ctx, c)
-	if err != nil || rev == nil {
-		return err
-	}
-	return v.Revocations.AddRevocation(ctx, *rev)
-}
-
-// discard has the provider forget a sign-in that is not wanted, or failed after it had given tokens. A nil out is nothing.
-func (v *Vault) discard(ctx context.Context, r *Request, out *Outcome) error {
-	if out == nil {
-		return nil
-	}
-	rev, err := v.signInRevocation(ctx, r, out)
-	if err != nil || rev == nil {
-		return err
-	}
-	return v.Revocations.AddRevocation(ctx, *rev)
-}
-
-// signInRevocation is what ends an outcome at its provider; nil when nothing does.
-func (v *Vault) signInRevocation(ctx context.Context, r *Request, out *Outcome) (*Revocation, error) {
-	p, err := v.provider(r.Provider)
-	if err != nil {
-		return nil, err
-	}
-	vars := cloneVars(r.Vars) // with the app and the region that the tokens came from
-	maps.Copy(vars, out.Vars)
-	if p, err = p.Resolve(vars); err != nil {
-		return nil, err
-	}
-	c := &Connection{ID: rand.Text(), Owner: r.Owner, Provider: r.Provider, Method: r.Method, Vars: vars, Bind: bind(p, r.Method), Salt: seal.NewSalt(), Version: 1}
-	if err := v.sealCredential(c, out.Credential); err != nil {
-		return nil, err
-	}
-	return v.revocation(ctx, c)
 }

@@ -139,3 +139,37 @@ func TestDefinitionWidensHosts(t *testing.T) {
 		t.Errorf("Call after the owner signed in again: %+v, %v", resp, err)
 	}
 }
+
+// PD-001: nor does it get those of a sign-in that waits for the person's word, for which the app is registered again.
+func TestDefinitionMovesUnderASignIn(t *testing.T) {
+	for _, how := range []string{auth.SettleAdd, auth.SettleReplace} {
+		thief := authtest.NewServer(authtest.Options{})
+		defer thief.Close()
+		v, c := connected(t, authtest.Options{})
+		link := reconnect(t, v)
+		if err := finish(t, v, link, alices, "bob"); err != nil {
+			t.Fatal(err)
+		}
+		redefine(t, v, c, func(p *providers.Provider) {
+			p.OAuth2.Token.URL, p.OAuth2.Revoke.URL = thief.URL+"/token", thief.URL+"/revoke"
+		})
+		err := v.Visit(alices).Settle(t.Context(), link.RequestID, how)
+		wantErr(t, how, err, auth.ErrConfig)
+		if how == auth.SettleReplace {
+			if err := v.Visit(alices).Settle(t.Context(), link.RequestID, auth.SettleDiscard); err != nil {
+				t.Errorf("discarding it: %v", err)
+			}
+		}
+		if err := v.Desk(auth.Local).SetApp(t.Context(), "practice", "public", auth.Secret{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		c.forward(2 * time.Hour)
+		for _, account := range []string{"alice@example.com", "bob@example.com"} {
+			_, _ = v.Get(t.Context(), agent, auth.Need{Provider: "practice", Account: account})
+		}
+		keepOnce(t, v)
+		if n := len(thief.Requests("")); n != 0 {
+			t.Errorf("%s: %d requests to the new place", how, n)
+		}
+	}
+}

@@ -32,6 +32,18 @@ func finish(t *testing.T, v *authtest.Vault, link *auth.AuthRequired, who auth.V
 	return err
 }
 
+// enterCode is what alice does with a device code: she presses Connect, and enters it at the provider.
+func enterCode(t *testing.T, v *authtest.Vault, link *auth.AuthRequired) {
+	t.Helper()
+	step, err := v.Visit(alices).Confirm(t.Context(), link.RequestID, auth.Choice{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Server.ApproveDevice(t.Context(), step.UserCode, "alice"); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // reconnect asks for more scopes, which takes the person to the provider again.
 func reconnect(t *testing.T, v *authtest.Vault) *auth.AuthRequired {
 	t.Helper()
@@ -188,7 +200,7 @@ func TestOtherAccount(t *testing.T) {
 		v, _, link, _ := held(t)
 		other := agent
 		other.Client = "another-agent"
-		decide(t, v, askOwner(t, v, other, post("/echo", "x"), auth.RuleNoGrant).RequestID, auth.Decision{Allow: true, Once: true})
+		decide(t, v, askOwner(t, v, other, post("/echo", "x"), auth.RuleNoGrant).RequestID, auth.Decision{Allow: true})
 		late := askOwner(t, v, other, post("/echo", "y"), auth.RuleNoGrant)
 		if err := v.Visit(alices).Settle(t.Context(), link.RequestID, auth.SettleReplace); err != nil {
 			t.Fatal(err)

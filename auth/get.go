@@ -15,29 +15,31 @@ const ScopeRelease = "latchpost:release"
 // where the owner (a release grant) or whoever started the process (Release)
 // allowed it, and the caller's token has ScopeRelease. The error is *AuthRequired or *ApprovalRequired when a person has
 // to act first; asking with Need.Raw is how an agent asks for a release grant,
-// which only the owner can give.
+// which only the owner can give. Every decision is on record, once.
 func (v *Vault) Get(ctx context.Context, c Caller, n Need) (*Handle, error) {
+	e := Event{Owner: c.Owner, Client: c.Client, Kind: "credential.handle", Provider: clip(n.Provider, 40), Decision: "allow"}
+	if n.Raw {
+		e.Kind = "credential.release"
+	}
 	conn, grants, err := v.usable(ctx, c, n.Provider, n.Account, n.Scopes)
 	if err != nil {
-		return nil, err
+		return nil, v.withhold(e, wordFor(err), err)
 	}
+	e.Provider, e.Connection = conn.Provider, conn.ID
 	h := &Handle{Info: *v.infoWith(c, conn, grants), Handle: "latchpost:" + conn.Provider + "/" + conn.Account}
 	if len(n.Scopes) > 0 {
 		p, err := v.provider(conn.Provider)
 		if err != nil {
-			return nil, err
+			return nil, v.withhold(e, wordFor(err), err)
 		}
 		h.Missing = missingOf(p, conn, n.Scopes)
 	}
-	e := Event{Owner: c.Owner, Client: c.Client, Kind: "credential.handle", Provider: conn.Provider, Connection: conn.ID, Decision: "allow"}
 	if n.Raw || h.Release {
 		e.Kind, e.Detail = "credential.release", map[string]string{"form": clip(n.Form, 20)}
 	}
 	switch {
 	case n.Raw && !c.holds(ScopeRelease):
-		e.Decision, e.Detail = "deny", map[string]string{"rule": RuleToken}
-		v.note(e)
-		return nil, ErrDenied.Say("this token lacks the scope %s; sign in to Latchpost again with it, or use call_api", ScopeRelease)
+		return nil, v.withhold(e, RuleToken, ErrDenied.Say("this token lacks the scope %s; sign in to Latchpost again with it, or use call_api", ScopeRelease))
 	case n.Raw && !h.Release:
 		return nil, v.askFor(ctx, c, conn, e, Approval{Kind: Release, Why: RuleRelease})
 	case h.Access == "" && !h.Release:
@@ -48,18 +50,19 @@ func (v *Vault) Get(ctx context.Context, c Caller, n Need) (*Handle, error) {
 	}
 	asked, waited := conn, v.due(conn)
 	if conn, err = v.fresh(ctx, conn, false); err != nil {
-		return nil, v.mustReauth(ctx, c, n, err)
+		err = v.mustReauth(ctx, c, n, err)
+		return nil, v.withhold(e, wordFor(err), err)
 	}
 	if waited {
 		if conn, err = v.releasable(ctx, c, asked, h); err != nil {
-			e.Decision = "deny"
-			v.note(e)
-			return nil, err
+			return nil, v.withhold(e, wordFor(err), err)
 		}
-		if reason, err := v.lacking(ctx, conn, n.Scopes); err != nil {
-			return nil, err
-		} else if reason == InsufficientScope { // the provider may have narrowed them
-			return nil, v.askAgain(ctx, c, Wish{Provider: n.Provider, Account: n.Account, Scopes: n.Scopes}, conn, InsufficientScope)
+		reason, err := v.lacking(ctx, conn, n.Scopes)
+		if err == nil && reason == InsufficientScope { // the provider may have narrowed them
+			err = v.askAgain(ctx, c, Wish{Provider: n.Provider, Account: n.Account, Scopes: n.Scopes}, conn, InsufficientScope)
+		}
+		if err != nil {
+			return nil, v.withhold(e, wordFor(err), err)
 		}
 	}
 	id, err := v.record(ctx, e) // on disk before the secret is even opened
@@ -105,11 +108,16 @@ func (c Caller) holds(scope string) bool { return c.Scopes == nil || slices.Cont
 func (v *Vault) askFor(ctx context.Context, c Caller, conn *Connection, e Event, a Approval) error {
 	p, err := v.provider(conn.Provider)
 	if err != nil {
-		return err
+		return v.withhold(e, wordFor(err), err)
 	}
-	e.Decision, e.Detail = "deny", map[string]string{"rule": a.Why}
+	return v.withhold(e, a.Why, v.askApproval(ctx, c, p, conn, a))
+}
+
+// withhold notes that nothing was given, by which rule, and gives err.
+func (v *Vault) withhold(e Event, rule string, err error) error {
+	e.Decision, e.Detail = "deny", map[string]string{"rule": rule}
 	v.note(e)
-	return v.askApproval(ctx, c, p, conn, a)
+	return err
 }
 
 // usable finds the connection and everything the caller's client was granted on

@@ -23,6 +23,7 @@ type Grant struct {
 	ID         string
 	Owner      Owner
 	Client     string
+	ClientName string // as in Caller
 	Connection string
 	Kind       string   // Use or Release
 	Access     string   // Read: only what reads; Write: everything
@@ -47,7 +48,6 @@ type GrantStore interface {
 	Grants(ctx context.Context, o Owner, client, connection string, now time.Time) ([]Grant, error)
 	// Granted gives what ConnectionStore.Connections would, and the grants of one client on those, read together.
 	Granted(ctx context.Context, o Owner, client, provider, account string, now time.Time) ([]Connection, []Grant, error)
-	AddGrant(ctx context.Context, g Grant) error
 	// EndGrant deletes; ErrNotFound when there is none of that id.
 	EndGrant(ctx context.Context, o Owner, id string) error
 }
@@ -68,6 +68,7 @@ type Approval struct {
 	Owner      Owner
 	Client     string
 	Verified   bool
+	ClientName string // as in Caller
 	Connection string
 	Provider   string
 	Account    string

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -13,26 +14,45 @@ import (
 type heldOutcome struct {
 	Credential []byte
 	Outcome    Outcome
+	Called     string // what the page calls its account
 	Revocation string // id of the one that ends the sign-in, should nobody want it; "" = none
+	Bind       string // what the credential is good with, as in a Connection
 }
 
-// encodeOutcome is the form in which a request keeps what it brought.
-func encodeOutcome(out *Outcome, revocation string) ([]byte, error) {
+// Why a request is Held: the words of Request.Cause, and of Status.Cause.
+const (
+	HeldOther       = "other_account"   // signed in as another account than asked, or as one without a name
+	HeldUnconfirmed = "confirm_account" // it may be somebody else's account
+	HeldPlaces      = "choose_place"    // signed in to several places
+)
+
+// HeldSignIn is what a person is asked about a held request.
+type HeldSignIn struct {
+	Account string  // "" = the provider did not name it
+	Places  *Places // with HeldPlaces
+}
+
+// encodeOutcome is the form in which a request keeps what it brought, beside what held says of it.
+func (v *Vault) encodeOutcome(r *Request, out *Outcome, held heldOutcome) ([]byte, error) {
+	_, bound, err := v.resolved(r, out)
+	if err != nil {
+		return nil, err
+	}
 	cred, err := out.Credential.encode()
 	if err != nil {
 		return nil, err
 	}
 	defer clear(cred)
-	held := heldOutcome{Credential: cred, Outcome: *out, Revocation: revocation}
+	held.Credential, held.Outcome, held.Bind = cred, *out, bound
 	held.Outcome.Credential = nil
 	return json.Marshal(held)
 }
 
-// hold keeps the outcome until the person says what to do with the other account.
+// hold keeps the outcome until the person says what to do with it.
 // The old credential stays as it is. The new one is on the list of revocations from
 // now on, for the time when the request has expired.
-func (v *Vault) hold(ctx context.Context, r *Request, out *Outcome) error {
-	held := heldOutcome{}
+func (v *Vault) hold(ctx context.Context, r *Request, out *Outcome, cause string) error {
+	held := heldOutcome{Called: clip(v.heldAs(ctx, r, out), maxAccount)}
 	rev, err := v.signInRevocation(ctx, r, out)
 	if err != nil {
 		return err
@@ -43,7 +63,7 @@ func (v *Vault) hold(ctx context.Context, r *Request, out *Outcome) error {
 			return err
 		}
 	}
-	plain, err := encodeOutcome(out, held.Revocation)
+	plain, err := v.encodeOutcome(r, out, held)
 	if err != nil {
 		return err
 	}
@@ -52,14 +72,9 @@ func (v *Vault) hold(ctx context.Context, r *Request, out *Outcome) error {
 	if err != nil {
 		return err
 	}
-	why := "request.other_account"
-	if v.unconfirmed(r) {
-		why = "request.unconfirmed"
-	}
-	v.note(requestEvent(r, why, "deny"))
-	called := v.heldAs(ctx, r, out)
+	v.note(requestEvent(r, "request."+cause, "deny"))
 	err = v.move(ctx, r, func(r *Request) {
-		r.State, r.Cause, r.Private, r.UpdatedAt = Held, clip(called, maxAccount), private, v.now()
+		r.State, r.Cause, r.Private, r.UpdatedAt = Held, cause, private, v.now()
 	})
 	if err != nil {
 		return errors.Join(err, v.unwanted(ctx, &held))
@@ -81,16 +96,27 @@ func (v *Vault) heldAs(ctx context.Context, r *Request, out *Outcome) string {
 	moved := movedTo(append(told(p), lookedUp(p)...), out, *c)
 	switch fewer := narrowed(p, r, out, c); {
 	case len(moved) > 0:
-		return out.Account + " at " + label(strings.Join(moved, ", "), out.Credential.Secrets())
+		return atPlace(out.Account, label(strings.Join(moved, ", "), out.Credential.Secrets()))
 	case len(fewer) > 0:
 		return out.Account + " without " + strings.Join(fewer, " ")
 	}
 	return out.Account
 }
 
+// atPlace is the label of an account that has several places.
+func atPlace(account, place string) string {
+	if account == "" {
+		return place
+	}
+	return account + " at " + place
+}
+
 // unconfirmed reports whether the account of a sign-in waits for the person's yes whichever it is: on a server of many users
-// the one who typed the code may be anybody who saw it, signed in as themselves (BCP 247).
-func (v *Vault) unconfirmed(r *Request) bool { return v.Identified && r.Method == MethodDeviceCode }
+// the one who typed the code may be anybody who saw it, signed in as themselves (BCP 247). Such a server's users are none of
+// the process that serves this machine's own person, but it may be the one that asks the provider.
+func (v *Vault) unconfirmed(r *Request) bool {
+	return r.Method == MethodDeviceCode && (v.Identified || r.Owner != Local)
+}
 
 // unwanted makes the revocation of a held sign-in due.
 func (v *Vault) unwanted(ctx context.Context, held *heldOutcome) error {
@@ -103,40 +129,81 @@ func (v *Vault) unwanted(ctx context.Context, held *heldOutcome) error {
 // Settle says what becomes of a held request: SettleAdd, SettleReplace or SettleDiscard.
 // It does not end when the browser goes away: the tokens are nowhere else.
 func (s Visit) Settle(ctx context.Context, id, how string) error {
-	v := s.vault
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 	defer cancel()
-	r, err := s.enter(ctx, id)
-	if err != nil {
-		return err
-	}
+	v := s.vault
+	r, held, err := s.held(ctx, id)
 	switch {
-	case r.State == Expired:
-		return ErrExpired
-	case r.State != Held:
-		return ErrUsed
-	case how != SettleAdd && how != SettleReplace && how != SettleDiscard:
-		return ErrInvalid.Say("say what becomes of this sign-in: %s, %s or %s", SettleAdd, SettleReplace, SettleDiscard)
-	}
-	held, err := v.unhold(ctx, r)
-	if err != nil {
+	case err != nil:
 		return err
-	}
-	if how == SettleDiscard {
-		if err := v.move(ctx, r, func(r *Request) { r.State, r.Private, r.UpdatedAt = Declined, nil, v.now() }); err != nil {
+	case how == SettleDiscard:
+		if err := v.move(ctx, r, func(r *Request) { r.State, r.Cause, r.Private, r.UpdatedAt = Declined, "", nil, v.now() }); err != nil {
 			return err
 		}
 		return v.unwanted(ctx, held)
+	case r.Cause == HeldPlaces:
+		return errNoPlace
+	case how == SettleReplace:
+		return v.settle(ctx, r, held, v.replace)
+	case how == SettleAdd:
+		return v.settle(ctx, r, held, v.add)
+	}
+	return errUnsettled
+}
+
+// Choose says which of the places that the provider listed a held request is for, by its value. Where another one was expected, the
+// request is held once more.
+func (s Visit) Choose(ctx context.Context, id, value string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
+	defer cancel()
+	r, held, err := s.held(ctx, id)
+	switch {
+	case err != nil:
+		return err
+	case r.Cause != HeldPlaces:
+		return errUnsettled
+	}
+	places := held.Outcome.Places
+	i := slices.IndexFunc(places.List, func(p Place) bool { return p.Value == value })
+	if i < 0 {
+		return errNoPlace
+	}
+	return s.vault.settle(ctx, r, held, func(ctx context.Context, r *Request, out *Outcome) error {
+		out.Places, out.Vars[places.Store] = nil, value
+		out.Account = atPlace(out.Account, places.List[i].Label)
+		return s.vault.complete(ctx, r, out)
+	})
+}
+
+var (
+	errNoPlace   = ErrInvalid.Say("choose one of the places that are listed, or discard this sign-in")
+	errUnsettled = ErrInvalid.Say("say what becomes of this sign-in: %s, %s or %s", SettleAdd, SettleReplace, SettleDiscard)
+)
+
+// held reads a request that is Held, and what it keeps.
+func (s Visit) held(ctx context.Context, id string) (*Request, *heldOutcome, error) {
+	r, err := s.enter(ctx, id)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case r.State == Expired:
+		return nil, nil, ErrExpired
+	case r.State != Held:
+		return nil, nil, ErrUsed
+	}
+	held, err := s.vault.unhold(ctx, r)
+	return r, held, err
+}
+
+// settle claims a held request and has its outcome stored.
+func (v *Vault) settle(ctx context.Context, r *Request, held *heldOutcome, store func(context.Context, *Request, *Outcome) error) error {
+	if !v.goodHere(r, held) {
+		return ErrConfig.Say("the definition of %s changed where credentials are sent; discard this sign-in, and ask the agent for a new link", clip(r.Provider, 40))
 	}
 	if err := v.move(ctx, r, func(r *Request) { r.State, r.Cause, r.UpdatedAt = Claimed, "", v.now() }); err != nil {
 		return err
 	}
-	if how == SettleReplace {
-		err = v.replace(ctx, r, &held.Outcome)
-	} else {
-		err = v.add(ctx, r, &held.Outcome)
-	}
-	if err != nil || held.Revocation == "" { // not stored, it is still on the list of revocations
+	if err := store(ctx, r, &held.Outcome); err != nil || held.Revocation == "" { // not stored, it is still on the list of revocations
 		return err
 	}
 	return v.Revocations.EndRevocation(ctx, held.Revocation, time.Time{})
@@ -161,8 +228,8 @@ func (v *Vault) add(ctx context.Context, r *Request, out *Outcome) error {
 }
 
 // replace stores a held sign-in in the place of the connection that the request renews. Nobody here has the tokens
-// of the account that was there any more, so its provider is told to forget them. Those of the same account it keeps: there
-// are providers that end with one token all that the person gave to the app.
+// of the account that was there any more, so its provider is told to forget them. Those of the same account it keeps, and of one
+// that was never named, which may be the same: there are providers that end with one token all that the person gave to the app.
 func (v *Vault) replace(ctx context.Context, r *Request, out *Outcome) error {
 	var old *Connection
 	err := v.completeAs(ctx, r, out, func(ctx context.Context, r *Request, out *Outcome) (c *Connection, err error) {
@@ -171,7 +238,7 @@ func (v *Vault) replace(ctx context.Context, r *Request, out *Outcome) error {
 		}
 		return v.replaced(ctx, r, old, out)
 	})
-	if err != nil {
+	if err != nil || old == nil { // held once more, until it is known for which place it is
 		return err
 	}
 	p, err := v.provider(r.Provider)
@@ -224,4 +291,24 @@ func (v *Vault) unhold(ctx context.Context, r *Request) (*heldOutcome, error) {
 	h.Outcome.Credential, err = decodeCredential(h.Credential)
 	clear(h.Credential)
 	return &h, err
+}
+
+// goodHere reports whether the definition, with what stands in the request, still sends a credential where it was got.
+func (v *Vault) goodHere(r *Request, held *heldOutcome) bool {
+	_, bound, err := v.resolved(r, &held.Outcome)
+	return err == nil && bound == held.Bind
+}
+
+// resolved gives the variables of an outcome, with the app and the region that it came from, and what its credential is bound to by them.
+func (v *Vault) resolved(r *Request, out *Outcome) (vars map[string]string, bound string, err error) {
+	p, err := v.provider(r.Provider)
+	if err != nil {
+		return nil, "", err
+	}
+	vars = cloneVars(r.Vars)
+	maps.Copy(vars, out.Vars)
+	if p, err = p.Resolve(vars); err != nil {
+		return nil, "", err
+	}
+	return vars, bind(p, r.Method), nil
 }

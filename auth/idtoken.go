@@ -2,9 +2,12 @@ package auth
 
 import (
 	"context"
+	"crypto/subtle"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -59,7 +62,7 @@ func verified(ctx context.Context, f *Flow, verifier *oidc.IDTokenVerifier, raw,
 	azp := claims.text("azp")
 	def := f.Provider.OAuth2
 	switch {
-	case token.Nonce != nonce:
+	case subtle.ConstantTimeCompare([]byte(token.Nonce), []byte(nonce)) != 1:
 		return document{}, errors.New("the nonce is not ours")
 	case azp != "" && azp != f.ClientID, len(token.Audience) > 1 && azp == "":
 		return document{}, errors.New("it was issued to another client")
@@ -69,4 +72,26 @@ func verified(ctx context.Context, f *Flow, verifier *oidc.IDTokenVerifier, raw,
 		return document{}, errors.New("another issuer made it")
 	}
 	return claims, nil
+}
+
+// errStranger marks the answer to a refresh that is about another account.
+var errStranger = errors.New("the identity in the answer is another account's")
+
+// strange reports whether the answer to a refresh names another account than the sign-in did (OpenID Connect Core section
+// 12.2). It came from the token endpoint itself, which stands for the signature (section 3.1.3.7).
+func strange(f *Flow, t *tokens) bool {
+	id := f.Provider.Identity
+	if f.Provider.OAuth2.Discovery == "" || id != nil && id.URL != "" && id.ID != "sub" || // or the account has its id from elsewhere
+		f.Connection == nil || f.Connection.AccountID == "" || strings.HasPrefix(f.Connection.AccountID, namedOnly) {
+		return false
+	}
+	_, rest, _ := strings.Cut(t.doc.text("id_token"), ".")
+	encoded, _, _ := strings.Cut(rest, ".")
+	payload, err := base64.RawURLEncoding.DecodeString(encoded)
+	if err != nil {
+		return false
+	}
+	claims, err := parseDocument(payload)
+	sub := claims.text("sub")
+	return err == nil && sub != "" && sub != f.Connection.AccountID
 }

@@ -15,7 +15,8 @@ import (
 const (
 	keepInterval = 2 * time.Second
 	keepBatch    = 20
-	keepLook     = 10 * keepBatch     // renewals that are looked at for a batch
+	keepLook     = 10 * keepBatch     // renewals that are looked at for a batch,
+	mostLook     = 16 * keepLook      // and at most where those are all of providers that rest
 	aheadOf      = 2 * time.Minute    // renew what was used lately and ends within this
 	aliveWithin  = 7 * 24 * time.Hour // renew unused sign-ins that end within this, most of whose time is over
 	aliveEvery   = 10 * time.Minute   // how often these are looked for: they may be many
@@ -118,11 +119,13 @@ func (v *Vault) pollOne(ctx context.Context, r *Request) error {
 	if err != nil {
 		return err
 	}
+	f.received = func(ctx context.Context, out *Outcome) { v.keepOutcome(ctx, r, out) }
 	// Once the provider was asked, its answer may be the only copy of a sign-in that the person completed: the end of this
 	// process waits for it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redeemTime)
 	defer cancel()
 	out, wait, err := poller.Poll(ctx, f)
+	defer v.discardBeside(ctx, r, out)
 	if err == nil && out == nil {
 		private, err := v.sealedPrivate(r, f.Private) // slow_down makes the interval longer for good
 		if err != nil {
@@ -133,12 +136,14 @@ func (v *Vault) pollOne(ctx context.Context, r *Request) error {
 	if err != nil {
 		return errors.Join(quiet(v.fail(ctx, r, err)), v.discard(ctx, r, out))
 	}
-	err = v.move(ctx, r, func(r *Request) { r.State, r.UpdatedAt, r.NextPollAt = Claimed, v.now(), time.Time{} })
+	if r.State != Claimed { // it could not be kept
+		err = v.move(ctx, r, func(r *Request) { r.State, r.UpdatedAt, r.NextPollAt = Claimed, v.now(), time.Time{} })
+	}
 	if err != nil { // cancelled or begun anew meanwhile, with another choice
 		return errors.Join(quiet(err), v.discard(ctx, r, out))
 	}
 	if v.unconfirmed(r) {
-		return v.hold(ctx, r, out)
+		return v.hold(ctx, r, out, HeldUnconfirmed)
 	}
 	return v.complete(ctx, r, out)
 }
@@ -157,7 +162,11 @@ func (v *Vault) tellDue(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return each(due, func(rev Revocation) error { v.tell(ctx, &rev); return nil })
+	return each(due, func(rev Revocation) error {
+		v.lament(ctx, Event{Owner: rev.Owner, Kind: "revoke", Provider: rev.Provider, Connection: rev.Connection, Decision: "allow"})
+		v.tell(ctx, &rev)
+		return nil
+	})
 }
 
 // lookout remembers until when everything has been found that is to be renewed ahead, and when sign-ins that would
@@ -203,24 +212,37 @@ func (l *lookout) found(now, fading time.Time) {
 // renewAhead renews before anybody has to wait for it, and keeps alive what would die unused.
 func (v *Vault) renewAhead(ctx context.Context) error {
 	now := v.now()
-	fading := v.lookout.fading(now)
-	due, err := v.Pending.DueRefreshes(ctx, now, v.lookout.from(now), now.Add(aheadOf), fading, now.Add(-usedLately), keepLook)
+	due, err := v.dueAhead(ctx, now)
 	if err != nil {
 		return err
 	}
-	if len(due) < keepLook {
-		v.lookout.found(now, fading)
-	}
-	// A provider that is down keeps nobody else's sign-ins waiting.
-	due = slices.DeleteFunc(due, func(c Connection) bool { return v.breakers.rests(c.Bind, now) })
 	return each(due[:min(len(due), keepBatch)], func(c Connection) error {
-		dying := dies(&c, now)
-		if !dying && !v.due(&c) {
+		must := dies(&c, now) || c.State == ProviderDown && c.ExpiresAt.IsZero() // which is never due
+		if !must && !v.due(&c) {
 			return nil
 		}
-		_, err := v.fresh(ctx, &c, dying)
+		_, err := v.fresh(ctx, &c, must)
 		return quiet(err)
 	})
+}
+
+// dueAhead gives some of what is to be renewed ahead. A provider that is down keeps nobody else's sign-ins waiting.
+func (v *Vault) dueAhead(ctx context.Context, now time.Time) (due []Connection, err error) {
+	fading := v.lookout.fading(now)
+	for look := keepLook; ; look *= 4 {
+		due, err = v.Pending.DueRefreshes(ctx, now, v.lookout.from(now), now.Add(aheadOf), fading, now.Add(-usedLately), look)
+		if err != nil {
+			return nil, err
+		}
+		all := len(due) < look
+		due = slices.DeleteFunc(due, func(c Connection) bool { return c.State == NeedsReauth || v.breakers.rests(c.Bind, now) }) // damaged, or at rest
+		if all {
+			v.lookout.found(now, fading)
+		}
+		if all || len(due) > 0 || look >= mostLook {
+			return due, nil
+		}
+	}
 }
 
 // dies reports whether c has to be renewed for the sake of its sign-in: that ends at once, or within a week and
@@ -239,6 +261,9 @@ func (v *Vault) probeDue(ctx context.Context) error {
 		return err
 	}
 	return each(due, func(c Connection) error {
+		if c.State == NeedsReauth { // damaged
+			return nil
+		}
 		method, err := v.connector(c.Method)
 		if err != nil {
 			return err
@@ -259,7 +284,6 @@ func (v *Vault) probeDue(ctx context.Context) error {
 		if err := v.probe(ctx, prober, &sending{conn: &c, flow: f, carrier: carrier}, cred); !errors.Is(err, ErrReauth) {
 			return quiet(err)
 		}
-		v.note(Event{Owner: c.Owner, Kind: "probe", Provider: c.Provider, Connection: c.ID, Decision: "failed"})
 		return quiet(v.Connections.SetState(ctx, c.Owner, c.ID, c.Version, NeedsReauth, "session_ended"))
 	})
 }

@@ -153,6 +153,75 @@ func TestKeepingIsFair(t *testing.T) {
 	}
 }
 
+// One that rests, with more connections than are looked at for a batch, does not hide those of others either.
+func TestRestingHidesNobody(t *testing.T) {
+	all := users(5)
+	v, c := newClockedVault(t, authtest.Options{Users: all})
+	for _, u := range all {
+		connectAs(t, v, u)
+	}
+	v.Server.FaultAlways("/token", authtest.Busy(503, ""))
+	c.forward(2 * time.Hour)
+	for _, u := range all {
+		if err := getAs(t, v, u); !errors.Is(err, auth.ErrUnavailable) {
+			t.Errorf("%s: %v", u.Name, err)
+		}
+	}
+	found, err := v.DB.Connections(t.Context(), auth.Local, "practice", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	like := func(id string, ends time.Duration) auth.Connection {
+		other := found[0]
+		other.ID, other.Account, other.State, other.Refresh = id, id, auth.Active, auth.RefreshState{}
+		other.ExpiresAt, other.LastUsedAt = c.Now().Add(ends), c.Now()
+		return other
+	}
+	for n := range 300 {
+		if err := v.DB.Import(t.Context(), like(fmt.Sprint("resting ", n), -time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := like("last", 20*time.Second)
+	last.Bind = "https://another.example"
+	if err := v.DB.Import(t.Context(), last); err != nil {
+		t.Fatal(err)
+	}
+	keepOnce(t, v)
+	now, err := v.DB.Connection(t.Context(), last.Owner, last.ID)
+	if err != nil || now.Refresh.Fence == 0 {
+		t.Errorf("it was not looked at: %+v, %v", now.Refresh, err)
+	}
+	resting, err := v.DB.Connection(t.Context(), last.Owner, "resting 0")
+	if err != nil || resting.Refresh.Fence > 0 {
+		t.Errorf("its provider does not rest: %+v, %v", resting.Refresh, err)
+	}
+}
+
+// A process of the store that lacks a definition, because it was started without it, leaves the renewal to one that has it.
+func TestRenewalWithoutDefinition(t *testing.T) {
+	v, c := connected(t, authtest.Options{})
+	use(t, v, c)
+	server := v.Vault
+	v.Reopen()
+	v.Vault.Now = c.Now
+	var err error
+	if v.Vault.Catalog, err = providers.Load("", providers.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	c.forward(2 * time.Hour)
+	for range 3 {
+		keepOnce(t, v)
+	}
+	wantState(t, v, auth.ProviderDown, "") // there, where nothing can be done with it
+	v.Vault = server
+	wantState(t, v, auth.Active, "")
+	get(t, v)
+	if n := asked(v); n != 1 {
+		t.Errorf("%d token requests", n)
+	}
+}
+
 // polled is a store in which something happens between the taking of a poll and its end, as while a provider answers slowly.
 type polled struct {
 	auth.PendingStore
@@ -165,6 +234,30 @@ func (p polled) DuePolls(ctx context.Context, now time.Time, hold time.Duration,
 		p.meanwhile()
 	}
 	return due, err
+}
+
+// Of a provider that tells no lifetimes nobody knows whether an old token is good still. Once it is up again, its connection
+// is renewed, and does not read down for as long as the API takes the old one.
+func TestDownWithoutLifetime(t *testing.T) {
+	v, c := newClockedVault(t, authtest.Options{})
+	v.Server.FaultAlways("/token", authtest.Without("expires_in"))
+	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+	v.Server.Fault("/token", authtest.Busy(503, ""))
+	v.API.Fault("/api/me", authtest.Unauthorized)
+	if _, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"}); !errors.Is(err, auth.ErrUnavailable) {
+		t.Errorf("Call: %v", err)
+	}
+	wantState(t, v, auth.ProviderDown, "unavailable")
+	v.Server.Forget()
+	for range 3 {
+		c.forward(10 * time.Minute)
+		use(t, v, c)
+		keepOnce(t, v)
+		wantState(t, v, auth.Active, "")
+	}
+	if n := asked(v); n != 1 {
+		t.Errorf("%d token requests", n)
+	}
 }
 
 // Of a sign-in that the person begins anew while the provider is asked about the one before: what they chose last stands, and
@@ -256,13 +349,7 @@ func TestPollOfTheOneBefore(t *testing.T) {
 func TestPollAtTheEnd(t *testing.T) {
 	v, c := newClockedVault(t, authtest.Options{})
 	link := ask(t, v, agent, auth.Wish{Provider: "practice", Method: auth.MethodDeviceCode})
-	step, err := v.Visit(alices).Confirm(t.Context(), link.RequestID, auth.Choice{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := v.Server.ApproveDevice(t.Context(), step.UserCode, "alice"); err != nil {
-		t.Fatal(err)
-	}
+	enterCode(t, v, link)
 	c.forward(10 * time.Second)
 	fault, pause := authtest.PauseAt(authtest.Committed)
 	v.Server.Fault("POST /token", fault)

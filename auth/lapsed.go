@@ -16,6 +16,7 @@ func (v *Vault) tellRenewed(ctx context.Context, rev *Revocation, f *Flow, cred 
 	if !ok {
 		return false, errForgotten
 	}
+	defer v.lasting()()
 	whole := context.WithoutCancel(ctx) // the answer must not be lost; the request has a bound of its own
 	sentAt := v.now()
 	answer, err := refresher.Refresh(whole, f, cred)

@@ -68,6 +68,11 @@ func (v *Vault) stateOf(c *Connection) State {
 		return c.State
 	}
 	now := v.now()
+	if !c.ExpiresAt.IsZero() && now.After(c.ExpiresAt) {
+		if _, err := v.provider(c.Provider); err != nil {
+			return ProviderDown // this process cannot renew it
+		}
+	}
 	end := c.RefreshExpiresAt
 	if end.IsZero() && !v.renewable(c) {
 		end = c.ExpiresAt

@@ -142,7 +142,7 @@ func TestReplacedDuringDecision(t *testing.T) {
 	}{
 		"a release":     {auth.Decision{Allow: true, For: time.Hour}, true},
 		"always":        {auth.Decision{Allow: true, Always: true}, false},
-		"this one call": {auth.Decision{Allow: true, Once: true}, false},
+		"this one call": {auth.Decision{Allow: true}, false},
 		"for some time": {auth.Decision{Allow: true, For: time.Hour}, false},
 	} {
 		t.Run(name, func(t *testing.T) {

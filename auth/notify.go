@@ -86,8 +86,9 @@ type notice struct {
 	Org       string    `json:"org,omitempty"`
 	User      string    `json:"user"`
 	Client    string    `json:"client"`
-	Verified  bool      `json:"client_verified"` // false: the client chose its name itself
-	Kind      string    `json:"kind"`            // use or release
+	Verified  bool      `json:"client_verified"`       // false: the client chose its name itself
+	Name      string    `json:"client_name,omitempty"` // what a verified client calls itself
+	Kind      string    `json:"kind"`                  // use or release
 	Provider  string    `json:"provider"`
 	Account   string    `json:"account"`
 	Method    string    `json:"method,omitempty"` // of the call; none: the client asks to be let in
@@ -100,7 +101,7 @@ type notice struct {
 func (n *Notifier) tell(ctx context.Context, a Approval) {
 	address, _, _ := strings.Cut(a.URL, "?")
 	body, err := json.Marshal(notice{
-		Type: "approval_required", ID: a.ID, Org: a.Owner.Org, User: a.Owner.User, Client: egress.Sanitize(a.Client), Verified: a.Verified,
+		Type: "approval_required", ID: a.ID, Org: a.Owner.Org, User: a.Owner.User, Client: egress.Sanitize(a.Client), Verified: a.Verified, Name: egress.Sanitize(a.ClientName),
 		Kind: a.Kind, Provider: a.Provider, Account: egress.Sanitize(a.Account), Method: a.Method, URL: address, Rule: a.Why,
 		Link: n.BaseURL() + "/approvals/" + a.ID, ExpiresAt: a.ExpiresAt.UTC(),
 	})

@@ -96,7 +96,8 @@ func refreshEndpoint(e providers.Endpoint, r providers.Refresh) providers.Endpoi
 }
 
 // Refreshed reads what Refresh brought. ErrReauth: the grant is dead. ErrConfig: the
-// operator has to act. ErrUnavailable: nothing is lost, try again later.
+// operator has to act. ErrUnavailable: nothing is lost, try again later. Beside an error the outcome holds tokens that are
+// of no use here, to be revoked.
 func (o *OAuth) Refreshed(f *Flow, old *Credential, answer []byte, sentAt time.Time) (*Outcome, error) {
 	raw, err := decodeAnswer(answer)
 	if err != nil {
@@ -114,8 +115,8 @@ func (o *OAuth) Refreshed(f *Flow, old *Credential, answer []byte, sentAt time.T
 		return nil, err
 	}
 	inherit(f, old, out, sentAt)
-	if f.Connection != nil {
-		out.Missing = missingScopes(f.Provider.OAuth2, f.Connection.Scopes, out.Scopes)
+	if strange(f, t) {
+		return out, signInAgain(causeStranger).Because(errStranger)
 	}
 	return out, nil
 }

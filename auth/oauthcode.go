@@ -21,11 +21,10 @@ func (OAuthCode) Method() string { return MethodOAuthCode }
 
 // attempt is what a sign-in remembers between Begin and Finish, sealed.
 type attempt struct {
-	Verifier    string   `json:"verifier,omitempty"`
-	Nonce       string   `json:"nonce,omitempty"`
-	RedirectURI string   `json:"redirect_uri"`
-	Issuer      string   `json:"issuer,omitempty"`
-	Scopes      []string `json:"scopes,omitempty"`
+	Verifier    string `json:"verifier,omitempty"`
+	Nonce       string `json:"nonce,omitempty"`
+	RedirectURI string `json:"redirect_uri"`
+	Issuer      string `json:"issuer,omitempty"`
 }
 
 // Begin makes the address of the consent page. Nothing is sent, but for a discovery
@@ -36,11 +35,11 @@ func (c OAuthCode) Begin(ctx context.Context, f *Flow) (Step, error) {
 		return Step{}, err
 	}
 	def := f.Provider.OAuth2
-	try := attempt{RedirectURI: f.RedirectURI, Issuer: def.Issuer, Scopes: askedScopes(f)}
+	try := attempt{RedirectURI: f.RedirectURI, Issuer: def.Issuer}
 	if def.PKCE != "none" {
 		try.Verifier = oauth2.GenerateVerifier()
 	}
-	if slices.Contains(try.Scopes, "openid") {
+	if slices.Contains(askedScopes(f), "openid") {
 		try.Nonce = oauth2.GenerateVerifier()
 	}
 	step := Step{State: oauth2.GenerateVerifier()} // 256 bits
@@ -64,7 +63,7 @@ func (c OAuthCode) Begin(ctx context.Context, f *Flow) (Step, error) {
 func authorizeParams(f *Flow, try attempt, state string) (url.Values, error) {
 	def := f.Provider.OAuth2
 	params := url.Values{"response_type": {"code"}, "client_id": {f.ClientID}, "redirect_uri": {f.RedirectURI}, "state": {state}}
-	if err := addScopes(f.Provider, params, try.Scopes); err != nil {
+	if err := addScopes(f.Provider, params, askedScopes(f)); err != nil {
 		return nil, err
 	}
 	if try.Verifier != "" {
@@ -73,9 +72,6 @@ func authorizeParams(f *Flow, try attempt, state string) (url.Values, error) {
 	}
 	if try.Nonce != "" {
 		params.Set("nonce", try.Nonce)
-	}
-	if def.Callback.Mode == "form_post" {
-		params.Set("response_mode", "form_post")
 	}
 	if err := addResource(f, params); err != nil {
 		return nil, err
@@ -160,7 +156,7 @@ func (c OAuthCode) Finish(ctx context.Context, f *Flow, in Input) (*Outcome, err
 	if err != nil {
 		return nil, asRefusal(err)
 	}
-	return c.connect(ctx, f, t, back, try)
+	return c.connect(ctx, f, t, back, try.Nonce)
 }
 
 // redeem exchanges the code. Sent once, whatever happens.

@@ -2,6 +2,11 @@ package auth_test
 
 import (
 	"context"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -59,13 +64,7 @@ func TestFailedSignInIsForgotten(t *testing.T) {
 					t.Fatal("it works")
 				}
 			} else {
-				step, err := v.Visit(alices).Confirm(t.Context(), link.RequestID, auth.Choice{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := v.Server.ApproveDevice(t.Context(), step.UserCode, "alice"); err != nil {
-					t.Fatal(err)
-				}
+				enterCode(t, v, link)
 				c.forward(10 * time.Second)
 			}
 			keepOnce(t, v)
@@ -75,6 +74,46 @@ func TestFailedSignInIsForgotten(t *testing.T) {
 			keepOnce(t, v)
 			wantForgotten(t, v, given)
 		})
+	}
+}
+
+// pollConfig is what a child that polls has to know.
+type pollConfig struct {
+	Site  site
+	Ahead time.Duration
+}
+
+// pollChild does the background work, and dies where a sign-in is about to be stored.
+func pollChild(ctx context.Context, in *json.Decoder) error {
+	var config pollConfig
+	if err := in.Decode(&config); err != nil {
+		return err
+	}
+	v, _, err := config.Site.open(ctx, newClock(config.Ahead).Now)
+	if err != nil {
+		return err
+	}
+	v.Requests = dying{v.Requests}
+	return v.KeepOnce(ctx)
+}
+
+// CB-017: kill -9 between the answer to a device code and the commit of its sign-in leaves no tokens at the provider that
+// nobody has, as TestKillWithinCallback says of a code.
+func TestKillWithinPoll(t *testing.T) {
+	v, c := newClockedVault(t, authtest.Options{})
+	link := ask(t, v, agent, auth.Wish{Provider: "practice", Method: auth.MethodDeviceCode})
+	enterCode(t, v, link)
+	given := tokensOf(v)
+	start(t, "poll", pollConfig{Site: siteOf(v), Ahead: 10 * time.Second}).died(t)
+	c.forward(3 * time.Minute)
+	keepOnce(t, v)
+	if s := status(t, v, agent, link.RequestID); s.Status != auth.StatusFailed || s.Cause != "unknown_outcome" {
+		t.Errorf("status %+v", s)
+	}
+	keepOnce(t, v)
+	wantForgotten(t, v, given)
+	if n := len(v.Server.Requests("POST /token")); n != 1 {
+		t.Errorf("the code was sent %d times", n)
 	}
 }
 
@@ -149,6 +188,26 @@ func TestReplacedIsForgotten(t *testing.T) {
 	}
 }
 
+// CB-020: an account that was never named may be the one that takes its place, and a provider may end with its old token the new
+// one too. It is not told.
+func TestReplacedUnnamedStays(t *testing.T) {
+	v, c := newClockedVault(t, authtest.Options{})
+	redefine(t, v, c, func(p *providers.Provider) { p.OAuth2.Scopes.Default, p.OAuth2.Scopes.Identity = []string{"read"}, nil }) // no ID token
+	v.Server.Fault("/userinfo", authtest.Busy(503, ""))
+	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+	link := reconnect(t, v)
+	if err := finish(t, v, link, alices, "alice"); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Visit(alices).Settle(t.Context(), link.RequestID, auth.SettleReplace); err != nil {
+		t.Fatal(err)
+	}
+	keepOnce(t, v)
+	if row := only(t, v); row.AccountID != "alice" || len(revokedTokens(v)) != 0 {
+		t.Errorf("%q has the place; %d tokens were revoked", row.AccountID, len(revokedTokens(v)))
+	}
+}
+
 // CB-020: the provider forgets the answer to a renewal that comes when another account has taken the place.
 func TestReplacedWithinRenewal(t *testing.T) {
 	v, c := connected(t, authtest.Options{})
@@ -189,4 +248,65 @@ type settling struct {
 func (s settling) CommitRefresh(ctx context.Context, c *auth.Connection) error {
 	s.settle()
 	return s.RefreshStore.CommitRefresh(ctx, c)
+}
+
+// CB-017: a token that comes beside the one that is kept, as that of the person beside that of Slack's bot, does not live on at
+// the provider either; unless another connection of the owner may hold the same one.
+func TestTokenBesideIsForgotten(t *testing.T) {
+	beside := func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		authtest.With(map[string]any{"authed_user": map[string]any{"access_token": "canary-person-access", "refresh_token": "canary-person-refresh"}})(w, r, next)
+	}
+	two := func(p *providers.Provider) {
+		p.OAuth2.Response.AccessToken = []string{"access_token", "authed_user.access_token"}
+		p.OAuth2.Response.RefreshToken = []string{"refresh_token", "authed_user.refresh_token"}
+	}
+	forgotten := func(v *authtest.Vault) string {
+		return strings.Join(slices.Sorted(maps.Keys(revokedTokens(v))), " ")
+	}
+	const both = "canary-person-access canary-person-refresh"
+	v, c := newClockedVault(t, authtest.Options{})
+	redefine(t, v, c, two)
+	v.Server.FaultAlways("/token", beside)
+	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+	keepOnce(t, v)
+	if got := forgotten(v); got != both {
+		t.Errorf("stored: revoked are %q", got)
+	}
+	wantEvent(t, v, agent.Owner, "revoke.done")
+	if _, err := v.Call(t.Context(), agent, auth.Call{Provider: "practice", Path: "/me"}); err != nil {
+		t.Errorf("the kept token: %v", err)
+	}
+	v.Server.Forget()
+	connect(t, v, agent, auth.Wish{Provider: "practice", Account: "second"}, "bob", auth.Choice{})
+	keepOnce(t, v)
+	if got := forgotten(v); got != "" {
+		t.Errorf("beside another connection: revoked are %q", got)
+	}
+
+	v, c = newClockedVault(t, authtest.Options{})
+	redefine(t, v, c, two)
+	v.Server.FaultAlways("/token", beside)
+	link := ask(t, v, agent, auth.Wish{Provider: "practice", Method: auth.MethodDeviceCode})
+	enterCode(t, v, link)
+	c.forward(10 * time.Second)
+	keepOnce(t, v)
+	keepOnce(t, v)
+	if got := forgotten(v); got != both {
+		t.Errorf("by device: revoked are %q", got)
+	}
+
+	v, c = newClockedVault(t, authtest.Options{})
+	redefine(t, v, c, func(p *providers.Provider) {
+		two(p)
+		p.OAuth2.After = []providers.After{{Get: v.Server.URL + "/sites", List: "values", Value: "id", Store: "site"}}
+	})
+	v.Server.FaultAlways("/token", beside)
+	v.Server.FaultAlways("GET /sites", authtest.Busy(503, ""))
+	if err := finish(t, v, ask(t, v, agent, auth.Wish{Provider: "practice"}), alices, "alice"); err == nil {
+		t.Fatal("it works")
+	}
+	keepOnce(t, v)
+	if got := forgotten(v); !strings.Contains(got, both) || len(revokedTokens(v)) != 4 {
+		t.Errorf("refused: revoked are %d tokens", len(revokedTokens(v)))
+	}
 }

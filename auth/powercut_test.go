@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os/signal"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/latchpost/latchpost/auth"
@@ -32,8 +30,7 @@ func callerChild(ctx context.Context, in *json.Decoder) error {
 		return err
 	}
 	if config.Disk > 0 {
-		signal.Ignore(syscall.SIGXFSZ)
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: config.Disk, Max: config.Disk}); err != nil {
+		if err := limitFiles(config.Disk); err != nil {
 			return err
 		}
 	}

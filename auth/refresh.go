@@ -13,7 +13,7 @@ import (
 )
 
 // Renewal happens once for each generation of a credential, over all goroutines
-// and processes: lease -> durable intent -> call with nothing held -> raw answer
+// and processes: lease -> durable intent -> audit record -> call with nothing held -> raw answer
 // sealed and stored -> parsed -> committed by compare-and-swap on the version.
 // Callers join the flight of their process; flights of several processes meet at
 // the lease on the row.
@@ -30,14 +30,31 @@ const (
 // flights joins the callers of one process that wait for the same renewal.
 type flights struct {
 	mu   sync.Mutex
-	m    map[string]*flight
-	time time.Duration // that one may take; 0 = flightTime
+	m    map[string]*flight // by connection; what is lasting by a name of its own
+	time time.Duration      // that one may take; 0 = flightTime
 }
 
 type flight struct {
 	done chan struct{}
 	c    *Connection
 	err  error
+}
+
+// begin has Drain wait for what goes under a name until it ends. The caller holds mu.
+func (s *flights) begin(name string) *flight {
+	f := &flight{done: make(chan struct{})}
+	if s.m == nil {
+		s.m = map[string]*flight{}
+	}
+	s.m[name] = f
+	return f
+}
+
+func (s *flights) end(name string, f *flight) {
+	s.mu.Lock()
+	delete(s.m, name)
+	s.mu.Unlock()
+	close(f.done)
 }
 
 // fresh gives c with a credential that is good for use. force is set when the API
@@ -83,11 +100,7 @@ func (v *Vault) join(ctx context.Context, c *Connection, force bool) (*Connectio
 	v.flights.mu.Lock()
 	f := v.flights.m[c.ID]
 	if f == nil {
-		f = &flight{done: make(chan struct{})}
-		if v.flights.m == nil {
-			v.flights.m = map[string]*flight{}
-		}
-		v.flights.m[c.ID] = f
+		f = v.flights.begin(c.ID)
 		go v.fly(context.WithoutCancel(ctx), f, c, force) // a stranger's cancellation must never abort a rotation
 	}
 	v.flights.mu.Unlock()
@@ -109,27 +122,7 @@ func (v *Vault) fly(ctx context.Context, f *flight, c *Connection, force bool) {
 	if errors.Is(f.err, errPanic) { // said here, because who still has a good token goes on with it
 		v.log().Error("renewal failed", "connection", c.ID, "error", f.err)
 	}
-	v.flights.mu.Lock()
-	delete(v.flights.m, c.ID)
-	v.flights.mu.Unlock()
-	close(f.done)
-}
-
-// Drain waits for the renewals that are under way: those who asked may have gone, and a process that ended now would
-// lose the answers.
-func (v *Vault) Drain() {
-	for {
-		v.flights.mu.Lock()
-		var left *flight
-		for _, left = range v.flights.m {
-			break
-		}
-		v.flights.mu.Unlock()
-		if left == nil {
-			return
-		}
-		<-left.done
-	}
+	v.flights.end(c.ID, f)
 }
 
 // renew brings the connection past generation seen, by its own call or by waiting
@@ -149,6 +142,9 @@ func (v *Vault) renew(ctx context.Context, o Owner, id string, seen int64, force
 			return nil, signInAgain(c.Cause)
 		case c.Refresh.Waits(v.now()):
 			return nil, v.notYet(c)
+		}
+		if _, err := v.provider(c.Provider); err != nil { // left to a process of the store that knows its definition
+			return nil, err
 		}
 		if wait := v.breakers.wait(c.Bind, v.now()); wait > 0 {
 			return nil, ErrUnavailable.Say("%s does not answer; it is left alone for a while", c.Provider).After(retrySeconds(wait))
@@ -174,36 +170,6 @@ func (v *Vault) renew(ctx context.Context, o Owner, id string, seen int64, force
 	}
 }
 
-func signInAgain(cause string) *Error {
-	return ErrReauth.Say("%s; the user has to sign in again: call request_auth", whyReauth(cause))
-}
-
-// whyReauth says what is known about the end of a sign-in.
-func whyReauth(cause string) string {
-	switch cause {
-	case causeInterrupted:
-		return "the provider has renewed this sign-in, but its answer was lost or spoilt on the way"
-	case causeInvalidGrant:
-		return "the provider does not accept this sign-in any more: it ended or was revoked there, or it was used elsewhere, as by a copy of this store"
-	case causeEnded:
-		return "its time is up, and the provider gave no way to renew it"
-	case causeRefused:
-		return "the API does not accept it any more"
-	case causeRebound:
-		return "the definition of this provider changed where credentials are sent"
-	}
-	return "this sign-in does not work any more"
-}
-
-// Causes of NeedsReauth.
-const (
-	causeEnded        = "ended"          // the access token did, and nothing renews it
-	causeRefused      = "refused_by_api" // also after a renewal, if there is one
-	causeInvalidGrant = "invalid_grant"
-	causeInterrupted  = "interrupted_rotation" // refused after a call whose answer nobody has
-	causeRebound      = "definition_changed"
-)
-
 func (v *Vault) notYet(c *Connection) error {
 	wait := max(int(c.Refresh.NextTryAt.Sub(v.now()).Seconds())+1, 1)
 	return ErrUnavailable.Say("%s cannot renew the sign-in at the moment (%s); try again in %d seconds", c.Provider, c.Cause, wait).After(wait)
@@ -213,7 +179,7 @@ func (v *Vault) notYet(c *Connection) error {
 func (v *Vault) tryRefresh(ctx context.Context, c *Connection) (*Connection, error) {
 	next, err := v.refreshOnce(ctx, c)
 	switch {
-	case errors.Is(err, errTooYoung): // it was not asked
+	case errors.Is(err, errTooYoung), errors.Is(err, ErrAudit): // it was not asked
 	case errors.Is(err, ErrUnavailable):
 		v.breakers.failed(c.Bind, v.now())
 	default:
@@ -243,6 +209,9 @@ func (v *Vault) refreshOnce(ctx context.Context, c *Connection) (*Connection, er
 	}
 	answer, sentAt, err := v.leftover(ctx, c)
 	if err == nil && answer == nil {
+		if _, err := v.record(ctx, refreshEvent(c, "allow", "")); err != nil {
+			return nil, v.failed(ctx, c, err)
+		}
 		sentAt = v.now()
 		answer, err = refresher.Refresh(ctx, f, cred)
 		if err != nil && outcomeUnknown(err) {
@@ -266,6 +235,9 @@ func (v *Vault) refreshOnce(ctx context.Context, c *Connection) (*Connection, er
 	out, err := refresher.Refreshed(f, cred, answer, sentAt)
 	clear(answer)
 	if err != nil {
+		if lost := v.orphanTokens(ctx, c, out); lost != nil {
+			v.log().Error("tokens of no use are not on the list of revocations", "connection", c.ID, "error", lost)
+		}
 		v.dropAnswer(ctx, c)
 		return nil, v.failed(ctx, c, err)
 	}
@@ -378,60 +350,4 @@ func (v *Vault) lost(ctx context.Context, next *Connection) (*Connection, error)
 	}
 	v.noteRefresh(next, "failed", "revoked_meanwhile")
 	return nil, errors.Join(ErrNotFound.Say("the connection was revoked"), v.orphan(ctx, next))
-}
-
-// failed classifies: only the provider's clear word that the grant is dead ends
-// the connection; everything else is tried again later.
-func (v *Vault) failed(ctx context.Context, c *Connection, cause error) error {
-	f := RefreshFailure{State: c.State, Cause: "unavailable"}
-	// What nobody has read, and calls whose outcome nobody knows, count for the next attempt too.
-	f.Unknown = outcomeUnknown(cause) || c.Refresh.Attempts > 1 || len(c.Refresh.Answer) > 0
-	var known *Error
-	errors.As(cause, &known)
-	switch {
-	case errors.Is(cause, ErrReauth) && known.Code == ErrReauth.Code:
-		f.State, f.Cause, f.Dead = NeedsReauth, causeInvalidGrant, true
-		switch {
-		case errors.Is(cause, errRebound):
-			f.Cause = causeRebound
-		case errors.Is(cause, errFinal):
-			f.Cause = causeEnded
-		case c.Refresh.Attempts > 1:
-			f.Cause = causeInterrupted
-		}
-		cause = signInAgain(f.Cause)
-	case errors.Is(cause, ErrConfig), errors.Is(cause, ErrNoApp):
-		f.Cause, f.NextTryAt = "configuration", v.now().Add(5*time.Minute)
-	case errors.Is(cause, ErrTampered):
-		f.Cause, f.NextTryAt = "tampered", v.now().Add(5*time.Minute)
-	default:
-		f.NextTryAt = v.now().Add(backoff(c.Refresh.Failures, known))
-	}
-	if !f.Dead && v.now().After(c.ExpiresAt) { // whoever is to blame, nothing can be called
-		f.State = ProviderDown
-	}
-	v.noteRefresh(c, "failed", f.Cause)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	if err := v.Refreshes.FailRefresh(ctx, c.Owner, c.ID, c.Version, c.Refresh.Fence, f); err != nil && !errors.Is(err, ErrConflict) {
-		return errors.Join(cause, err)
-	}
-	return cause
-}
-
-// backoff doubles from a second to five minutes, with jitter, and obeys Retry-After.
-func backoff(failures int, known *Error) time.Duration {
-	d := min(time.Second<<min(failures, 10), 5*time.Minute)
-	if known != nil && known.RetryAfterSeconds > 0 {
-		d = time.Duration(known.RetryAfterSeconds) * time.Second
-	}
-	return d + rand.N(d/4+time.Millisecond)
-}
-
-func (v *Vault) noteRefresh(c *Connection, outcome, cause string) {
-	e := Event{Owner: c.Owner, Kind: "refresh", Provider: c.Provider, Connection: c.ID, Decision: outcome}
-	if cause != "" {
-		e.Detail = map[string]string{"cause": cause}
-	}
-	v.note(e)
 }

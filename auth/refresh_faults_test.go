@@ -400,6 +400,38 @@ func TestRefreshWithoutDocument(t *testing.T) {
 	wantState(t, v, auth.NeedsReauth, "invalid_grant")
 }
 
+// An answer that names another account is not taken (OpenID Connect Core section 12.2), and what it brought is revoked;
+// one that names this account, or none, is.
+func TestRefreshForAnotherAccount(t *testing.T) {
+	v, c := newClockedVault(t, authtest.Options{})
+	redefine(t, v, c, func(p *providers.Provider) { p.OAuth2.Discovery, p.OAuth2.Issuer = "oidc", v.Server.URL })
+	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+	if id := only(t, v).AccountID; id != "alice" {
+		t.Fatalf("the account is %q", id)
+	}
+	before := get(t, v)
+	for _, token := range []any{v.Server.Sign("JWT", map[string]any{"sub": "alice"}), "", "no.token"} {
+		c.forward(2 * time.Hour)
+		v.Server.Fault("/token", authtest.With(map[string]any{"id_token": token}))
+		now := get(t, v)
+		if now == before {
+			t.Errorf("not renewed with the identity %v", token)
+		}
+		before = now
+	}
+	c.forward(2 * time.Hour)
+	v.Server.Fault("/token", authtest.With(map[string]any{"id_token": v.Server.Sign("JWT", map[string]any{"sub": "bob"})}))
+	_, err := v.Get(t.Context(), agent, practiceNeed)
+	wantLink(t, err, auth.ReasonReauth)
+	wantState(t, v, auth.NeedsReauth, "another_account")
+	if err := v.KeepOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(v.Server.Requests("POST /revoke")) == 0 {
+		t.Error("what came for another account is not revoked")
+	}
+}
+
 func second[A, B any](_ A, b B) B { return b }
 
 // RF-005: where the intent cannot be written, nothing is sent.

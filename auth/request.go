@@ -14,7 +14,7 @@ const (
 	Confirmed  RequestState = "confirmed"  // a browser pressed the button and owns the flow now
 	Redirected RequestState = "redirected" // at the provider (or at our key form, or in the live view)
 	Claimed    RequestState = "claimed"    // the answer came and is being redeemed, once
-	Held       RequestState = "held"       // signed in as another account than asked: waits for the person's word
+	Held       RequestState = "held"       // signed in, and waits for the person's word; Cause says on what
 	Stored     RequestState = "stored"
 	Failed     RequestState = "failed"
 	Declined   RequestState = "declined"
@@ -36,20 +36,21 @@ const (
 
 // Request is a pending wish for a connection.
 type Request struct {
-	ID        string // 128 bits of rand.Text: a name, not a capability
-	Owner     Owner
-	Client    string
-	Verified  bool // Client comes from a verified token
-	Provider  string
-	Method    string
-	Account   string   // label asked for; "" = any
-	Scopes    []string // asked for; of a request that is Stored, those of them that the provider did not give
-	Reason    string
-	MatchCode string // shown by the agent and on the page: BLUE-42
-	Renews    string // id of the connection that this one renews; ""
+	ID         string // 128 bits of rand.Text: a name, not a capability
+	Owner      Owner
+	Client     string
+	Verified   bool   // Client comes from a verified token
+	ClientName string // as in Caller
+	Provider   string
+	Method     string
+	Account    string   // label asked for; "" = any
+	Scopes     []string // asked for; of a request that is Stored, those of them that the provider did not give
+	Reason     string
+	MatchCode  string // shown by the agent and on the page: BLUE-42
+	Renews     string // id of the connection that this one renews; ""
 
 	State      RequestState
-	Cause      string // one of a fixed set of words, when Failed
+	Cause      string // one of a fixed set of words, when Failed or Held
 	Browser    []byte // SHA-256 of the flow cookie of the browser that confirmed
 	StateHash  []byte // SHA-256 of the OAuth state parameter
 	Access     string // what the person chose for Client: read or write

@@ -67,11 +67,12 @@ func (v *Vault) cancel(ctx context.Context, c Caller, id string) (*Ended, error)
 
 func (v *Vault) ownRequest(ctx context.Context, c Caller, id string) (*Request, error) {
 	r, err := v.Requests.Request(ctx, id)
-	if err == nil && r.Owner != c.Owner {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		v.noteUnknown(c)
+		err = errNoRequest
+	case err == nil && r.Owner != c.Owner:
 		v.noteForeign(c)
-		err = ErrNotFound
-	}
-	if errors.Is(err, ErrNotFound) {
 		err = errNoRequest
 	}
 	return r, err
@@ -173,15 +174,8 @@ func (v *Vault) orphanAnswer(ctx context.Context, conn *Connection) error {
 	if err != nil {
 		return err
 	}
-	out, err := method.(Refresher).Refreshed(f, old, answer, sentAt)
-	if err != nil {
-		return nil // no tokens in it
-	}
-	next := *conn
-	if err := v.sealCredential(&next, out.Credential); err != nil {
-		return err
-	}
-	return v.orphan(ctx, &next)
+	out, _ := method.(Refresher).Refreshed(f, old, answer, sentAt)
+	return v.orphanTokens(ctx, conn, out)
 }
 
 // revocation prepares what the provider has to be told about conn; nil when its

@@ -162,7 +162,7 @@ func TestSignInWithFewerScopes(t *testing.T) {
 				t.Fatal(err)
 			}
 			view, err := v.Visit(alices).Open(t.Context(), link.RequestID)
-			if s := status(t, v, other, link.RequestID); s.Cause != "other_account" || err != nil || view.Request.Cause != "alice@example.com without repo" {
+			if s := status(t, v, other, link.RequestID); s.Cause != "other_account" || err != nil || view.Held.Account != "alice@example.com without repo" {
 				t.Errorf("%+v, held as %q, %v", s, view.Request.Cause, err)
 			}
 			if held := only(t, v).Scopes; !slices.Contains(held, "repo") {

@@ -142,6 +142,26 @@ func (t *tokens) outcome(f *Flow, sentAt time.Time) *Outcome {
 	}
 }
 
+// beside are the tokens that came along with the kept ones, where the definition names several paths: each of them stands
+// for what another gave to the app (Slack: the bot, and the person who added it). Refresh tokens belong to them in the order of the paths.
+func (t *tokens) beside() (all []*Credential) {
+	r := t.def.Response
+	for i, path := range r.AccessToken {
+		access, err := token(t.doc.at(path), false)
+		if err != nil || access == "" || access == t.access {
+			continue
+		}
+		c := &Credential{AccessToken: NewSecret(access), TokenType: "Bearer"}
+		if i < len(r.RefreshToken) {
+			if refresh, err := token(t.doc.at(r.RefreshToken[i]), true); err == nil && refresh != t.refresh {
+				c.RefreshToken = NewSecret(refresh)
+			}
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
 // keep takes the fields that the definition names: secret ones into c, the others
 // into the variables it gives, beside those of f. A value that points to a host outside its list is a
 // refusal at sign-in; on a refresh the old value stays, for the token is good.

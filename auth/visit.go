@@ -42,7 +42,7 @@ type View struct {
 	Redirect string     // where AppReady leads: the redirect URI to register at the provider
 	Access   string     // what the client may do with the connection that is renewed; "" = nothing yet
 
-	Unconfirmed bool // held until the person says that the account, Request.Cause, is theirs
+	Held *HeldSignIn // what is asked when Request is Held
 }
 
 // Question is a variable of a definition.
@@ -67,7 +67,16 @@ func (s Visit) Open(ctx context.Context, id string) (*View, error) {
 	}
 	view := &View{Request: *r, Provider: p, Extra: extra, Confirms: r.Browser != nil, Redirect: s.vault.redirectURI(p)}
 	view.Request.Private = nil
-	view.Unconfirmed = r.State == Held && s.vault.unconfirmed(r)
+	if r.State == Held {
+		held, err := s.vault.unhold(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		view.Held = &HeldSignIn{Account: held.Called}
+		if r.Cause == HeldPlaces {
+			view.Held.Places = held.Outcome.Places
+		}
+	}
 	if view.AppReady, err = s.vault.ready(ctx, r.Owner, p, r.Method); err != nil {
 		return nil, err
 	}
@@ -114,7 +123,7 @@ func (s Visit) enter(ctx context.Context, id string) (*Request, error) {
 	if err := s.check(ctx, r); err != nil {
 		return nil, err
 	}
-	if !r.State.Over() && s.vault.now().After(r.ExpiresAt) {
+	if !r.State.Over() && r.State != Claimed && s.vault.now().After(r.ExpiresAt) { // what came in time is redeemed
 		r.State = Expired
 	}
 	return r, nil

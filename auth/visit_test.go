@@ -279,6 +279,8 @@ func TestForeignVisitor(t *testing.T) {
 	wantErr(t, "ben comes back", err, auth.ErrNotYours)
 	_, err = v.Visit(auth.Visitor{Browser: annHere.Browser, Owner: &benOwner}).Callback(t.Context(), "practice", q)
 	wantErr(t, "ben comes back with ann's cookie", err, auth.ErrNotYours)
+	_, err = v.Visit(auth.Visitor{Browser: annHere.Browser}).Callback(t.Context(), "practice", q)
+	wantErr(t, "ann comes back, signed out meanwhile", err, auth.ErrNotYours)
 	if asked(v) != 0 {
 		t.Error("the code was sent")
 	}
@@ -384,6 +386,10 @@ func TestForeignHandles(t *testing.T) {
 	if tries, err := v.Desk(benOwner).Events(t.Context(), auth.EventFilter{Kind: "foreign_request"}); err != nil || len(tries) != 2 {
 		t.Errorf("on record: %+v, %v", tries, err) // the waiting and the cancelling
 	}
+	tries, err := v.Desk(benOwner).Events(t.Context(), auth.EventFilter{Kind: "unknown_request"})
+	if err != nil || len(tries) != 8 || !slices.ContainsFunc(tries, func(e auth.Event) bool { return e.Client == auth.ClientOwner }) {
+		t.Errorf("on record: %+v, %v", tries, err) // each time with an approval of ann's, and with what nobody has
+	}
 	if infos, err := v.List(t.Context(), ann, ""); err != nil || len(infos) != 1 || infos[0].State != auth.Active {
 		t.Errorf("ann has %+v, %v", infos, err)
 	}
@@ -404,6 +410,9 @@ func TestConsentIsPerClient(t *testing.T) {
 			t.Errorf("%s: %v, want approval_required", name, err)
 		}
 	}
+	_, err := v.Wait(t.Context(), agent, wait.RequestID, 0, nil)
+	wantErr(t, "another client waits for the approval", err, auth.ErrNotFound)
+	wantEvent(t, v, auth.Local, "foreign_request")
 	if len(v.API.Requests("")) != 0 {
 		t.Error("a call was sent")
 	}
@@ -455,7 +464,7 @@ func TestDeviceAccountIsConfirmed(t *testing.T) {
 			t.Errorf("before anybody said yes: %+v", s)
 		}
 		view, err := v.Visit(annHere).Open(t.Context(), link.RequestID)
-		if err != nil || !view.Unconfirmed || view.Request.Cause != user+"@example.com" {
+		if err != nil || view.Request.Cause != auth.HeldUnconfirmed || view.Held.Account != user+"@example.com" {
 			t.Errorf("the page knows %+v, %v", view, err)
 		}
 		wantErr(t, "ben says yes", v.Visit(benHere).Settle(t.Context(), link.RequestID, auth.SettleAdd), auth.ErrNotYours)
@@ -502,6 +511,30 @@ func TestDeviceAccountIsConfirmed(t *testing.T) {
 	}
 	settle(signedIn("bob", auth.Wish{Account: "alice@example.com", Scopes: []string{"files:delete"}}), auth.SettleAdd)
 	accounts("alice@example.com", "bob@example.com")
+}
+
+// ID-012: that holds also when another process of the store, which serves the machine's own person, is the one that asks the
+// provider.
+func TestDeviceAccountIsConfirmedEverywhere(t *testing.T) {
+	v, c := manyUsers(t)
+	v.DeviceFlow = true
+	link := ask(t, v, ann, auth.Wish{Provider: "practice", Method: auth.MethodDeviceCode})
+	step, err := v.Visit(annHere).Confirm(t.Context(), link.RequestID, auth.Choice{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Server.ApproveDevice(t.Context(), step.UserCode, "bob"); err != nil {
+		t.Fatal(err)
+	}
+	c.forward(10 * time.Second)
+	server := v.Vault
+	v.Reopen()
+	v.Vault.Now = c.Now
+	keepOnce(t, v)
+	v.Vault = server
+	if s := status(t, v, ann, link.RequestID); s.Status != auth.StatusPending || s.Cause != "confirm_account" {
+		t.Errorf("before anybody said yes: %+v", s)
+	}
 }
 
 // DS-001: an owner has at most twenty open requests; others do not notice, and those that end make room.

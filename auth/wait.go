@@ -78,13 +78,8 @@ func (v *Vault) status(ctx context.Context, c Caller, id string) (*Status, error
 		s.Status, s.Cause = StatusFailed, r.Cause
 	case r.State == Expired || v.now().After(r.ExpiresAt) && r.State != Claimed:
 		s.Status = StatusExpired
-	case r.State == Held:
-		s.Cause = "other_account"
-		if v.unconfirmed(r) {
-			s.Cause = "confirm_account"
-		}
 	default:
-		s.Cause = r.Cause // opened_elsewhere
+		s.Cause = r.Cause // what it is held for, or opened_elsewhere
 	}
 	return s, nil
 }
@@ -96,9 +91,20 @@ func (v *Vault) noteForeign(c Caller) {
 	v.note(Event{Owner: c.Owner, Client: c.Client, Kind: "foreign_request", Decision: "deny"})
 }
 
+// noteUnknown records that somebody named what neither is a request nor an approval of theirs. It may be another owner's
+// approval, for which nobody looks, or nobody's.
+func (v *Vault) noteUnknown(c Caller) {
+	v.note(Event{Owner: c.Owner, Client: c.Client, Kind: "unknown_request", Decision: "deny"})
+}
+
 func (v *Vault) approvalStatus(ctx context.Context, c Caller, id string) (*Status, error) {
 	a, err := v.Approvals.Approval(ctx, c.Owner, id)
-	if errors.Is(err, ErrNotFound) || err == nil && a.Client != c.Client {
+	if errors.Is(err, ErrNotFound) {
+		v.noteUnknown(c)
+		return nil, errNoRequest
+	}
+	if err == nil && a.Client != c.Client {
+		v.noteForeign(c)
 		return nil, errNoRequest
 	}
 	if err != nil {

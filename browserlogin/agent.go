@@ -1,6 +1,7 @@
 package browserlogin
 
 import (
+	"context"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -129,17 +130,31 @@ func (a *agent) call(w world, function string, args ...any) (string, error) {
 	return s, nil
 }
 
-// everywhere runs a function in each frame until one answers with something else than the words given.
+// everywhere asks all frames at once and gives the first answer that is something else than skip; skip when none is. "" when
+// a frame did not answer in time, and may still do what it was told.
 func (a *agent) everywhere(function string, skip string, args ...any) string {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
 	a.mu.Lock()
-	worlds := make([]world, 0, len(a.worlds))
+	said := make(chan string, len(a.worlds))
 	for w := range a.worlds {
-		worlds = append(worlds, w)
+		go func() {
+			s, err := a.call(w, function, args...)
+			if err != nil {
+				s = skip
+			}
+			said <- s
+		}()
 	}
 	a.mu.Unlock()
-	for _, w := range worlds {
-		if s, err := a.call(w, function, args...); err == nil && s != skip {
-			return s
+	for range cap(said) {
+		select {
+		case s := <-said:
+			if s != skip {
+				return s
+			}
+		case <-ctx.Done():
+			return ""
 		}
 	}
 	return skip

@@ -33,7 +33,7 @@ type contents struct {
 	Domains   []string                     `json:"domains"`
 	Watched   []string                     `json:"watched,omitempty"` // cookies that tell the expiry
 	Bound     bool                         `json:"bound,omitempty"`   // the site bound the session to this device's key
-	Partial   bool                         `json:"partial,omitempty"` // IndexedDB could not be put back
+	Partial   bool                         `json:"partial,omitempty"` // IndexedDB was too large, or could not be put back
 }
 
 // storageState is Playwright's own JSON, so that agents can load it as it is.
@@ -98,5 +98,5 @@ func (b Bundle) Secrets() []auth.Secret {
 // device (DBSC): what was captured may stop working when the site checks.
 func (b Bundle) DeviceBound() bool { return b.in().Bound }
 
-// Partial tells that some IndexedDB values could not be put back.
+// Partial tells that IndexedDB was too large to be kept, or could not be put back.
 func (b Bundle) Partial() bool { return b.in().Partial }

@@ -32,6 +32,9 @@ type summary struct {
 
 const sessionStorageScript = `JSON.stringify((() => { try { return {...sessionStorage} } catch { return {} } })())`
 
+// mostDatabases is how many bytes of IndexedDB a session may have, as JSON: a site's copy of a whole mailbox would have to be opened for every call.
+const mostDatabases = 16 << 20
+
 // capture takes cookies, localStorage, sessionStorage and IndexedDB, and leaves
 // everything behind that does not belong to the definition's domains.
 func capture(ctx context.Context, r *rules, c *Context, pages []*Page, before []Cookie, bound bool, w, h int) (*Captured, error) {
@@ -58,10 +61,17 @@ func capture(ctx context.Context, r *rules, c *Context, pages []*Page, before []
 		in.State.Cookies = append(in.State.Cookies, k)
 		hosts[strings.TrimPrefix(k.Domain, ".")] = true
 	}
+	databases := 0
 	for _, o := range all.Origins {
 		if u, err := url.Parse(o.Origin); err == nil && r.ours(u.Host) {
 			in.State.Origins = append(in.State.Origins, o)
 			hosts[u.Hostname()] = true
+			databases += len(o.IndexedDB)
+		}
+	}
+	if in.Partial = databases > mostDatabases; in.Partial {
+		for i := range in.State.Origins {
+			in.State.Origins[i].IndexedDB = nil
 		}
 	}
 	in.UserAgent = c.UserAgent()

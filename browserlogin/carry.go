@@ -32,6 +32,9 @@ func (c *Connector) Release(f *auth.Flow, cred *auth.Credential, form, address s
 	switch out.Type {
 	case "storage_state":
 		out.Value = b.StorageState()
+		if b.Partial() {
+			out.Warning += " What the site keeps in IndexedDB was too large, or could not be put back, and is not in it."
+		}
 	case "cookies_txt":
 		out.Value = b.CookiesTXT()
 	case "cookie_header":
@@ -56,7 +59,7 @@ func (c *Connector) Release(f *auth.Flow, cred *auth.Credential, form, address s
 
 // Carry sends a brokered request with the session's cookies, and gives back the
 // session when the site changed it, beside an error too. Calls of a site that renews
-// its cookies on every use go one after the other.
+// its cookies on every use go one after the other, and so do those of one browser.
 func (c *Connector) Carry(ctx context.Context, f *auth.Flow, cred *auth.Credential, r egress.Request) (*egress.Response, *auth.Credential, error) {
 	b, err := OpenBundle(cred.Session)
 	if err != nil {
@@ -64,10 +67,11 @@ func (c *Connector) Carry(ctx context.Context, f *auth.Flow, cred *auth.Credenti
 	}
 	jar, leave := c.jars.enter(b)
 	defer leave()
-	if jar.newest().in().Rolls {
-		jar.turn.Lock()
-		defer jar.turn.Unlock()
+	over, err := jar.wait(ctx, f.Provider.Browser)
+	if err != nil {
+		return nil, nil, err
 	}
+	defer over()
 	resp, err := c.call(ctx, f, jar, r)
 	return resp, jar.since(b, cred), err
 }
@@ -130,6 +134,9 @@ func (c *Connector) send(ctx context.Context, f *auth.Flow, jar *jar, r egress.R
 		h.Set("User-Agent", b.in().UserAgent) // a session that changes its browser looks stolen
 	}
 	r.Header = h
+	if f.Connection != nil {
+		r.Party = f.Connection.Owner
+	}
 	resp, err := c.Out.Do(ctx, r)
 	if resp != nil { // there is a header whatever became of the body
 		jar.store(b, u, resp.Header, time.Now())
@@ -162,10 +169,11 @@ func (c *Connector) Probe(ctx context.Context, f *auth.Flow, cred *auth.Credenti
 	}
 	jar, leave := c.jars.enter(b)
 	defer leave()
-	if jar.newest().in().Rolls {
-		jar.turn.Lock()
-		defer jar.turn.Unlock()
+	over, err := jar.wait(ctx, f.Provider.Browser)
+	if err != nil {
+		return nil, err
 	}
+	defer over()
 	if err = c.probe(ctx, f, jar); errors.Is(err, auth.ErrReauth) {
 		return nil, err
 	}

@@ -64,7 +64,7 @@ func (c *cast) start(w, h int) {
 	c.height.Store(int32(h))
 	c.quit = make(chan struct{})
 	c.done.Go(func() { c.pump(c.quit) })
-	_, _ = c.cdp.Send("Page.startScreencast", map[string]any{
+	_, _ = brisk{c.cdp}.Send("Page.startScreencast", map[string]any{
 		"format": "jpeg", "quality": quality, "maxWidth": w, "maxHeight": h, "everyNthFrame": 1,
 	})
 	c.nudge()
@@ -80,7 +80,7 @@ func (c *cast) stop() {
 	c.on = false
 	close(c.quit)
 	c.done.Wait()
-	_, _ = c.cdp.Send("Page.stopScreencast", nil)
+	_, _ = brisk{c.cdp}.Send("Page.stopScreencast", nil)
 }
 
 // nudge asks for a picture of a page that may not paint by itself: a blank page,
@@ -102,10 +102,12 @@ func (c *cast) pump(quit chan struct{}) {
 			late = time.After(400 * time.Millisecond)
 		case <-late:
 			late = nil
-			c.done.Go(c.still)
+			go c.still() // a page that does not paint may not answer either: stop does not wait for it
 		case p := <-c.pending:
 			late = nil
-			c.done.Go(func() { _, _ = c.cdp.Send("Page.screencastFrameAck", map[string]any{"sessionId": p["sessionId"]}) })
+			c.done.Go(func() {
+				_, _ = brisk{c.cdp}.Send("Page.screencastFrameAck", map[string]any{"sessionId": p["sessionId"]})
+			})
 			if f, ok := decodeFrame(p); ok {
 				c.emit(f)
 			}

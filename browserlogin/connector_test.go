@@ -382,6 +382,54 @@ func TestRolledByAFailure(t *testing.T) {
 	}
 }
 
+// BF-033: where calls go one after the other, one that was cancelled does not wait for those before it to end.
+func TestCallGivesUpItsTurn(t *testing.T) {
+	arrived, answer := make(chan struct{}, 1), make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		arrived <- struct{}{}
+		<-answer
+	}))
+	defer srv.Close()
+	release := sync.OnceFunc(func() { close(answer) })
+	defer release()
+	target, err := egress.Parse(srv.URL+"/", egress.ParseOptions{Loopback: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Connector{Out: egress.New(egress.Options{Loopback: true}), Loopback: true}
+	b := hide(&contents{Version: 1, ID: "x", Checked: time.Now(), Rolls: true})
+	site := &providers.Browser{LoginURL: srv.URL + "/login", Usage: "token"}
+	carry := func(ctx context.Context, site *providers.Browser) error {
+		f := &auth.Flow{Provider: &providers.Provider{Name: "P", Browser: site}}
+		_, _, err := c.Carry(ctx, f, &auth.Credential{Session: b.Seal()}, egress.Request{Method: "GET", Target: target})
+		return err
+	}
+	first := make(chan error, 1)
+	go func() { first <- carry(t.Context(), site) }()
+	<-arrived
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, site := range []*providers.Browser{site, {LoginURL: site.LoginURL, Usage: "session"}} {
+		ended := make(chan error, 1)
+		go func() { ended <- carry(cancelled, site) }()
+		select {
+		case err := <-ended:
+			if !errors.Is(err, auth.ErrUnavailable) || !errors.Is(err, context.Canceled) {
+				t.Errorf("usage %s: %v", site.Usage, err)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatalf("usage %s: it waits on", site.Usage)
+		}
+	}
+	release()
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+	if err := carry(t.Context(), site); err != nil {
+		t.Errorf("the turn was not given back: %v", err)
+	}
+}
+
 // A session that the site ended is not called alive: the agent is told to ask the user.
 func TestDeadSession(t *testing.T) {
 	w := newWhole(t, authtest.SiteOptions{}, nil)
@@ -446,6 +494,9 @@ func TestSessionStaysInTheBrowser(t *testing.T) {
 			w.pool.hangUp(r.got.Bundle.in().ID)
 			w.connector.jars.all = nil
 		}
+		if i == 2 { // its cookies go, with the process that has them
+			w.killNetwork()
+		}
 	}
 	// Another process has used the session, from a browser of its own, and the site takes its cookie only.
 	o := w.pool.opt
@@ -474,6 +525,10 @@ func TestSessionStaysInTheBrowser(t *testing.T) {
 	resp, rolled, err := w.connector.Carry(t.Context(), flow, cred, egress.Request{Method: "GET", Target: half, Timeout: 2 * time.Second})
 	if err == nil || rolled == nil || !strings.Contains(rolled.Session.Reveal(), "before-the-end") {
 		t.Errorf("%+v, %v, and what the site gave is lost", resp, err)
+	}
+	_, _, err = w.connector.Carry(t.Context(), flow, cred, egress.Request{Method: "GET", Target: target, Header: http.Header{"Guid": {"page@1"}}})
+	if known, is := errors.AsType[*auth.Error](err); !is || known.Code != auth.ErrInvalid.Code {
+		t.Errorf("a header that the driver would stumble over: %v", err)
 	}
 	before := w.pool.proxy.refused.Load()
 	inside, _ := egress.Parse("http://127.0.0.1:9/", egress.ParseOptions{Loopback: true})

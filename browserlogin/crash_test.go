@@ -7,17 +7,21 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/latchpost/latchpost/auth/authtest"
 )
 
-func kill(t *testing.T, pid int) {
+func kill(t testing.TB, pid int) {
 	t.Helper()
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+	p, err := os.FindProcess(pid)
+	if err == nil {
+		err = p.Kill()
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 }
@@ -90,6 +94,44 @@ func TestDriverKilled(t *testing.T) {
 	}
 	p.await("crashed")
 	eventually(t, "Chromium to end with its driver", func() bool { return len(b.chromiums("")) == 0 })
+	p.must(p.page.Locator("#again").Click())
+	p.signIn("alice")
+	p.await("connected")
+	if r := over(t, done); r.err != nil {
+		t.Fatal(r.err)
+	}
+}
+
+// killNetwork ends the process of each browser that holds its cookies and its connections; the browser starts another one.
+func (b *bench) killNetwork() {
+	b.t.Helper()
+	killed := 0
+	for _, p := range below(b.pool.opt.TempDir) {
+		if strings.Contains(p.command, "network.mojom.NetworkService") {
+			kill(b.t, p.pid)
+			killed++
+		}
+	}
+	if killed == 0 {
+		b.t.Fatal("there is no network process")
+	}
+	time.Sleep(500 * time.Millisecond) // for the browser to notice
+}
+
+// The browser's network process is killed, and with it goes the way through our proxy: nothing finds another way, and the
+// person can start again.
+func TestNetworkProcessKilled(t *testing.T) {
+	addr, hits := counted(t)
+	b := guarded(t, &resolver{})
+	s, done := b.start("alice", nil)
+	p := b.open(s)
+	p.await("waiting")
+	b.killNetwork()
+	if got := s.front.page.Eval(t.Context(), fmt.Sprintf(`fetch("http://%s/", {mode: "no-cors"}).then(() => "done", () => "failed")`, addr)); !slices.Equal(got, []string{"failed"}) || hits.Load() > 0 {
+		t.Errorf("a page's request: %v, and this machine was reached %d times", got, hits.Load())
+	}
+	p.must(p.page.Locator("#reload").Click())
+	p.await("crashed")
 	p.must(p.page.Locator("#again").Click())
 	p.signIn("alice")
 	p.await("connected")
@@ -316,4 +358,22 @@ func TestSecondViewer(t *testing.T) {
 		t.Fatal(err)
 	}
 	second.await("waiting")
+}
+
+// A page that says why a site does not open leads nowhere: the new tab has the sign-in page.
+func TestNewTabAfterAnErrorPage(t *testing.T) {
+	home := pages(t, map[string]string{"/": `<p id=here>here`})
+	b := newBench(t, nil, authtest.SiteOptions{})
+	s, p := b.at(t, home.URL)
+	p.await("waiting")
+	if _, err := p.front().Goto("https://127.0.0.1:1/"); err == nil {
+		t.Fatal("it opens")
+	}
+	eventually(t, "the error page", func() bool { return strings.HasPrefix(s.front.page.URL(), "chrome-error:") })
+	time.Sleep(300 * time.Millisecond)
+	if at := s.front.page.URL(); !strings.HasPrefix(at, "chrome-error:") { // it says why, and stays
+		t.Errorf("the error page was left for %s", at)
+	}
+	p.must(p.page.Locator("#fresh").Click())
+	p.seen("#here")
 }

@@ -308,3 +308,38 @@ func TestSocketAbuse(t *testing.T) {
 		t.Error("the login itself ended")
 	}
 }
+
+// LV-025: whoever asks for a new tab hundreds of times a second gets one after the other, and no more windows than there may be.
+func TestNewTabsWithoutEnd(t *testing.T) {
+	b := newBench(t, nil, authtest.SiteOptions{})
+	s, _ := b.start("alice", nil)
+	<-s.ready
+	jar, ticket := b.enter(s)
+	c, _, err := b.dial(s, b.srv.URL, jar)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	c.SetReadLimit(8 << 20)
+	if err := greet(t.Context(), c, ticket); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			if _, _, err := c.Read(context.Background()); err != nil {
+				return
+			}
+		}
+	}()
+	first := s.front
+	for range 300 {
+		if err := c.Write(t.Context(), websocket.MessageText, []byte(`{"t":"do","k":"fresh"}`)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	eventually(t, "the new tab", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.tabs) == 1 && s.tabs[0] != first })
+	if n := len(b.chromiums("renderer")); n > 2*s.pool.opt.Tabs {
+		t.Errorf("%d processes of pages", n)
+	}
+}

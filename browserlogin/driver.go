@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/latchpost/latchpost/auth"
 )
 
 // The driver is a JavaScript package that talks to Chromium; node runs it.
@@ -50,7 +52,7 @@ func Install(ctx context.Context, o Options, progress func(string)) error {
 	}
 	progress("fetching " + driverPackage + " (3 MB) with npm")
 	cmd := exec.CommandContext(ctx, npm, "pack", driverPackage, "--silent", "--ignore-scripts", "--pack-destination", o.DriverDir)
-	cmd.Dir = o.DriverDir
+	cmd.Dir, cmd.Env = o.DriverDir, auth.Environment()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("npm could not fetch %s: %w: %s; check the network or npm's registry setting, then run latchpost browser install", driverPackage, err, lastLine(out))
 	}
@@ -112,7 +114,9 @@ func findNode(ctx context.Context, o Options) (string, error) {
 			return "", fmt.Errorf("node is not installed: install node %d or newer (Debian 12 has only 18: use NodeSource or Debian 13), then run latchpost browser install", leastNode)
 		}
 	}
-	out, err := exec.CommandContext(ctx, node, "--version").Output()
+	ask := exec.CommandContext(ctx, node, "--version")
+	ask.Env = auth.Environment()
+	out, err := ask.Output()
 	if err != nil {
 		return "", fmt.Errorf("%s does not start: %w; install node %d or newer", node, err, leastNode)
 	}

@@ -3,6 +3,7 @@ package browserlogin
 import (
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -305,4 +306,31 @@ func TestResize(t *testing.T) {
 		w, _ := p.front().Evaluate("innerWidth")
 		return num(w) > 800 && num(w) < 900
 	})
+}
+
+// A site that keeps half a mailbox in its databases is signed in without it: every call would have to open the whole.
+func TestDatabasesThatAreTooLarge(t *testing.T) {
+	site := pages(t, map[string]string{"/": `<script>document.cookie = "session=abcdefgh"; localStorage.token = "abcdefgh"</script>in`})
+	b := newBench(t, nil, authtest.SiteOptions{})
+	s, _ := b.start("alice", func(d *providers.Browser) {
+		d.LoginURL, d.Domains, d.SecondFactor = site.URL, []string{strings.TrimPrefix(site.URL, "http://")}, nil
+	})
+	b.open(s).await("waiting")
+	for size, want := range map[int]bool{1000: true, 20_000_000: false} {
+		put := `new Promise((f) => { const o = indexedDB.open("mail", 1); o.onupgradeneeded = () => o.result.createObjectStore("all"); o.onsuccess = () => {
+			const put = o.result.transaction("all", "readwrite"); put.objectStore("all").put("x".repeat(%d), 1); put.oncomplete = () => f("put") } })`
+		if got := s.front.page.Eval(t.Context(), fmt.Sprintf(put, size)); len(got) != 1 {
+			t.Fatal(got)
+		}
+		got, err := capture(t.Context(), s.rules, s.context, nil, nil, false, 1280, 720)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := got.Bundle.in()
+		if len(in.State.Cookies) != 1 || len(in.State.Origins) != 1 || len(in.State.Origins[0].LocalStorage) == 0 {
+			t.Errorf("%d: %d cookies, %d origins", size, len(in.State.Cookies), len(in.State.Origins))
+		} else if kept := len(in.State.Origins[0].IndexedDB) > size; kept != want || got.Bundle.Partial() == want {
+			t.Errorf("%d bytes in a database: kept %v", size, kept)
+		}
+	}
 }

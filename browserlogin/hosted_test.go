@@ -530,7 +530,7 @@ func TestHostedViewFallsBack(t *testing.T) {
 			if c.answer == nil {
 				p.shot("40-hosted-fallback")
 			}
-			b.pool.Cancel(s.login.Request)
+			s.cancel(ErrCancelled)
 			if r := over(t, done); !errors.Is(r.err, ErrCancelled) {
 				t.Errorf("ended with %v", r.err)
 			}

@@ -88,13 +88,13 @@ func (t *tab) apply(m message) {
 	case *text:
 		switch m.Kind {
 		case "insert":
-			_, _ = t.cdp.Send("Input.insertText", map[string]any{"text": m.S})
+			_, _ = brisk{t.cdp}.Send("Input.insertText", map[string]any{"text": m.S})
 		case "compose":
 			n := len([]rune(m.S))
-			_, _ = t.cdp.Send("Input.imeSetComposition", map[string]any{"text": m.S, "selectionStart": n, "selectionEnd": n})
+			_, _ = brisk{t.cdp}.Send("Input.imeSetComposition", map[string]any{"text": m.S, "selectionStart": n, "selectionEnd": n})
 		case "paste":
-			if t.agent.everywhere("paste", "elsewhere", m.S) != "taken" {
-				_, _ = t.cdp.Send("Input.insertText", map[string]any{"text": m.S})
+			if said := t.agent.everywhere("paste", "elsewhere", m.S); said != "taken" && said != "" {
+				_, _ = brisk{t.cdp}.Send("Input.insertText", map[string]any{"text": m.S})
 			}
 		}
 	}
@@ -108,7 +108,7 @@ func (t *tab) mouse(m *mouse) {
 	if m.Kind == "wheel" {
 		p["deltaX"], p["deltaY"] = m.DX, m.DY
 	}
-	_, _ = t.cdp.Send("Input.dispatchMouseEvent", p)
+	_, _ = brisk{t.cdp}.Send("Input.dispatchMouseEvent", p)
 }
 
 func (t *tab) key(m *key) {
@@ -131,5 +131,5 @@ func (t *tab) key(m *key) {
 			p["commands"] = []string{"redo"}
 		}
 	}
-	_, _ = t.cdp.Send("Input.dispatchKeyEvent", p)
+	_, _ = brisk{t.cdp}.Send("Input.dispatchKeyEvent", p)
 }

@@ -1,6 +1,7 @@
 package browserlogin
 
 import (
+	"context"
 	"maps"
 	"net/http"
 	"net/url"
@@ -10,6 +11,9 @@ import (
 	"time"
 
 	"golang.org/x/net/publicsuffix"
+
+	"github.com/latchpost/latchpost/auth"
+	"github.com/latchpost/latchpost/providers"
 )
 
 // update gives b with what the answer of u set, under the rules of RFC 6265
@@ -147,7 +151,7 @@ type jars struct {
 }
 
 type jar struct {
-	turn  sync.Mutex // held during a call when the site rolls its cookies
+	turn  chan struct{} // full during a call when calls go one after the other
 	mu    sync.Mutex
 	now   Bundle
 	users int
@@ -167,7 +171,7 @@ func (j *jars) enter(b Bundle) (*jar, func()) {
 	maps.DeleteFunc(j.all, func(_ string, one *jar) bool { return one.users == 0 && now.After(one.until) })
 	one := j.all[b.in().ID]
 	if one == nil {
-		one = &jar{now: b}
+		one = &jar{now: b, turn: make(chan struct{}, 1)}
 		j.all[b.in().ID] = one
 	}
 	one.catchUp(b)
@@ -177,6 +181,25 @@ func (j *jars) enter(b Bundle) (*jar, func()) {
 		defer j.mu.Unlock()
 		one.users--
 		one.until = time.Now().Add(jarLinger)
+	}
+}
+
+// longestTurn is how long a call waits for those before it: as long as one may take.
+const longestTurn = time.Minute
+
+// wait gives a call its turn, where calls go one after the other. It ends without one when ctx does, or when the calls
+// before take too long. over must be called when the call is.
+func (j *jar) wait(ctx context.Context, site *providers.Browser) (over func(), err error) {
+	if !j.newest().in().Rolls && site.Usage != "session" {
+		return func() {}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, longestTurn)
+	defer cancel()
+	select {
+	case j.turn <- struct{}{}:
+		return func() { <-j.turn }, nil
+	case <-ctx.Done():
+		return nil, auth.ErrUnavailable.Say("the calls before this one take long, and nothing was sent; try again in a moment").Because(ctx.Err())
 	}
 }
 

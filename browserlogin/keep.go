@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,8 +16,7 @@ import (
 )
 
 // keepAlive is a session that stays in a browser (usage "session"): the brokered
-// requests go out of that browser's network stack, with whatever it does to stay
-// signed in. It is restored from its bundle when it is not there.
+// requests go out of that browser itself, see Fetch. It is restored from its bundle when it is not there.
 type keepAlive struct {
 	mu      sync.Mutex
 	context *Context
@@ -42,18 +40,13 @@ func (p *Pool) through(ctx context.Context, jar *jar, u *url.URL, r egress.Reque
 	if err := p.wake(ctx, k, jar.newest()); err != nil {
 		return nil, auth.ErrUnavailable.Say("the browser that holds this session does not start; try again in a moment").Because(err)
 	}
-	header := map[string]string{}
-	for name, values := range r.Header {
-		if name != "Cookie" && name != "Authorization" {
-			header[name] = strings.Join(values, ", ")
-		}
-	}
-	timeout := or(r.Timeout, time.Minute)
-	if end, ok := ctx.Deadline(); ok {
-		timeout = min(timeout, time.Until(end))
-	}
-	a, err := k.context.Fetch(r.Method, u.String(), header, r.Body, timeout)
+	ctx, cancel := context.WithTimeout(ctx, or(r.Timeout, time.Minute))
+	defer cancel()
+	a, err := k.context.Fetch(ctx, Query{Method: r.Method, URL: u.String(), Header: r.Header, Body: r.Body, Most: int(or(r.MaxBody, egress.DefaultMaxBody))})
 	next := jar.adopt(k.context, nil) // after a failure too: the header may have come
+	if errors.Is(err, errGUID) {
+		return nil, err
+	}
 	if err != nil {
 		k.close()
 		return nil, auth.ErrUnavailable.Because(err)
@@ -61,13 +54,7 @@ func (p *Pool) through(ctx context.Context, jar *jar, u *url.URL, r egress.Reque
 	if next != nil {
 		k.holds = next.in().State.Cookies
 	}
-	a.Header.Del("Content-Encoding")
-	a.Header.Del("Content-Length")
-	resp := &egress.Response{Status: a.Status, Header: a.Header, Body: a.Body}
-	if most := int(or(r.MaxBody, egress.DefaultMaxBody)); len(resp.Body) > most {
-		resp.Body, resp.Truncated = resp.Body[:most], true
-	}
-	return resp, nil
+	return &egress.Response{Status: a.Status, Header: a.Header, Body: a.Body, Truncated: a.Truncated}, nil
 }
 
 // adopt takes the browser's cookies over; nil when nothing changed, or when the session is no longer as it was.
@@ -133,7 +120,7 @@ func (p *Pool) wake(ctx context.Context, k *keepAlive, b Bundle) error {
 		case <-k.gone:
 			k.close()
 		default:
-			if sameCookies(k.holds, b.in().State.Cookies) {
+			if sameCookies(k.holds, b.in().State.Cookies) && k.remembers() {
 				k.timer.Reset(idleSession)
 				return nil
 			}
@@ -157,6 +144,13 @@ func (p *Pool) wake(ctx context.Context, k *keepAlive, b Bundle) error {
 		k.close()
 	})
 	return nil
+}
+
+// remembers tells that the browser has its cookies still: they go when its network process dies, and what it would send and
+// keep then is no session.
+func (k *keepAlive) remembers() bool {
+	has, err := k.context.Cookies()
+	return err == nil && (len(has) > 0 || len(k.holds) == 0)
 }
 
 func (k *keepAlive) close() {

@@ -193,7 +193,8 @@ function page(m) {
   $("insecure").hidden = a.secure || !a.host;
   const there = a.host ? `You are on ${a.host}, which does not belong to ${home}. What you type goes there, and nothing of it is kept.`
     : `This page has no address of its own, so nobody can tell whether it belongs to ${home}. Type nothing secret here.`;
-  const text = a.away ? there : "";
+  const unproven = "The certificate of the site that was to open here is not valid, so anybody could be behind it. It was not opened.";
+  const text = m.warned ? unproven : a.away ? there : "";
   if ($("away").textContent !== text) $("away").textContent = text;
   $("away").hidden = !text;
   $("tabs").hidden = m.tabs.length < 2;

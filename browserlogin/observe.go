@@ -110,8 +110,17 @@ func (s *session) look(c *Context, w *watch) verdictOf {
 	s.mu.Unlock()
 	w.stand(urls)
 	v := verdictOf{scene: scene{urls: urls, cookies: cookies, watch: w, count: func(selector string) bool {
+		ctx, cancel := context.WithTimeout(s.ctx, patience) // a page that never rests must not keep the others from being seen
+		defer cancel()
+		seen := make(chan bool, len(pages))
 		for _, p := range pages {
-			if n, err := p.Count(s.ctx, selector); err == nil && n > 0 {
+			go func() {
+				n, err := p.Count(ctx, selector)
+				seen <- err == nil && n > 0
+			}()
+		}
+		for range pages {
+			if <-seen {
 				return true
 			}
 		}

@@ -66,7 +66,9 @@ func TestFetchWithNoTimeLeft(t *testing.T) {
 	c := newContext(t)
 	ended := make(chan error, 1)
 	go func() {
-		_, err := c.Fetch(http.MethodGet, silent.URL, nil, nil, 500*time.Microsecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Microsecond)
+		defer cancel()
+		_, err := c.Fetch(ctx, Query{Method: http.MethodGet, URL: silent.URL})
 		ended <- err
 	}()
 	select {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -215,6 +214,9 @@ func (b *localBrowser) NewContext(o ContextOptions) (*Context, error) {
 // Context is one profile in memory: cookies, storage, pages.
 type Context struct {
 	c playwright.BrowserContext
+
+	fetching sync.Mutex
+	fetcher  *fetcher // of the last request that Fetch made
 }
 
 // OnPage tells of each new page, popups too. fn must not block.
@@ -282,38 +284,6 @@ func (c *Context) UserAgent() string {
 	m, _ := v.(map[string]any)
 	ua, _ := m["userAgent"].(string)
 	return ua
-}
-
-// Answer is a whole HTTP answer.
-type Answer struct {
-	Status int
-	Header http.Header
-	Body   []byte
-}
-
-// Fetch sends a request with the context's cookies, by the context's way out, and
-// follows no redirect. Cookies that come back are kept in the context.
-func (c *Context) Fetch(method, url string, header map[string]string, body []byte, timeout time.Duration) (*Answer, error) {
-	timeout = max(timeout, time.Millisecond) // to the library none means for ever
-	o := playwright.APIRequestContextFetchOptions{
-		Method: &method, Headers: header, MaxRedirects: playwright.Int(0), MaxRetries: playwright.Int(0), Timeout: playwright.Float(float64(timeout.Milliseconds())),
-	}
-	if body != nil {
-		o.Data = body
-	}
-	r, err := c.c.Request().Fetch(url, o)
-	if err != nil {
-		return nil, fmt.Errorf("the site does not answer (%s)", brief(err))
-	}
-	defer r.Dispose()
-	a := &Answer{Status: r.Status(), Header: http.Header{}}
-	for _, h := range r.HeadersArray() {
-		a.Header.Add(h.Name, h.Value)
-	}
-	if a.Body, err = r.Body(); err != nil {
-		return nil, fmt.Errorf("the site's answer breaks off (%s)", brief(err))
-	}
-	return a, nil
 }
 
 // InitScript runs before the page's own scripts in every frame from now on.
@@ -412,11 +382,22 @@ func (p *Page) Forward() {
 func (p *Page) Reload() {
 	_, _ = p.p.Reload(playwright.PageReloadOptions{WaitUntil: playwright.WaitUntilStateCommit})
 }
-func (p *Page) Close()        { _ = p.p.Close() }
+func (p *Page) Close() { _ = p.p.Close() }
+
+// OnGone tells that the page was closed or has crashed. fn must not block.
+func (p *Page) OnGone(fn func()) {
+	p.p.OnClose(func(playwright.Page) { fn() })
+	p.p.OnCrash(func(playwright.Page) { fn() })
+}
 func (p *Page) BringToFront() { _ = p.p.BringToFront() }
 
 // Resize sets the viewport, in CSS pixels.
-func (p *Page) Resize(w, h int) error { return p.p.SetViewportSize(w, h) }
+func (p *Page) Resize(w, h int) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_, err := ask(ctx, func() (any, error) { return nil, p.p.SetViewportSize(w, h) })
+	return err
+}
 
 // Size of the viewport; 0, 0 when the page decides.
 func (p *Page) Size() (w, h int) {

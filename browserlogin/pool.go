@@ -166,17 +166,6 @@ func (p *Pool) hands(s *session) bool {
 	return s.handing
 }
 
-// Cancel ends the login of this request; it does nothing when there is none.
-func (p *Pool) Cancel(request string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, s := range p.logins {
-		if s.login.Request == request {
-			s.cancel(ErrCancelled)
-		}
-	}
-}
-
 func (p *Pool) login(id string) *session {
 	p.mu.Lock()
 	defer p.mu.Unlock()

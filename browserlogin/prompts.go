@@ -73,8 +73,13 @@ func (s *session) heard(t *tab, w world, payload string) {
 }
 
 // navigationFailed turns a site that asks for a password by HTTP into a prompt;
-// the browser itself would only show an empty page.
+// the browser itself would only show an empty page. A browser whose network process
+// died has lost its cookies and the way through our proxy, and is done with.
 func (s *session) navigationFailed(p *Page, url, reason string) {
+	if reason == "net::ERR_PROXY_CONNECTION_FAILED" && s.pool.kind.cdp == "" {
+		s.async(func() { s.pool.discard(s.login.Owner) })
+		return
+	}
 	t := s.tabOf(p)
 	if t == nil || reason != "net::ERR_INVALID_AUTH_CREDENTIALS" {
 		return

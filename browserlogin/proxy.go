@@ -70,6 +70,9 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// parting is what a site has left for its last word when the browser has closed a tunnel.
+const parting = time.Second
+
 func (p *proxy) tunnel(w http.ResponseWriter, r *http.Request) {
 	out, err := p.dial(r.Context(), "tcp", r.Host)
 	if err != nil {
@@ -90,6 +93,7 @@ func (p *proxy) tunnel(w http.ResponseWriter, r *http.Request) {
 		defer close(done)
 		_, _ = io.Copy(out, buffered)
 		closeWrite(out)
+		_ = out.SetReadDeadline(time.Now().Add(parting)) // browsers do not close one half alone, and a site may never close its own
 	}()
 	_, _ = io.Copy(in, out)
 	closeWrite(in)

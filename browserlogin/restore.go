@@ -87,7 +87,9 @@ func probe(ctx context.Context, r *rules, c *Context, last string) error {
 		}
 		return nil
 	default:
-		a, err := c.Fetch(or(p.Method, http.MethodGet), p.URL, nil, nil, probeTimeout)
+		ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+		defer cancel()
+		a, err := c.Fetch(ctx, Query{Method: or(p.Method, http.MethodGet), URL: p.URL})
 		if err != nil {
 			return err
 		}
@@ -183,8 +185,10 @@ func identify(ctx context.Context, r *rules, c *Context, last string) string {
 		}
 		return label(page.Text(ctx, id.Selector))
 	default:
-		a, err := c.Fetch(http.MethodGet, id.URL, nil, nil, probeTimeout)
-		if err != nil || a.Status != http.StatusOK || len(a.Body) > 1<<20 {
+		ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+		defer cancel()
+		a, err := c.Fetch(ctx, Query{Method: http.MethodGet, URL: id.URL})
+		if err != nil || a.Status != http.StatusOK || a.Truncated {
 			return ""
 		}
 		var doc any

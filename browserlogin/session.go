@@ -111,7 +111,8 @@ type session struct {
 	ends      time.Time
 	attending sync.Once
 
-	casting sync.Mutex // one switch of the picture at a time
+	casting  sync.Mutex // one switch of the picture at a time
+	renewing sync.Mutex // one new tab in the place of another at a time
 }
 
 // prompt is an HTTP authentication request that waits.

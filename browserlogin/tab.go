@@ -27,6 +27,7 @@ type tab struct {
 	dialog  *Dialog // waits for its answer
 	crashed bool
 	drawn   bool  // see draw
+	warned  bool  // see leaveWarning
 	popup   popup // the menu or picker that is drawn for it
 }
 

@@ -3,6 +3,7 @@ package browserlogin
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // adopt takes in a page the moment the browser opens it. It runs on the driver's
@@ -51,6 +52,9 @@ func (s *session) adopt(p *Page) {
 					_ = t.page.Goto("about:blank")
 				}
 				<-t.ready
+				if main {
+					s.leaveWarning(t)
+				}
 				if !main && t.isDrawn() {
 					t.agent.joinFrame(t.page, child)
 				}
@@ -71,9 +75,37 @@ func (s *session) adopt(p *Page) {
 	s.async(func() {
 		t.open(func(f frame) { s.picture(t, f) }, ours)
 		if t.fail == nil {
+			s.leaveWarning(t) // where it may be since before Listen
 			s.show(t)
 		}
 	})
+}
+
+// errorPage tells which error page of the browser's own a document is, and "" as long as it is the one before, or not whole. A
+// site that asks for a password by HTTP leaves an empty one.
+const errorPage = `location.protocol !== "chrome-error:" || document.readyState === "loading" ? ""
+	: document.querySelector(".interstitial-wrapper") && !document.body.classList.contains("neterror") ? "warning" : "other"`
+
+// leaveWarning leaves the browser's warning of a certificate that proves nothing. It has a way past it, and whoever took that would
+// type a password for anybody on the network, below an address that looks safe. Other pages of the browser's own say why a site does not open, and stay.
+func (s *session) leaveWarning(t *tab) {
+	for until := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		if !strings.HasPrefix(t.page.URL(), "chrome-error:") || s.ctx.Err() != nil {
+			return
+		}
+		kinds := t.page.Eval(s.ctx, errorPage)
+		if slices.Contains(kinds, "other") {
+			return
+		}
+		if slices.Contains(kinds, "warning") || time.Now().After(until) {
+			break
+		}
+	}
+	t.mu.Lock()
+	t.warned = true
+	t.mu.Unlock()
+	_ = t.page.Goto("about:blank")
+	s.announceTabs()
 }
 
 func (t *tab) close() {
@@ -201,6 +233,10 @@ func (s *session) dropTab(t *tab) {
 // helps when an invisible window of the browser itself swallows every click, and
 // after a crash of the page.
 func (s *session) fresh() {
+	if !s.renewing.TryLock() { // each opens a page before it closes one
+		return
+	}
+	defer s.renewing.Unlock()
 	s.mu.Lock()
 	old := s.front
 	s.mu.Unlock()
@@ -215,6 +251,9 @@ func (s *session) renew(old *tab) {
 		return
 	}
 	address := old.page.URL()
+	if scheme := readAddress(address).Scheme; scheme != "http" && scheme != "https" { // an error page, or one that only its maker can open again
+		address = s.login.Site.LoginURL
+	}
 	p, err := c.NewPage()
 	if err != nil {
 		return
@@ -225,7 +264,8 @@ func (s *session) renew(old *tab) {
 	}
 	<-t.ready
 	old.page.Close()
-	s.visit(t, address)
+	s.show(t) // before the next order to do so finds the old one in front still
+	s.async(func() { s.visit(t, address) })
 }
 
 // picture passes a frame on, if it is of the tab in front.
@@ -264,7 +304,7 @@ func (s *session) pageMessage() map[string]any {
 	}
 	s.front.mu.Lock()
 	defer s.front.mu.Unlock()
-	return map[string]any{"t": "page", "address": a, "tabs": tabs, "crashed": s.front.crashed}
+	return map[string]any{"t": "page", "address": a, "tabs": tabs, "crashed": s.front.crashed, "warned": s.front.warned && a.Host == ""}
 }
 
 // allowedScheme keeps a tab away from files and from the browser's own pages. Web

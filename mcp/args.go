@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -28,7 +29,7 @@ func arguments(req protocol.CallToolRequest) (json.RawMessage, error) {
 		if string(raw) == "null" {
 			return json.RawMessage("{}"), nil
 		}
-		return raw, nil
+		return withoutHosts(raw), nil
 	default: // called in process
 		text, err := json.Marshal(raw)
 		if err != nil {
@@ -36,6 +37,29 @@ func arguments(req protocol.CallToolRequest) (json.RawMessage, error) {
 		}
 		return text, nil
 	}
+}
+
+// hostsOwn is what Gemini CLI writes into the schema of every tool that it shows its model, to bring its calls into an order,
+// and passes on to the server all the same.
+const hostsOwn = "wait_for_previous"
+
+// withoutHosts takes it out of the arguments. Every other one that a tool does not have is refused.
+func withoutHosts(args json.RawMessage) json.RawMessage {
+	if !bytes.Contains(args, []byte(`"`+hostsOwn+`"`)) {
+		return args
+	}
+	var all map[string]json.RawMessage
+	if json.Unmarshal(args, &all) != nil || all[hostsOwn] == nil {
+		return args // read says what is wrong, and a body is the agent's own
+	}
+	delete(all, hostsOwn)
+	var rest bytes.Buffer
+	enc := json.NewEncoder(&rest)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(all); err != nil {
+		return args
+	}
+	return rest.Bytes()
 }
 
 // read decodes the arguments into a struct that has a field for each of them.

@@ -3,6 +3,7 @@ package mcp
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -30,15 +31,16 @@ func Bearer(verify func(ctx context.Context, token string) (auth.Caller, error))
 	}
 }
 
-// firstScopes are what a client without a token is told to ask for.
-var firstScopes = []string{ScopeConnect, ScopeUse}
+// firstScopes are what a client without a token is told to ask for. It registers with them, and many authorization servers
+// refuse it any other for good: what every agent may need is among them.
+var firstScopes = []string{ScopeConnect, ScopeUse, ScopeRevoke}
 
 // turnAway answers a request whose caller is not known. Only a token that is not good is a 401:
 // clients throw theirs away then.
 func (e *edge) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 	_, known := errors.AsType[*auth.Error](err)
 	switch {
-	case errors.Is(err, auth.ErrUnavailable):
+	case errors.Is(err, auth.ErrUnavailable), r.Context().Err() != nil: // or nobody waits for it
 		w.Header().Set("Retry-After", "5")
 		refuse(w, http.StatusServiceUnavailable, &rejection{nil, codeBusy, "tokens cannot be checked right now; try again"})
 	case known:
@@ -89,3 +91,18 @@ func Metadata(resource string, issuers ...string) http.Handler {
 
 // MetadataPath is where the document for a resource is looked for (RFC 9728 section 3.1).
 func MetadataPath(resource string) string { return server.ProtectedResourceMetadataPath(resource) }
+
+// RegisterPath is where a client would register that finds no authorization server in the metadata, and takes this server
+// for one, as the protocol had it in 2025-03-26.
+const RegisterPath = "/register"
+
+// Unregistered answers it (RFC 7591 section 3.2.2): clients show the text to their user, who has to make a token instead.
+func Unregistered(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusForbidden)
+	_ = json.NewEncoder(w).Encode(map[string]string{
+		"error": "access_denied",
+		"error_description": "this Latchpost has no sign-in for clients: its operator makes a token with latchpost token create --client NAME, " +
+			"and the client sends it in the header Authorization: Bearer TOKEN",
+	})
+}

@@ -18,10 +18,20 @@ func WithCaller(ctx context.Context, c auth.Caller) context.Context {
 }
 
 func callerFrom(ctx context.Context) auth.Caller {
-	if c, ok := ctx.Value(callerKey{}).(auth.Caller); ok {
+	name := clientName(ctx)
+	if c, known := ctx.Value(callerKey{}).(auth.Caller); known {
+		if c.Verified && name != c.Client {
+			c.ClientName = name
+		}
 		return c
 	}
-	return auth.Caller{Owner: auth.Local, Client: clientName(ctx)}
+	switch {
+	case name == "":
+		name = "unnamed client"
+	case auth.OursAlone(name): // grants go by it, and the record shows it beside what the owner did
+		name = "agent " + name
+	}
+	return auth.Caller{Owner: auth.Local, Client: name}
 }
 
 // principal is what sessions, streams, quotas and tickets belong to: an owner, and the client that acts for them.
@@ -29,7 +39,10 @@ type principal struct{ org, user, client string }
 
 func principalOf(c auth.Caller) principal { return principal{c.Org, c.User, c.Client} }
 
-// clientName is the name that the client gives itself: with each request since
+// maxName bounds the name that a client gives itself, in characters.
+const maxName = 64
+
+// clientName is the name that the client gives itself, "" when it gives none: with each request since
 // 2026-07-28, once in initialize before that.
 func clientName(ctx context.Context) string {
 	name := ""
@@ -38,13 +51,7 @@ func clientName(ctx context.Context) string {
 	} else if session, ok := server.ClientSessionFromContext(ctx).(server.SessionWithClientInfo); ok {
 		name = session.GetClientInfo().Name
 	}
-	switch name = clean(name, 64); {
-	case name == "":
-		return "unnamed client"
-	case auth.OursAlone(name): // grants go by it, and the record shows it beside what the owner did
-		return "agent " + name
-	}
-	return name
+	return clean(name, maxName)
 }
 
 // holds reports whether the caller's token has a scope. A caller without a list started

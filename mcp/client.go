@@ -48,18 +48,5 @@ func (c *Client) Call(ctx context.Context, tool string, args map[string]any) (an
 	return answer, result.IsError, json.Unmarshal(raw, &answer)
 }
 
-// Tools names the tools that the server offers, in its order.
-func (c *Client) Tools(ctx context.Context) ([]string, error) {
-	list, err := c.inner.ListTools(ctx, protocol.ListToolsRequest{})
-	if err != nil {
-		return nil, err
-	}
-	names := make([]string, len(list.Tools))
-	for i, t := range list.Tools {
-		names[i] = t.Name
-	}
-	return names, nil
-}
-
 // Close ends the session.
 func (c *Client) Close() error { return c.inner.Close() }

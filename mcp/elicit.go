@@ -23,6 +23,10 @@ const (
 	talkTime = 50 * time.Second // for all of them, since the call came in
 )
 
+// byItself is how fast no person reads a question and declines it. A host that must not ask its user, because the run is not
+// interactive, answers in this way: the user has seen nothing then, and gets the link by way of the agent.
+const byItself = 500 * time.Millisecond
+
 // question asks the user to open one of our pages.
 type question struct {
 	id, url, message string
@@ -49,13 +53,13 @@ func questionOf(err error, client string) (question, bool) {
 func (s *Server) converse(ctx context.Context, t tool, c call, back protocol.MultiRoundTripParams) (*protocol.CallToolResult, error) {
 	c.elicits = opensLinks(ctx)
 	if back.RequestState != "" {
-		requestID, err := s.tickets.redeem(ctx, back.RequestState, c.Caller, t.name, c.args)
+		requestID, age, err := s.tickets.redeem(ctx, back.RequestState, c.Caller, t.name, c.args)
 		if err != nil {
 			return nil, err // a protocol error: the client did not give back what it got
 		}
 		if said := server.ElicitationResponse(back.InputResponses, answerKey); said != nil {
 			c.elicits, c.asked = false, true
-			if res := s.said(ctx, c, requestID, said.Action); res != nil {
+			if res := s.said(ctx, c, requestID, said.Action, age); res != nil {
 				return res, nil
 			}
 		}
@@ -117,6 +121,7 @@ func (s *Server) askModern(t tool, c call, q question) (*protocol.CallToolResult
 func (s *Server) askLegacy(ctx context.Context, t tool, c call, q question) (*protocol.CallToolResult, error) {
 	asking, cancel := context.WithTimeout(ctx, s.room(c, askTime))
 	defer cancel()
+	asked := s.now()
 	said, err := s.core.RequestElicitation(asking, protocol.ElicitationRequest{
 		Request: protocol.Request{Method: string(protocol.MethodElicitationCreate)}, Params: q.params(true),
 	})
@@ -124,7 +129,7 @@ func (s *Server) askLegacy(ctx context.Context, t tool, c call, q question) (*pr
 		return s.failed(ctx, t.name, q.err), nil
 	}
 	c.elicits, c.asked = false, true
-	if res := s.said(ctx, c, q.id, said.Action); res != nil {
+	if res := s.said(ctx, c, q.id, said.Action, s.now().Sub(asked)); res != nil {
 		return res, nil
 	}
 	answer, err := t.run(s, ctx, c)
@@ -139,16 +144,16 @@ func (s *Server) room(c call, wait time.Duration) time.Duration {
 	return max(0, min(wait, c.until.Sub(s.now())))
 }
 
-// said acts on the user's word. accept means only that the user agreed to open the link, so
+// said acts on the user's word, which came after a time. accept means only that the user agreed to open the link, so
 // wait a while for the rest. A result ends the call; nil runs the tool again.
-func (s *Server) said(ctx context.Context, c call, requestID string, action protocol.ElicitationResponseAction) *protocol.CallToolResult {
-	switch action {
-	case protocol.ElicitationResponseActionAccept:
+func (s *Server) said(ctx context.Context, c call, requestID string, action protocol.ElicitationResponseAction, after time.Duration) *protocol.CallToolResult {
+	switch {
+	case action == protocol.ElicitationResponseActionAccept:
 		status, err := s.wait(ctx, c, requestID, signTime)
 		if err == nil {
 			c.complete(status)
 		}
-	case protocol.ElicitationResponseActionDecline:
+	case action == protocol.ElicitationResponseActionDecline && after >= byItself:
 		// The request is the caller's own, or this fails. There may be nothing left to cancel.
 		_, _ = s.broker.Revoke(ctx, c.Caller, auth.Unwanted{RequestID: requestID})
 		return s.failed(ctx, "", auth.ErrDeclined.Say("the user declined to open the link; do not ask again unless the user tells you to"))

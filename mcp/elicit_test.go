@@ -64,16 +64,21 @@ func TestWithoutElicitationTheLinkIsAnOrdinaryAnswer(t *testing.T) {
 
 // A 2025-11-25 client is asked by elicitation/create, waited for, and told that it is done.
 func TestElicitationOf2025(t *testing.T) {
-	for action, want := range map[string]string{"accept": "connected", "decline": "error", "cancel": "auth_required"} {
+	for answer, want := range map[string]string{"accept": "connected", "decline": "error", "decline at once": "auth_required", "cancel": "auth_required"} {
+		action, atOnce := strings.CutSuffix(answer, " at once")
 		broker := person()
-		h := plug(t, New(broker, Options{}))
+		var clock atomic.Int64
+		h := plug(t, New(broker, Options{Now: func() time.Time { return time.Unix(1_800_000_000, clock.Load()) }}))
 		h.initialize(opens)
 		h.send(`{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"request_auth","arguments":{"provider":"practice"}}}`)
 		ask := h.next()
 		params, _ := ask["params"].(map[string]any)
 		if ask["method"] != "elicitation/create" || params["mode"] != "url" || params["elicitationId"] != "REQpractice" ||
 			params["url"] != "http://127.0.0.1:7823/c/REQpractice" || !strings.Contains(params["message"].(string), "BLUE-42") {
-			t.Fatalf("%s: asked %v", action, ask)
+			t.Fatalf("%s: asked %v", answer, ask)
+		}
+		if !atOnce {
+			clock.Add(int64(byItself))
 		}
 		h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%v,"result":{"action":%q}}`, ask["id"], action))
 		m := h.next()
@@ -86,10 +91,10 @@ func TestElicitationOf2025(t *testing.T) {
 		}
 		got := m["result"].(map[string]any)["structuredContent"].(map[string]any)
 		if got["type"] != want {
-			t.Errorf("%s: %v", action, got)
+			t.Errorf("%s: %v", answer, got)
 		}
-		if cancelled := len(broker.revoked) == 1 && broker.revoked[0].RequestID == "REQpractice"; cancelled != (action == "decline") {
-			t.Errorf("%s: revoked %v", action, broker.revoked)
+		if cancelled := len(broker.revoked) == 1 && broker.revoked[0].RequestID == "REQpractice"; cancelled != (answer == "decline") {
+			t.Errorf("%s: revoked %v", answer, broker.revoked)
 		}
 		h.in.Close()
 		<-h.done
@@ -167,17 +172,22 @@ func said(state, action string) string {
 }
 
 func TestElicitationOf2026(t *testing.T) {
-	for action, want := range map[string]string{"accept": `"type":"connected"`, "decline": `"code":"declined"`, "cancel": `"type":"auth_required"`} {
-		w := serve(t, New(person(), Options{}))
+	for answer, want := range map[string]string{"accept": `"type":"connected"`, "decline": `"code":"declined"`, "decline at once": `"type":"auth_required"`, "cancel": `"type":"auth_required"`} {
+		action, atOnce := strings.CutSuffix(answer, " at once")
+		var clock atomic.Int64
+		w := serve(t, New(person(), Options{Now: func() time.Time { return time.Unix(1_800_000_000, clock.Load()) }}))
 		got := w.ask("T1", "request_auth", `{"provider":"practice","scopes":["read"]}`)
 		ask := got.Result.InputRequests["open_link"]
 		if ask.Method != "elicitation/create" || ask.Params["mode"] != "url" || ask.Params["url"] != "http://127.0.0.1:7823/c/REQpractice" || ask.Params["elicitationId"] != nil {
 			t.Errorf("asked %v", ask)
 		}
+		if !atOnce {
+			clock.Add(int64(byItself))
+		}
 		// The client may write the same arguments in another order.
 		text := w.text(w.modern("T1", "request_auth", `{"scopes":["read"], "provider":"practice"}`, opens, said(got.Result.RequestState, action)))
 		if !strings.Contains(text, want) {
-			t.Errorf("%s: %s", action, text)
+			t.Errorf("%s: %s", answer, text)
 		}
 	}
 }

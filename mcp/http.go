@@ -65,10 +65,13 @@ func (s *Server) HTTP(opts HTTPOptions) http.Handler {
 				return
 			}
 			starts = m.method == string(protocol.MethodInitialize)
-			if m.method == string(protocol.MethodToolsCall) {
+			switch m.method {
+			case string(protocol.MethodToolsCall):
 				own, inside, done := d21(w, r)
 				defer done()
 				w, r = d16(own, inside)
+			case string(protocol.MethodSubscriptionsListen):
+				w, r = d23(w, r)
 			}
 			w, r = d20Writer(w, r, modern)
 		default:
@@ -177,7 +180,7 @@ func (e *edge) enter(next func(http.ResponseWriter, *http.Request, auth.Caller))
 			e.turnAway(w, r, err)
 			return
 		}
-		if !e.s.pace.allow(caller.Owner, e.s.now) {
+		if !e.s.pace.allow(caller.Owner, 1, e.s.now) {
 			tooFast(w)
 			return
 		}
@@ -185,7 +188,7 @@ func (e *edge) enter(next func(http.ResponseWriter, *http.Request, auth.Caller))
 	})
 }
 
-// message reads and checks the body, and that the caller's token allows what it asks.
+// message reads and checks the body, which counts by its length too, and that the caller's token allows what it asks.
 // When it gives false, it has answered.
 func (e *edge) message(w http.ResponseWriter, r *http.Request, caller auth.Caller) (*message, bool) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxMessage))
@@ -195,6 +198,10 @@ func (e *edge) message(w http.ResponseWriter, r *http.Request, caller auth.Calle
 			status = http.StatusRequestEntityTooLarge
 		}
 		refuse(w, status, &rejection{nil, protocol.INVALID_REQUEST, "the body cannot be read, or is larger than 4 MiB"})
+		return nil, false
+	}
+	if !e.s.pace.allow(caller.Owner, len(body)/lengthOfOne, e.s.now) {
+		tooFast(w)
 		return nil, false
 	}
 	m, bad := parse(body)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -148,7 +149,7 @@ func TestNobodyComesInUnknown(t *testing.T) {
 			res := w.do(req.method, req.path, "", req.body, "Authorization", header)
 			challenge := res.Header.Get("WWW-Authenticate")
 			if res.StatusCode != 401 || !strings.Contains(challenge, `resource_metadata="https://post.example/.well-known/oauth-protected-resource/mcp"`) ||
-				!strings.Contains(challenge, `scope="latchpost:connect latchpost:use"`) || strings.Contains(challenge, "invalid_token") != (header != "") {
+				!strings.Contains(challenge, `scope="latchpost:connect latchpost:use latchpost:revoke"`) || strings.Contains(challenge, "invalid_token") != (header != "") {
 				t.Errorf("%s %s with %q: %d, %s", req.method, req.path, header, res.StatusCode, challenge)
 			}
 		}
@@ -177,6 +178,21 @@ func TestIdentityThatFails(t *testing.T) {
 	}
 	if len(broker.callers) > 0 {
 		t.Error("something ran")
+	}
+}
+
+// Who leaves before they are known is no error of ours, which strangers could fill the log with.
+func TestIdentityThatNobodyWaitsFor(t *testing.T) {
+	var log strings.Builder
+	s := New(&fake{}, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	defer s.Close(context.Background())
+	handler := s.HTTP(HTTPOptions{Identify: func(r *http.Request) (auth.Caller, error) { return auth.Caller{}, r.Context().Err() }})
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	rec := httptest.NewRecorder()
+	handler.ServeHTTP(rec, httptest.NewRequestWithContext(left, "POST", "http://127.0.0.1/mcp", strings.NewReader(fmt.Sprintf(hello, "{}"))))
+	if rec.Code != http.StatusServiceUnavailable || log.Len() > 0 {
+		t.Errorf("%d %s", rec.Code, log.String())
 	}
 }
 
@@ -297,6 +313,36 @@ func TestSessionsBelongToTheirCaller(t *testing.T) {
 	}
 	if other := w.session("T1", "{}"); len(other) < 26 || other[:4] == id[:4] {
 		t.Errorf("session ids %s and %s look alike", id, other)
+	}
+}
+
+// MC-019 and MC-021: the protocol without sessions, for which nobody looks whose a session is, is no way around that.
+func TestNoSessionByTheProtocolWithout(t *testing.T) {
+	w := serve(t, New(&fake{}, Options{}))
+	id := w.session("T1", "{}")
+	const meta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}`
+	for name, tt := range map[string]struct {
+		method, body string
+		want         int
+	}{
+		"stream":                   {"GET", "", 405},
+		"end":                      {"DELETE", "", 405},
+		"answer":                   {"POST", `{"jsonrpc":"2.0","id":1,"result":{"action":"accept"}}`, 400},
+		"answer that calls itself": {"POST", `{"jsonrpc":"2.0","id":1,"result":{"action":"accept"},"params":{` + meta + `}}`, 400},
+		"refusal":                  {"POST", `{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"no"}}`, 400},
+		"cancel":                   {"POST", `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`, 400},
+		"cancel that calls itself": {"POST", `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1,` + meta + `}}`, 400},
+		"call that does not":       {"POST", legacyCall("list_connections", "{}"), 400},
+	} {
+		for _, version := range []string{"2026-07-28", "2099-01-01"} {
+			res := w.do(tt.method, "/mcp", "T2", tt.body, "Mcp-Session-Id", id, "MCP-Protocol-Version", version, "Mcp-Method", "tools/call", "Mcp-Name", "list_connections")
+			if res.StatusCode != tt.want {
+				t.Errorf("%s of another's session by %s: %d %s", name, version, res.StatusCode, w.text(res))
+			}
+		}
+	}
+	if res := w.do("POST", "/mcp", "T1", legacyCall("list_connections", "{}"), "Mcp-Session-Id", id); res.StatusCode != 200 {
+		t.Errorf("afterwards its owner gets %d", res.StatusCode)
 	}
 }
 
@@ -679,6 +725,29 @@ func TestStreamsAreBounded(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatal("the place does not come back")
 		}
+	}
+}
+
+// subscriptions/listen has no bound and looks at no token again, because there is nothing here to listen to: it ends at once,
+// behind the acknowledgement that says so.
+func TestNothingToListenTo(t *testing.T) {
+	s := New(&fake{}, Options{})
+	w, h := serve(t, s), plug(t, s)
+	const listen = `{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true,"resourceSubscriptions":["ui://latchpost/connect","latchpost://files/x"]},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`
+	for range 50 { // the acknowledgement was lost half of the time
+		res := w.do("POST", "/mcp", "T1", listen, "MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "subscriptions/listen")
+		text := w.text(res)
+		acknowledged, answered := strings.Index(text, `"notifications":{}`), strings.Index(text, `"id":1,"result"`)
+		if res.StatusCode != 200 || acknowledged < 0 || answered < acknowledged {
+			t.Fatalf("%d %s", res.StatusCode, text)
+		}
+	}
+	h.send(listen)
+	if m := h.next(); m["method"] != "notifications/subscriptions/acknowledged" {
+		t.Errorf("over stdio comes first: %v", m)
+	}
+	if m := h.next(); m["id"] != 1. || m["result"] == nil {
+		t.Errorf("and then: %v", m)
 	}
 }
 

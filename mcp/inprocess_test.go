@@ -6,6 +6,8 @@ import (
 
 	"github.com/mark3labs/mcp-go/client"
 	protocol "github.com/mark3labs/mcp-go/mcp"
+
+	"github.com/latchpost/latchpost/auth"
 )
 
 // opener is a host whose user opens every link.
@@ -42,6 +44,31 @@ func TestInProcessClient(t *testing.T) {
 		}
 		if got := res.StructuredContent.(map[string]any); got["type"] != "connected" || len(host.asked) != 1 || host.asked[0] != "http://127.0.0.1:7823/c/REQpractice" {
 			t.Errorf("modern %v: %v after asking %v", modern, got, host.asked)
+		}
+	}
+}
+
+// A client with a token is who the token says. What it calls itself is told on, and decides nothing.
+func TestClientsThatHaveAToken(t *testing.T) {
+	for name, want := range map[string]string{"Claude\u202e Code": "Claude Code", "agent": "", "": ""} {
+		broker := &fake{}
+		host, err := client.NewInProcessClient(New(broker, Options{}).core)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer host.Close()
+		ctx := WithCaller(t.Context(), auth.Caller{Owner: auth.Owner{User: "ada"}, Client: "agent", Verified: true, Scopes: Scopes})
+		if err := host.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := host.Initialize(ctx, protocol.InitializeRequest{Params: protocol.InitializeParams{ClientInfo: protocol.Implementation{Name: name}}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := host.CallTool(ctx, protocol.CallToolRequest{Params: protocol.CallToolParams{Name: "list_connections"}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := broker.lastCaller(); got.Client != "agent" || got.ClientName != want {
+			t.Errorf("%q: %q, which calls itself %q, want %q", name, got.Client, got.ClientName, want)
 		}
 	}
 }

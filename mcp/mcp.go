@@ -43,7 +43,8 @@ type Options struct {
 	Now func() time.Time
 	// Calls that one caller may have under way at once; 0 = 256.
 	Calls int
-	// PerSecond bounds the HTTP requests of one owner's agents; twice as many may come at once. 0 = no bound.
+	// PerSecond bounds the HTTP requests of one owner's agents; twice as many may come at once. A message counts as one more for
+	// each 16 KiB of it, at most as PerSecond more. 0 = no bound.
 	PerSecond int
 	// Watch is told when a tool call begins, and then how it ended: ok, auth_required, approval_required,
 	// input_required, protocol_error, or the code of an error. The call goes on under the context that it gives.
@@ -93,6 +94,8 @@ func newServer(v Broker, opts Options, more ...server.ServerOption) *Server {
 	hooks := &server.Hooks{}
 	hooks.AddBeforeCallTool(s.d18)
 	hooks.AddBeforeInitialize(d19)
+	hooks.AddBeforeInitialize(d22)
+	hooks.AddAfterSubscriptionsListen(d23Listen)
 	s.core = server.NewMCPServer("latchpost", opts.Version, append([]server.ServerOption{
 		server.WithTitle("Latchpost"),
 		server.WithDescription("Credentials for agents: sign-in by the user, calls by Latchpost, secrets out of sight."),

@@ -19,12 +19,15 @@ type pace struct {
 	by        map[auth.Owner]*rate.Limiter
 }
 
+// lengthOfOne is how many bytes of a message count as one more request: to read them takes longer than a short call does.
+const lengthOfOne = 16 << 10
+
 // manyOwners is when pace forgets those who have not come for a while.
 const manyOwners = 1000
 
-// allow takes one request into account. Twice as many as in a second may come at once.
-func (p *pace) allow(o auth.Owner, clock func() time.Time) bool {
-	if p.perSecond == 0 {
+// allow takes n requests into account, at most as many as in a second. Twice as many may come at once.
+func (p *pace) allow(o auth.Owner, n int, clock func() time.Time) bool {
+	if p.perSecond == 0 || n == 0 {
 		return true
 	}
 	p.mu.Lock()
@@ -41,7 +44,7 @@ func (p *pace) allow(o auth.Owner, clock func() time.Time) bool {
 		l = rate.NewLimiter(rate.Limit(p.perSecond), 2*p.perSecond)
 		p.by[o] = l
 	}
-	return l.AllowN(now, 1)
+	return l.AllowN(now, min(n, p.perSecond))
 }
 
 // tooFast is the answer to a request beyond the pace.

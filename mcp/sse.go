@@ -37,7 +37,7 @@ func (s *Server) SSE(opts HTTPOptions) (stream, post http.Handler) {
 	})
 	post = e.enter(func(w http.ResponseWriter, r *http.Request, caller auth.Caller) {
 		m, ok := e.message(w, r, caller)
-		if !ok {
+		if !ok || d22SSE(w, r, m) {
 			return
 		}
 		r, status, bad := live.post(r, r.URL.Query().Get("sessionId"), principalOf(caller), m)

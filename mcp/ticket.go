@@ -40,14 +40,14 @@ type tickets struct {
 type ticket struct {
 	Serial  string `json:"s"`
 	Request string `json:"r"`
-	Expires int64  `json:"x"` // unix seconds
+	Issued  int64  `json:"i"` // unix milliseconds
 }
 
 // errTicket says nothing about what was wrong: whoever changes a state needs no advice.
 var errTicket = &fault{protocol.INVALID_PARAMS, "requestState is not valid for this call; call again without it"}
 
 func (t *tickets) issue(requestID string, c auth.Caller, tool string, args json.RawMessage) (string, error) {
-	plain, err := json.Marshal(ticket{rand.Text(), requestID, t.now().Add(ticketTime).Unix()})
+	plain, err := json.Marshal(ticket{rand.Text(), requestID, t.now().UnixMilli()})
 	if err != nil {
 		return "", err
 	}
@@ -58,25 +58,26 @@ func (t *tickets) issue(requestID string, c auth.Caller, tool string, args json.
 	return base64.RawURLEncoding.EncodeToString(sealed), nil
 }
 
-// redeem gives the request that a state stands for, once.
-func (t *tickets) redeem(ctx context.Context, state string, c auth.Caller, tool string, args json.RawMessage) (requestID string, err error) {
+// redeem gives the request that a state stands for, once, and how long ago it was issued.
+func (t *tickets) redeem(ctx context.Context, state string, c auth.Caller, tool string, args json.RawMessage) (requestID string, age time.Duration, err error) {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(state)
 	if err != nil {
-		return "", errTicket
+		return "", 0, errTicket
 	}
 	plain, err := t.seal.Open(sealed, bound(c, tool, args))
 	if err != nil {
-		return "", errTicket
+		return "", 0, errTicket
 	}
 	var one ticket
 	if json.Unmarshal(plain, &one) != nil {
-		return "", errTicket
+		return "", 0, errTicket
 	}
-	expires := time.Unix(one.Expires, 0)
-	if !t.now().Before(expires) || t.spend(ctx, one.Serial, expires) != nil {
-		return "", errTicket // also when it cannot be told whether it was used
+	issued := time.UnixMilli(one.Issued)
+	age = t.now().Sub(issued)
+	if age >= ticketTime || t.spend(ctx, one.Serial, issued.Add(ticketTime)) != nil {
+		return "", 0, errTicket // also when it cannot be told whether it was used
 	}
-	return one.Request, nil
+	return one.Request, age, nil
 }
 
 // spent remembers, within this process, which tickets were used.

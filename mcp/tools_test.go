@@ -96,6 +96,30 @@ func TestSchemasSuitEveryHost(t *testing.T) {
 	}
 }
 
+// Gemini CLI tells its model of an argument of its own, and sends it along. It is left aside, there and nowhere else.
+func TestArgumentOfTheHost(t *testing.T) {
+	broker := &fake{}
+	h := plug(t, New(broker, Options{}))
+	h.initialize("{}")
+	for _, own := range []string{"true", "false", "null"} {
+		got := h.call("call_api", `{"wait_for_previous":`+own+`,"provider":"practice","path":"/","method":"POST","body":{"wait_for_previous":1,"a":"<b>"}}`)
+		if got["type"] != "response" {
+			t.Errorf("%s: %v", own, got)
+		}
+		if sent := string(broker.calls[len(broker.calls)-1].Body); sent != `{"wait_for_previous":1,"a":"<b>"}` {
+			t.Errorf("%s: sent %s", own, sent)
+		}
+	}
+	for _, args := range []string{
+		`{"provider":"practice","path":"/","query":{"wait_for_previous":{}}}`, `{"provider":"practice","path":"/","parts":[{"name":"x","wait_for_previous":true}]}`,
+		`{"provider":"practice","path":"/","Wait_for_previous":true}`, `{"provider":"practice","path":"/","wait_for_previous":true,"user":"bob"}`,
+	} {
+		if got := h.call("call_api", args); got["code"] != "invalid_request" {
+			t.Errorf("%s: %v", args, got)
+		}
+	}
+}
+
 // ID-013: no tool has an argument for a secret, a code or a redirect; beside good arguments an unknown one is refused by
 // name, within an argument too, and nothing happens.
 func TestNoArgumentCarriesASecret(t *testing.T) {

@@ -120,13 +120,31 @@ func TestPace(t *testing.T) {
 	}
 }
 
+// DS-003: long messages, which take a thousand times as long to read, count as more requests, but none as more than there may be.
+func TestPaceCountsWhatIsLong(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	w := serve(t, New(&fake{}, Options{PerSecond: 10, Now: func() time.Time { return now }}))
+	send := func(bytes int) int {
+		call := legacyCall("list_connections", "{}")
+		return w.do("POST", "/mcp", "T1", call+strings.Repeat(" ", bytes-len(call)), "Mcp-Session-Id", "none").StatusCode
+	}
+	for _, step := range []struct{ bytes, times int }{{1000, 20}, {lengthOfOne + 1, 10}, {4 * lengthOfOne, 4}, {maxMessage, 1}} {
+		for i := range step.times + 1 {
+			if got := send(step.bytes); (got == 429) != (i == step.times) {
+				t.Errorf("message %d of %d bytes: %d", i+1, step.bytes, got)
+			}
+		}
+		now = now.Add(2 * time.Second)
+	}
+}
+
 // What pace keeps is bounded by who came lately.
 func TestPaceForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pace{perSecond: 1}
 		for range 3 {
 			for i := range manyOwners {
-				if !p.allow(auth.Owner{User: fmt.Sprint(time.Now(), i)}, time.Now) {
+				if !p.allow(auth.Owner{User: fmt.Sprint(time.Now(), i)}, 1, time.Now) {
 					t.Fatal("a newcomer is refused")
 				}
 			}

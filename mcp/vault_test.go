@@ -340,7 +340,7 @@ func TestReleaseGrantIsNarrow(t *testing.T) {
 	}
 	grant := func(client, connection string) {
 		t.Helper()
-		err := v.Grants.AddGrant(t.Context(), auth.Grant{ID: "G" + client, Owner: owner, Client: client, Connection: connection, Kind: auth.Release,
+		err := v.DB.AddGrant(t.Context(), auth.Grant{ID: "G" + client, Owner: owner, Client: client, Connection: connection, Kind: auth.Release,
 			Until: now.Add(time.Hour), CreatedAt: now, Origin: "cli"})
 		if err != nil {
 			t.Fatal(err)

@@ -78,7 +78,7 @@ func (r PathRule) matches(method, host, urlPath string, loose bool) bool {
 	want, have := strings.Split(glob, "/"), strings.Split(urlPath, "/")
 	for i, segment := range want {
 		if segment == "**" {
-			return len(have) >= i
+			return true
 		}
 		if i >= len(have) {
 			return false

@@ -15,6 +15,9 @@ func TestReads(t *testing.T) {
 		{"POST", "/v1/search", true},
 		{"POST", "/v1/search/more", false},
 		{"DELETE", "/v1/search", false},
+		{"POST", "/v1/search;as=write", false}, // which may be another path
+		{"POST", "/v1", false},
+		{"POST", "/", false},
 		{"GET", "/v1/run/job", false},
 		{"GET", "/v1/%72un/job", false},
 		{"GET", "//v1/./run/job", false},

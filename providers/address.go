@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"golang.org/x/net/publicsuffix"
 )
 
 var (
@@ -84,8 +86,12 @@ func isAddress(name string) bool {
 	return last != "" && last[0] >= '0' && last[0] <= '9'
 }
 
-// shared matches the names below which strangers register: co.uk, com.br, gov.au.
-var shared = regexp.MustCompile(`^(ac|co|com|edu|gen|go|gob|gov|gv|id|in|ltd|me|mil|ne|net|nom|or|org|plc|sch|web)\.[a-z]{2}$`)
+// shared tells that strangers register names below this one: co.uk, github.io. The public suffix list has googleapis.com
+// too, where all is Google's own.
+func shared(name string) bool {
+	suffix, _ := publicsuffix.PublicSuffix(name)
+	return suffix == name && name != "googleapis.com"
+}
 
 // checkHostPattern is checkHost and accepts one leading "*." below a name that one owner has.
 func checkHostPattern(s string, opt Options) error {
@@ -93,8 +99,8 @@ func checkHostPattern(s string, opt Options) error {
 	if err := checkHost(rest, opt); err != nil || !wild {
 		return err
 	}
-	if shared.MatchString(rest) {
-		return fmt.Errorf("must not cover all of %s, which belongs to many", rest)
+	if name, _, _ := strings.Cut(rest, ":"); shared(name) {
+		return fmt.Errorf("must not cover all of %s, which belongs to many", name)
 	}
 	return nil
 }

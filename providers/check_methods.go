@@ -52,6 +52,9 @@ func (c *check) oauth2(o *OAuth2) {
 		need(c, at+".get", a.Get)
 		need(c, at+".value", a.Value)
 		need(c, at+".store", a.Store)
+		if a.List != "" && i < len(o.After)-1 {
+			c.failf(at+".list", "must be in the last look-up: the person may have to choose, and nothing is looked up after that")
+		}
 		c.headersOfOurs(at+".header", a.Header)
 		c.within(at+".get", a.Get, c.p.API.Hosts, o.serverHosts())
 	}

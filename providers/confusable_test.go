@@ -183,6 +183,7 @@ func TestSearch(t *testing.T) {
 	}{
 		{"github", "", 5, "github"}, {"GITHUB", "", 5, "github"}, {"gmail", "", 5, "google"}, {"jira", "", 0, "atlassian"},
 		{"git", "device_code", 1, "github"}, {"twilio", "api_key", 0, "twilio"}, {"slack", "api_key", 0, ""}, {"no such thing", "", 0, ""},
+		{"x", "", 0, "x"}, {"mail", "", 0, "mailchimp"}, {"hub", "", 0, "hubspot"}, // a whole name, its beginning, a keyword, a part
 	} {
 		got := c.Search(s.query, s.method, s.limit)
 		first := ""

@@ -22,7 +22,6 @@ type Metadata struct {
 	Revocation    string `json:"revocation_endpoint"`
 	Introspection string `json:"introspection_endpoint"`
 	UserInfo      string `json:"userinfo_endpoint"`
-	Registration  string `json:"registration_endpoint"`
 	JWKS          string `json:"jwks_uri"`
 
 	// RequirePAR: the server takes pushed requests only (RFC 9126 section 5).
@@ -30,13 +29,8 @@ type Metadata struct {
 	// IssInCallback: every callback carries iss (RFC 9207 section 3).
 	IssInCallback bool `json:"authorization_response_iss_parameter_supported"`
 
-	PKCE             []string `json:"code_challenge_methods_supported"`
-	TokenAuth        []string `json:"token_endpoint_auth_methods_supported"`
-	Grants           []string `json:"grant_types_supported"`
-	Scopes           []string `json:"scopes_supported"`
-	SigningAlgs      []string `json:"id_token_signing_alg_values_supported"`
-	DPoPAlgs         []string `json:"dpop_signing_alg_values_supported"`
-	ClientIDMetadata bool     `json:"client_id_metadata_document_supported"`
+	PKCE      []string `json:"code_challenge_methods_supported"`
+	TokenAuth []string `json:"token_endpoint_auth_methods_supported"`
 }
 
 // MetadataOptions are what a definition knows about its server's document.
@@ -88,7 +82,7 @@ func (m *Metadata) endpoints() []endpoint {
 		{"authorization_endpoint", &m.Authorization}, {"token_endpoint", &m.Token},
 		{"device_authorization_endpoint", &m.Device}, {"pushed_authorization_request_endpoint", &m.PAR},
 		{"revocation_endpoint", &m.Revocation}, {"introspection_endpoint", &m.Introspection},
-		{"userinfo_endpoint", &m.UserInfo}, {"registration_endpoint", &m.Registration}, {"jwks_uri", &m.JWKS},
+		{"userinfo_endpoint", &m.UserInfo}, {"jwks_uri", &m.JWKS},
 	}
 }
 

@@ -72,29 +72,6 @@ func (p *Provider) names() []string {
 	return out
 }
 
-// Secrets lists the names whose values are secret, for sealing and for redaction by value.
-func (p *Provider) Secrets() []string {
-	out := []string{"access_token", "refresh_token", "client_secret"}
-	for _, f := range p.APIKey.Form() {
-		if !f.Public {
-			out = append(out, f.Name)
-		}
-	}
-	if o := p.OAuth2; o != nil {
-		for _, name := range slices.Sorted(maps.Keys(o.Callback.Capture)) {
-			if o.Callback.Capture[name].Secret {
-				out = append(out, name)
-			}
-		}
-		for _, name := range slices.Sorted(maps.Keys(o.Response.Keep)) {
-			if o.Response.Keep[name].Secret {
-				out = append(out, name)
-			}
-		}
-	}
-	return out
-}
-
 // hostsOf returns the list that a kept or looked-up value must point into, and
 // whether there is one.
 func (p *Provider) hostsOf(name string) ([]string, bool) {

@@ -162,11 +162,3 @@ func TestCaptureRebound(t *testing.T) {
 		}
 	}
 }
-
-// Rule 8: secrets are known by name, so that their values can be redacted.
-func TestSecrets(t *testing.T) {
-	got := strings.Join(parsed(t).Secrets(), " ")
-	if want := "access_token refresh_token client_secret key hook webhook"; got != want {
-		t.Errorf("got %s, want %s", got, want)
-	}
-}

@@ -45,7 +45,7 @@ type OAuth2 struct {
 	Errors Errors `json:"errors,omitzero"`
 	// Refresh says whether and how a token is renewed.
 	Refresh Refresh `json:"refresh"`
-	// After are look-ups made once, after a connection was made.
+	// After are look-ups made once, with the new token.
 	After []After `json:"after,omitempty"`
 }
 
@@ -121,7 +121,7 @@ type Authorize struct {
 
 // Callback says what the provider sends to our redirect URI.
 type Callback struct {
-	// Mode is query unless said otherwise.
+	// Mode is query unless said otherwise. An answer by form_post is not taken: sign-ins by code are refused before they begin.
 	Mode string `json:"mode,omitempty" enum:"query|form_post"`
 	// Code replaces the parameter name code.
 	Code string `json:"code,omitempty"`
@@ -182,7 +182,8 @@ type Endpoint struct {
 type Response struct {
 	// Wrap is the path of the object that holds the answer (Withings: body).
 	Wrap string `json:"wrap,omitempty" is:"path"`
-	// AccessToken, RefreshToken are paths to the tokens.
+	// AccessToken, RefreshToken are paths to the tokens. The first that is there is kept; another one that comes beside it is revoked at a
+	// sign-in, unless the owner has more connections to the provider.
 	AccessToken  []string `json:"access_token,omitempty" is:"path"`
 	RefreshToken []string `json:"refresh_token,omitempty" is:"path"`
 	// ExpiresIn are paths to a lifetime, in Unit.
@@ -237,7 +238,7 @@ type Errors struct {
 type Refresh struct {
 	// Grant: refresh_token is RFC 6749; exchange sends the access token itself; none never renews.
 	Grant string `json:"grant" enum:"refresh_token|exchange|none"`
-	// Rotates tells whether a new refresh token comes back. Empty: not known, treated as always.
+	// Rotates tells people whether a new refresh token comes back. Latchpost keeps the one that came last, and the one before where none came.
 	Rotates string `json:"rotates,omitempty" enum:"always|sometimes|never"`
 	// Reuse tells what an old refresh token does. Empty: not known. With revokes, a renewal whose answer was lost is not
 	// asked for again while the access token lives.
@@ -250,7 +251,7 @@ type Refresh struct {
 	LifeS int `json:"life_s,omitempty"`
 	// IdleS is how many seconds a refresh token lives unused.
 	IdleS int `json:"idle_s,omitempty"`
-	// On401 renews when the API answers 401, because lifetimes are not told.
+	// On401 tells people that lifetimes are not told, so that a 401 is the first word of the end. A renewal follows every 401.
 	On401 bool `json:"on_401,omitempty"`
 	// URL, Method, Body, Params and Names as in Endpoint.
 	URL    string            `json:"url,omitempty" is:"url"`
@@ -262,17 +263,18 @@ type Refresh struct {
 	RedirectURI bool `json:"redirect_uri,omitempty"`
 }
 
-// After is a look-up made with the new token: which site, which tenant, which data centre.
+// After is a look-up made with the new token: which site, which tenant, which data centre. Where the last one lists several, the
+// person chooses, or has the one that the connection had.
 type After struct {
 	// Get is the URL.
 	Get string `json:"get" is:"url"`
 	// Header is added to the request. Authorization, which is api.send otherwise, may be given here.
 	Header map[string]string `json:"header,omitempty" is:"template"`
-	// List is the path of a list to choose from. Empty: the answer is one object ("." is a list at the root).
+	// List is the path of a list to choose from, in the last look-up only. Empty: the answer is one object ("." is a list at the root).
 	List string `json:"list,omitempty" is:"path"`
 	// Value is the path of the value, within one element.
 	Value string `json:"value" is:"path"`
-	// Label is the path of the text that is shown when there is a choice.
+	// Label is the path of the text that is shown when there is a choice, within one element. Empty: the value is shown.
 	Label string `json:"label,omitempty" is:"path"`
 	// Store is the name under which templates use the value.
 	Store string `json:"store"`

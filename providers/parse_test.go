@@ -58,6 +58,11 @@ func TestParseExample(t *testing.T) {
 	if _, err := Parse("example.json", example(t), Options{}); err != nil {
 		t.Fatal(err)
 	}
+	bare := `{"schema":1,"id":"bare","name":"Bare","category":"dev","docs":"https://acme.com/","checked":{"on":"2026-11-30","source":"docs","level":"own"},
+		"api":{"hosts":["api.acme.com"],"send":[{"in":"none"}]}}`
+	if _, err := Parse("bare.json", []byte(bare), Options{}); err == nil || !strings.Contains(err.Error(), "has none of oauth2, api_key and browser") {
+		t.Errorf("a definition without a way to sign in: %v", err)
+	}
 }
 
 // TestParseRefuses has one line for every rule of the format.
@@ -82,6 +87,11 @@ func TestParseRefuses(t *testing.T) {
 		{"name", nil, "name: is missing"},
 		{"name", "G\u0456thub", "name: must have Latin letters"},
 		{"name", "a\u202eb", "name: must be printable"},
+		{"id", "a--b", "id: must be 1 to 40"},
+		{"category", nil, "category: is missing"},
+		{"docs", nil, "docs: is missing"},
+		{"vars.site.ask", nil, "vars.site.ask: is missing"},
+		{"vars.Extra", obj("ask", "?"), `the name "Extra" must be lower case`},
 		{"docs", "javascript:alert(1)", "docs: has '(', which"},
 		{"docs", "https://example.com/${team}", "docs: must be written out"},
 		{"docs", "http://docs.acme.com", "docs: must be https"},
@@ -131,6 +141,11 @@ func TestParseRefuses(t *testing.T) {
 		{"oauth2.token.url", "https://ACME.com/", "oauth2.token.url: must be a full host name"},
 		{"oauth2.token.url", "https://acme/", "oauth2.token.url: must be a full host name"},
 		{"oauth2.token.url", "https://acme.com./", "oauth2.token.url: must be a full host name"},
+		{"oauth2.token.url", "https:///token", "oauth2.token.url: has no host"},
+		{"oauth2.token.url", "https://" + strings.Repeat("a23456789.", 26) + "acme.com/", "oauth2.token.url: must be a full host name"},
+		{"oauth2.token.url", "https://x.acme.com/" + strings.Repeat("a", 2048), "oauth2.token.url: is longer than 2048"},
+		{"oauth2.issuer", "https://x.acme.com/?tenant=1", "oauth2.issuer: must not have a query"},
+		{"oauth2.discovery", "oidc", "oauth2.discovery: needs an issuer"},
 		{"oauth2.token.url", "https://acme.com:443/", "oauth2.token.url: has a port"},
 		{"oauth2.token.url", "https://acme.com:99999999/", "oauth2.token.url: has a port"},
 		{"oauth2.token.url", "http://127.0.0.1:99/", "oauth2.token.url: must be https"},
@@ -140,6 +155,10 @@ func TestParseRefuses(t *testing.T) {
 		{"api.hosts", list("*"), "api.hosts[0]: must be a full host name"},
 		{"api.hosts", list("*.com"), "api.hosts[0]: must be a full host name"},
 		{"api.hosts", list("*.co.uk"), "api.hosts[0]: must not cover all of co.uk"},
+		{"api.hosts", list("*.co.uk:8443"), "api.hosts[0]: must not cover all of co.uk"},
+		{"api.hosts", list("*.asso.fr"), "api.hosts[0]: must not cover all of asso.fr"},
+		{"api.hosts", list("*.github.io"), "api.hosts[0]: must not cover all of github.io"},
+		{"api.hosts", list("*.s3.amazonaws.com"), "api.hosts[0]: must not cover all of s3.amazonaws.com"},
 		{"api.hosts", list("a.*.acme.com"), "api.hosts[0]: must be a full host name"},
 		{"api.hosts", list("a*.acme.com"), "api.hosts[0]: must be a full host name"},
 		{"api.hosts", list("https://api.acme.com"), "api.hosts[0]: has a port"},
@@ -152,6 +171,10 @@ func TestParseRefuses(t *testing.T) {
 		{"api_key.verify.url", "https://evil.com/me", "api_key.verify.url: is not on a host"},
 		{"browser.probe.url", "https://evil.com/me", "browser.probe.url: is not on a host"},
 		{"oauth2.after.0.get", "https://evil.com/me", "oauth2.after[0].get: is not on a host"},
+		{"oauth2.after", []any{
+			map[string]any{"get": "https://api.acme.com/sites", "list": ".", "value": "id", "store": "site"},
+			map[string]any{"get": "https://api.acme.com/where", "value": "id", "store": "region"},
+		}, "oauth2.after[0].list: must be in the last look-up"},
 
 		// Rule 5: a callback parameter that replaces a variable comes from a closed list.
 		{"oauth2.callback.capture.server.enum", nil, "oauth2.callback.capture.server.into: needs a closed enum"},
@@ -177,6 +200,9 @@ func TestParseRefuses(t *testing.T) {
 		{"oauth2.token.params", obj("grant_type", "password"), "oauth2.token.params.grant_type: is set by us"},
 		{"api.headers", obj("Authorization", "x"), "api.headers.Authorization: is a header that only we may set"},
 		{"api.headers", obj("Bad Header", "x"), "is not a header name"},
+		{"api.headers", obj("Proxy-Authorization", "x"), "api.headers.Proxy-Authorization: is a header that only we may set"},
+		{"api.headers", obj("Sec-Fetch-Site", "none"), "api.headers.Sec-Fetch-Site: is a header that only we may set"},
+		{"identity.headers", obj("Authorization", "x", "Cookie", "y"), "identity.headers.Cookie: is a header that only we may set"},
 		{"api.headers_allowed", list("Cookie"), "api.headers_allowed[0]: is a header that only we may set"},
 		{"api.headers_allowed", list("X-HTTP-Method-Override"), "api.headers_allowed[0]: is a header that only we may set"},
 		{"api.headers_allowed", list("X-Forwarded-For"), "api.headers_allowed[0]: is a header that only we may set"},
@@ -213,6 +239,67 @@ func TestParseRefuses(t *testing.T) {
 		{"oauth2.callback.capture.hook.param", "state", "capture.hook.param: must not be taken under another name"},
 		{"oauth2.callback.capture.server.param", "id_token", "capture.server.param: is a token: it must be secret"},
 		{"oauth2.callback", obj("code", "auth_code", "capture", obj("server", obj("param", "auth_code", "pattern", "^.*$"))), "capture.server.param: must not be taken"},
+
+		// OAuth 2.
+		{"oauth2.flows", nil, "oauth2.flows: is missing"},
+		{"oauth2.client.secret", nil, "oauth2.client.secret: is missing"},
+		{"oauth2.client.auth", nil, "oauth2.client.auth: is missing"},
+		{"oauth2.refresh.grant", nil, "oauth2.refresh.grant: is missing"},
+		{"oauth2.token.url", nil, "oauth2.token.url: is missing"},
+		{"oauth2.authorize.url", nil, "oauth2.authorize.url: is missing"},
+		{"oauth2.flows", list("code", "device"), "oauth2.device.url: is missing"},
+		{"oauth2", obj("flows", list("client_credentials"), "client", obj("secret", "none", "auth", "none")), "oauth2.flows: client_credentials needs a client secret"},
+		{"oauth2.response.assume_ttl", -1, "oauth2.response.assume_ttl: must be from 0 to ten years"},
+		{"oauth2.refresh.grace_s", -1, "oauth2.refresh.grace_s: must be from 0 to ten years"},
+		{"oauth2.refresh.min_age_s", -1, "oauth2.refresh.min_age_s: must be from 0 to ten years"},
+		{"oauth2.refresh.idle_s", -1, "oauth2.refresh.idle_s: must be from 0 to ten years"},
+		{"oauth2.issuer_template", "https://evil.com/{tenant}", "oauth2.issuer_template: must be on the host of the issuer"},
+		{"oauth2.response.ok", "ok", "oauth2.response.ok: must be path=value"},
+		{"oauth2.response.extra_scope", obj("authed_user", "scope"), "extra_scope.authed_user: is no prefix of oauth2.scopes.extra"},
+		{"oauth2.response.keep.webhook", obj("secret", true), "keep.webhook.path: is missing"},
+		{"oauth2.response.keep.webhook.place", true, "keep.webhook.place: must not be a secret"},
+		{"oauth2.callback.capture.hook.param", nil, "capture.hook.param: is missing"},
+		{"oauth2.authorize.offline", obj("audience", "x"), "oauth2.authorize.offline.audience: is in params already"},
+		{"oauth2.authorize.offline", obj("state", "x"), "oauth2.authorize.offline.state"},
+		{"oauth2.refresh.params", obj("refresh_token", "x"), "oauth2.refresh.params.refresh_token"},
+		{"oauth2.after.0.get", nil, "oauth2.after[0].get: is missing"},
+		{"oauth2.after.0.value", nil, "oauth2.after[0].value: is missing"},
+		{"oauth2.after.0.store", nil, "oauth2.after[0].store: is missing"},
+		{"oauth2.after.0.header", obj("Authorization", "Bearer ${access_token}", "Host", "evil.com"), "oauth2.after[0].header.Host: is a header that only we may set"},
+		{"oauth2.token.headers", obj("Cookie", "x"), "oauth2.token.headers.Cookie: is a header that only we may set"},
+		{"oauth2.token.auth", "bearer", "oauth2.token.auth: bearer needs a token"},
+		{"oauth2.par", obj("auth", "basic"), "oauth2.par.url: is missing"},
+		{"oauth2.revoke", obj("url", "https://x.acme.com/revoke", "body", "none", "params", obj("a", "b")), "oauth2.revoke.params: cannot be sent without a body"},
+		{"oauth2.revoke.ok", list(500), "oauth2.revoke.ok[0]: must be a status from 200 to 499"},
+		{"oauth2.revoke.ok", list(199), "oauth2.revoke.ok[0]: must be a status from 200 to 499"},
+
+		// Keys.
+		{"api_key.fields", list(obj("ask", "Key")), "api_key.fields[0].name: is missing"},
+		{"api_key.fields.0.ask", nil, "api_key.fields[0].ask: is missing"},
+		{"api_key.verify.url", nil, "api_key.verify.url: is missing"},
+		{"api_key.send", list(obj("in", "query", "format", "${key}")), "api_key.send[0].name: is missing"},
+		{"api_key.send", list(obj("in", "cookie", "name", "s")), "api_key.send[0].format: is missing"},
+		{"api_key.send", list(obj("in", "query", "name", "${key}", "format", "x")), "api_key.send[0].name: must be a plain name"},
+		{"api_key.send", list(obj("in", "basic")), "api_key.send[0].name: is missing"},
+		{"api_key.send", list(obj("name", "X-Key", "format", "${key}")), "api_key.send[0].in: is missing"},
+		{"api_key.send", list(obj("in", "header", "name", "Host", "format", "${key}")), "api_key.send[0].name: is a header that only we may set"},
+		{"api.headers_allowed", list("authorization"), "api.headers_allowed[0]"},
+		{"api", obj("hosts", list("api.acme.com"), "send", list(obj("in", "header", "name", "X-Key", "format", "${access_token}")), "headers_allowed", list("x-key")), "api.headers_allowed[0]: carries the credential"},
+		{"api.access", list(obj("is", "read")), "api.access[0].path: is missing"},
+		{"deny", list(obj("host", "api-eu.acme.com")), "deny[0].path: is missing"},
+		{"identity.label", nil, "identity.label: is missing"},
+		{"identity.url", nil, "identity.url: is missing"},
+		{"oauth2", nil, "identity: is for oauth2"},
+
+		// The browser, once more.
+		{"browser.login_url", nil, "browser.login_url: is missing"},
+		{"browser.usage", nil, "browser.usage: is missing"},
+		{"browser.assume_ttl", -1, "browser.assume_ttl: must be from 0 to ten years"},
+		{"browser.probe", obj("ok", list(200)), "browser.probe.url: is missing"},
+		{"browser.identity", obj("url", "https://home.acme.com/me", "selector", "#me"), "browser.identity: needs either selector or url"},
+		{"browser.identity", obj("label", list("email")), "browser.identity: needs either selector or url"},
+		{"browser.identity.label", nil, "browser.identity.label: is missing"},
+		{"browser.identity.url", "https://evil.com/me", "browser.identity.url: is not on a host"},
 
 		// Path rules.
 		{"deny", list(obj("path", "v1")), "deny[0].path: must be a path"},

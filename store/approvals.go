@@ -29,10 +29,10 @@ func (db *DB) AddApproval(ctx context.Context, a *auth.Approval, limit int) (exi
 			return auth.ErrLimit
 		}
 		_, err = q.exec(ctx, `INSERT INTO approvals (org, user_id, id, client, verified, connection, provider, account, kind, digest, method, url,
-			preview, body_digest, why, state, once, created_at, expires_at, decided_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)`,
+			preview, body_digest, why, state, once, created_at, expires_at, decided_at, client_name)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`,
 			a.Owner.Org, a.Owner.User, a.ID, a.Client, a.Verified, a.Connection, a.Provider, a.Account, a.Kind, a.Digest, a.Method, a.URL,
-			a.Preview, a.BodyDigest, a.Why, a.State, a.Once, ms(a.CreatedAt), ms(a.ExpiresAt), ms(a.DecidedAt))
+			a.Preview, a.BodyDigest, a.Why, a.State, a.Once, ms(a.CreatedAt), ms(a.ExpiresAt), ms(a.DecidedAt), a.ClientName)
 		if isTaken(err) {
 			return auth.ErrConflict
 		}
@@ -56,7 +56,7 @@ func (db *DB) Approval(ctx context.Context, o auth.Owner, id string) (a *auth.Ap
 
 func approval(ctx context.Context, q querier, o auth.Owner, id string) (*auth.Approval, error) {
 	return first(ctx, q, scanApproval, `SELECT org, user_id, id, client, verified, connection, provider, account, kind, digest, method, url,
-		preview, body_digest, why, state, once, created_at, expires_at, decided_at
+		preview, body_digest, why, state, once, created_at, expires_at, decided_at, client_name
 		FROM approvals WHERE org = $1 AND user_id = $2 AND id = $3`, o.Org, o.User, id)
 }
 
@@ -75,7 +75,7 @@ func approvals(ctx context.Context, q querier, o auth.Owner, s auth.ApprovalStat
 		after = ms(now)
 	}
 	return collect(ctx, q, scanApproval, `SELECT org, user_id, id, client, verified, connection, provider, account, kind, digest, method, url,
-		preview, body_digest, why, state, once, created_at, expires_at, decided_at
+		preview, body_digest, why, state, once, created_at, expires_at, decided_at, client_name
 		FROM approvals WHERE org = $1 AND user_id = $2 AND state = $3 AND expires_at > $4
 		ORDER BY created_at DESC, id`, o.Org, o.User, s, after)
 }
@@ -83,7 +83,7 @@ func approvals(ctx context.Context, q querier, o auth.Owner, s auth.ApprovalStat
 func scanApproval(s scanner) (a auth.Approval, err error) {
 	var created, expires, decided int64
 	err = s.Scan(&a.Owner.Org, &a.Owner.User, &a.ID, &a.Client, &a.Verified, &a.Connection, &a.Provider, &a.Account, &a.Kind, &a.Digest, &a.Method, &a.URL,
-		&a.Preview, &a.BodyDigest, &a.Why, &a.State, &a.Once, &created, &expires, &decided)
+		&a.Preview, &a.BodyDigest, &a.Why, &a.State, &a.Once, &created, &expires, &decided, &a.ClientName)
 	a.CreatedAt, a.ExpiresAt, a.DecidedAt = at(created), at(expires), at(decided)
 	return a, err
 }

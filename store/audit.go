@@ -342,9 +342,7 @@ func (l *Log) Events(ctx context.Context, o auth.Owner, f auth.EventFilter) (all
 		if err != nil {
 			return err
 		}
-		if all, err = matching(late, o, f); err != nil {
-			return err
-		}
+		all = matching(late, o, f)
 		settled, err := collect(ctx, q, scanEvent, `SELECT writer, seq, id, of, at, org, user_id, client, kind, provider, connection, request, decision, detail, mac
 			FROM audit_events WHERE org = $1 AND user_id = $2
 			AND ($3 = '' OR connection = $3) AND ($4 = '' OR client = $4) AND ($5 = '' OR kind = $5)
@@ -361,9 +359,18 @@ func (l *Log) Events(ctx context.Context, o auth.Owner, f auth.EventFilter) (all
 func scanEvent(s scanner) (auth.Event, error) {
 	e, detail, err := scanWritten(s)
 	if err == nil {
-		e.Detail, err = undict(detail)
+		e.Detail = words(detail)
 	}
 	return e, err
+}
+
+// words are those of a detail, or what is left of one that is damaged.
+func words(detail string) map[string]string {
+	m, err := undict(detail)
+	if err != nil {
+		m = map[string]string{"damaged": detail}
+	}
+	return m
 }
 
 // scanWritten gives an event as it was written, with its detail as the MAC covers it.

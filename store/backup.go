@@ -54,7 +54,7 @@ func (db *DB) uses(path string) bool {
 	if in(filepath.Join(db.dir, "holders")) {
 		return true
 	}
-	if _, ours := besideFile[filepath.Base(path)]; ours && in(db.dir) {
+	if _, ours := besideFile[filepath.Base(path)]; ours && (in(db.dir) || in(filepath.Dir(db.file.path))) {
 		return true
 	}
 	rest, ours := strings.CutPrefix(filepath.Base(path), filepath.Base(db.file.path))
@@ -88,20 +88,31 @@ func (db *DB) copyTo(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	return firstError(quickCheck(ctx, c), c.Close())
+	return firstError(quickCheck(ctx, c), c.Close()) // whose indexes were just made
 }
 
-// Check reads the whole store and says what is damaged; for doctor. What is inside
+// Check reads the whole store and says what is damaged, an index that does not agree with its table, too; for doctor. What is inside
 // sealed values only opening them shows.
 func (db *DB) Check(ctx context.Context) error {
 	if db.pg != nil {
 		return db.pg.pool.PingContext(ctx)
 	}
-	return db.file.explain(db.file.readers.use(ctx, func(c *sqliteConn) error { return quickCheck(ctx, c) }))
+	return db.file.explain(db.file.readers.use(ctx, func(c *sqliteConn) error { return fullCheck(ctx, c) }))
 }
 
 func quickCheck(ctx context.Context, c *sqliteConn) error {
-	faults, err := collect(ctx, c, func(s scanner) (fault string, err error) { return fault, s.Scan(&fault) }, `PRAGMA quick_check(1)`)
+	return sound(collect(ctx, c, scanFault, `PRAGMA quick_check(1)`))
+}
+
+// fullCheck compares the indexes with their tables besides, which takes several times as long.
+func fullCheck(ctx context.Context, c *sqliteConn) error {
+	return sound(collect(ctx, c, scanFault, `PRAGMA integrity_check(1)`))
+}
+
+func scanFault(s scanner) (fault string, err error) { return fault, s.Scan(&fault) }
+
+// sound reads what one of SQLite's checks has found.
+func sound(faults []string, err error) error {
 	if err != nil {
 		return err
 	}

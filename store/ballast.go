@@ -8,12 +8,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
 const ballastSize = 16 << 20
 
-func ballastPath(dir string) string { return filepath.Join(dir, "ballast") }
+// ballastOf is the ballast of the store at path: on the same disk, where the data directory need not be.
+func ballastOf(path string) string { return filepath.Join(filepath.Dir(path), "ballast") }
 
 // roomFor is how much has to be free for a ballast of want bytes to be laid.
 func roomFor(want int64) int64 { return 4 * want }
@@ -25,11 +27,15 @@ func (db *DB) ballastSize() int64 {
 	return db.opt.Ballast
 }
 
-// ReleaseBallast deletes the ballast in data directory dir and gives the bytes that
+// ReleaseBallast deletes the ballast of the SQLite file that url names and gives the bytes that
 // became free, 0 when there was none; then every write may use the room. It needs no open store: with a full disk a
 // store that is not open already cannot be opened.
-func ReleaseBallast(dir string) (freed int64, err error) {
-	path := ballastPath(dir)
+func ReleaseBallast(url string) (freed int64, err error) {
+	path, file := strings.CutPrefix(url, "sqlite:")
+	if !file {
+		return 0, nil
+	}
+	path = ballastOf(path)
 	freed = size(path)
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
@@ -40,7 +46,7 @@ func ReleaseBallast(dir string) (freed int64, err error) {
 // spendBallast frees the ballast for writes that take rights away. The others are
 // refused until it lies there again. What is left of it is an empty file, by which every process on the store knows.
 func (db *DB) spendBallast() bool {
-	path := ballastPath(db.dir)
+	path := ballastOf(db.file.path)
 	info, err := os.Lstat(path)
 	if err != nil || !info.Mode().IsRegular() {
 		return false
@@ -60,7 +66,7 @@ func (db *DB) spent() bool {
 	if db.ballastSize() < 0 {
 		return false
 	}
-	info, err := os.Lstat(ballastPath(db.dir))
+	info, err := os.Lstat(ballastOf(db.file.path))
 	return err == nil && info.Size() == 0
 }
 
@@ -84,14 +90,15 @@ var processStart = time.Now()
 // much more; else the error says so. Random bytes, because a file system may compress or leave out others.
 func (db *DB) layBallast() error {
 	want := db.ballastSize()
-	path := ballastPath(db.dir)
+	path := ballastOf(db.file.path)
 	if want < 0 || size(path) == want {
 		return nil
 	}
-	if free, err := freeSpace(db.dir); err != nil {
+	dir := filepath.Dir(path)
+	if free, err := freeSpace(dir); err != nil {
 		return err
 	} else if free < roomFor(want) {
-		return fmt.Errorf("less than %d MiB is free on the disk of %s: make room, or nothing can be revoked once it is full", roomFor(want)>>20, db.dir)
+		return fmt.Errorf("less than %d MiB is free on the disk of %s: make room, or nothing can be revoked once it is full", roomFor(want)>>20, dir)
 	}
 	return writeFile(path, io.LimitReader(rand.Reader, want)) // not held in memory: most processes are small
 }

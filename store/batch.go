@@ -158,18 +158,16 @@ func newestFirst(a, b auth.Event) int {
 }
 
 // matching are the events of o in all that f asks for.
-func matching(all []entry, o auth.Owner, f auth.EventFilter) (found []auth.Event, err error) {
+func matching(all []entry, o auth.Owner, f auth.EventFilter) (found []auth.Event) {
 	for _, e := range all {
 		v := e.event
 		if v.Owner != o || f.Connection != "" && v.Connection != f.Connection || f.Client != "" && v.Client != f.Client || f.Kind != "" && v.Kind != f.Kind ||
 			ms(v.At) < ms(f.Since) || !f.Before.IsZero() && ms(v.At) >= ms(f.Before) { // as the columns compare
 			continue
 		}
-		if v.Detail, err = undict(e.detail); err != nil {
-			return nil, err
-		}
+		v.Detail = words(e.detail)
 		found = append(found, v)
 	}
 	slices.SortFunc(found, newestFirst)
-	return found, nil
+	return found
 }

@@ -234,3 +234,30 @@ func TestExportHoldsNothingUp(t *testing.T) {
 		t.Errorf("%d of %d events in %d parts", seq, events, parts)
 	}
 }
+
+// What somebody wrote into a row ends no export: the events behind it are evidence, too.
+func TestExportGoesOnBehindDamage(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	_, l := still(t, dir)
+	write(t, l, 5)
+	if err := l.spread(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, damage := range []string{`at = 9223372036854775807 WHERE seq = 2`, `detail = '{' WHERE seq = 3`, `at = -9223372036854775808 WHERE seq = 4`} {
+		if _, err := raw(t, dir).Exec(`UPDATE audit_events SET ` + damage); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out bytes.Buffer
+	if err := l.Export(t.Context(), &out); err != nil {
+		t.Error(err)
+	}
+	if n := bytes.Count(out.Bytes(), []byte("\n")); n != 5 {
+		t.Errorf("%d of 5 events: %s", n, &out)
+	}
+	for line := range bytes.Lines(out.Bytes()) {
+		if !json.Valid(line) {
+			t.Errorf("no JSON: %s", line)
+		}
+	}
+}

@@ -123,14 +123,14 @@ func scanConnection(s scanner) (c auth.Connection, err error) {
 	c.ExpiresAt, c.RefreshExpiresAt, c.IssuedAt = at(expires), at(refreshExpires), at(issued)
 	c.CreatedAt, c.UpdatedAt, c.LastUsedAt = at(created), at(updated), at(used)
 	r.Until, r.AttemptedAt, r.NextTryAt = at(until), at(attempted), at(next)
-	if c.Scopes, err = unlist(scopes); err != nil {
-		return c, err
+	var damage [3]error
+	c.Scopes, damage[0] = unlist(scopes)
+	c.Hosts, damage[1] = unlist(hosts)
+	c.Vars, damage[2] = undict(vars)
+	if firstError(damage[:]...) != nil && c.State != auth.Revoked { // the person can mend it by signing in
+		c.State, c.Cause = auth.NeedsReauth, auth.CauseDamaged
 	}
-	if c.Hosts, err = unlist(hosts); err != nil {
-		return c, err
-	}
-	c.Vars, err = undict(vars)
-	return c, err
+	return c, nil
 }
 
 // insertConnection adds a first generation; auth.ErrConflict when the id or the label is taken.

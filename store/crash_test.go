@@ -284,33 +284,6 @@ func survives(t *testing.T, file, wal []byte) int64 {
 	return report.Events
 }
 
-func verifyCopy(t *testing.T, file, wal, anchor []byte) Report {
-	t.Helper()
-	dir, err := os.MkdirTemp(t.TempDir(), "cut")
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "latchpost.db")
-	for name, data := range map[string][]byte{path: file, path + "-wal": wal, filepath.Join(dir, anchorFile): anchor} {
-		if data == nil {
-			continue
-		}
-		if err := os.WriteFile(name, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	db := openAt(t, dir)
-	defer db.Close()
-	if err := db.Check(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	report, err := db.AuditLog(testMAC).Verify(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return report
-}
-
 // ST-022: a copy that is made while others write is consistent, private, and opens.
 func TestBackupUnderLoad(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")

@@ -175,6 +175,40 @@ func TestDamagedPage(t *testing.T) {
 	}
 }
 
+// ST-009: a page of an index that is as it was before the last change, because the disk lost the write, is whole in itself. Check
+// notices it, or a connection would be there by one question and not by another.
+func TestStaleIndex(t *testing.T) {
+	dir, path := filled(t)
+	var page int64
+	pool := raw(t, dir)
+	err := pool.QueryRowContext(t.Context(), `SELECT rootpage FROM sqlite_schema WHERE name = 'connections_account'`).Scan(&page)
+	if err := errors.Join(err, pool.Close()); err != nil { // else what follows stays in its WAL
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := openAt(t, dir)
+	if err := db.Import(t.Context(), auth.Connection{ID: "last", Owner: auth.Local, Provider: "p", Account: "last", State: auth.Active, Version: 1, Sealed: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(db.Check(t.Context()), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	after, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(after[(page-1)*pageSize:page*pageSize], before[(page-1)*pageSize:])
+	if err := os.WriteFile(path, after, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := openAt(t, dir).Check(t.Context()); !errors.Is(err, ErrDamaged) {
+		t.Errorf("Check says %v", err)
+	}
+}
+
 // ST-015: every connection of every pool has the settings that keep data safe, and the
 // ones that a URL cannot set wrong.
 func TestPragmas(t *testing.T) {

@@ -49,6 +49,9 @@ func fullDisk(mount string) error {
 	if err := syscall.Mount("tmpfs", mount, "tmpfs", 0, "size=8m,mode=0700"); err != nil {
 		return err
 	}
+	if err := otherDisk(ctx, filepath.Join(mount, "other"), filepath.Join(mount, "data")); err != nil {
+		return fmt.Errorf("on another disk than the data directory's: %w", err)
+	}
 	opt := Options{URL: "sqlite:" + filepath.Join(mount, "latchpost.db"), Dir: mount, Ballast: 1 << 20}
 	db, err := Open(ctx, opt)
 	if err != nil {
@@ -188,7 +191,7 @@ func TestBallastOfSeveral(t *testing.T) {
 	if !dbs[0].spendBallast() {
 		t.Fatal("the ballast gives no room")
 	}
-	if _, err := ReleaseBallast(dir); err != nil { // the operator says that all may use it
+	if _, err := ReleaseBallast(dbs[0].opt.URL); err != nil { // the operator says that all may use it
 		t.Fatal(err)
 	}
 	for i := range dbs {
@@ -196,6 +199,45 @@ func TestBallastOfSeveral(t *testing.T) {
 			t.Errorf("process %d, after --release-ballast: %v", i, err)
 		}
 	}
+}
+
+// otherDisk has the store's file on a disk that is full, and the data directory on one that is not.
+func otherDisk(ctx context.Context, mount, data string) error {
+	if err := os.Mkdir(mount, 0o700); err != nil {
+		return err
+	}
+	if err := syscall.Mount("tmpfs", mount, "tmpfs", 0, "size=8m,mode=0700"); err != nil {
+		return err
+	}
+	defer syscall.Unmount(mount, syscall.MNT_DETACH)
+	db, err := Open(ctx, Options{URL: "sqlite:" + filepath.Join(mount, "latchpost.db"), Dir: data, Ballast: 1 << 20})
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	db.stop()
+	db.tasks.Wait()
+	c := auth.Connection{ID: "c", Owner: auth.Local, Provider: "p", Account: "a", State: auth.Active, Version: 1, Sealed: []byte("x")}
+	if err := errors.Join(db.Import(ctx, c), db.layBallast(), fillUp(filepath.Join(mount, "filler"))); err != nil {
+		return err
+	}
+	if r, err := db.Room(); err != nil || !r.Short || !r.Ballast {
+		return fmt.Errorf("the room of a full disk: %+v, %v", r, err)
+	}
+	if err := db.Try(ctx); !errors.Is(err, ErrFull) {
+		return fmt.Errorf("a full disk takes a trial: %v", err)
+	}
+	l := db.AuditLog(testMAC)
+	for err = nil; err == nil; {
+		err = l.Append(ctx, auth.Event{ID: rand.Text()})
+	}
+	if err := db.RevokeConnection(ctx, auth.Local, "c", nil); err != nil {
+		return fmt.Errorf("revoking: %w", err)
+	}
+	if err := db.layBallast(); err == nil || !strings.Contains(err.Error(), "less than 4 MiB is free") {
+		return fmt.Errorf("the ballast is laid: %v", err)
+	}
+	return nil
 }
 
 // fillUp takes all the room that is left.

@@ -18,15 +18,17 @@ func (db *DB) Grants(ctx context.Context, o auth.Owner, client, connection strin
 	return all, err
 }
 
-func grants(ctx context.Context, q querier, o auth.Owner, client, connection string, now time.Time) ([]auth.Grant, error) {
+func grants(ctx context.Context, q querier, o auth.Owner, client, connection string, now time.Time) (all []auth.Grant, err error) {
 	if connection == "" {
-		return collect(ctx, q, scanGrant, `SELECT org, user_id, id, client, connection, kind, access, methods, paths, hosts, until, created_at, origin
+		all, err = collect(ctx, q, scanGrant, `SELECT org, user_id, id, client, connection, kind, access, methods, paths, hosts, until, created_at, origin, client_name
 			FROM grants WHERE org = $1 AND user_id = $2 AND ($3 = '' OR client = $3) AND (until = 0 OR until > $4)
 			ORDER BY created_at, id`, o.Org, o.User, client, ms(now))
+	} else {
+		all, err = collect(ctx, q, scanGrant, `SELECT org, user_id, id, client, connection, kind, access, methods, paths, hosts, until, created_at, origin, client_name
+			FROM grants WHERE org = $1 AND user_id = $2 AND connection = $3 AND ($4 = '' OR client = $4) AND (until = 0 OR until > $5)
+			ORDER BY created_at, id`, o.Org, o.User, connection, client, ms(now))
 	}
-	return collect(ctx, q, scanGrant, `SELECT org, user_id, id, client, connection, kind, access, methods, paths, hosts, until, created_at, origin
-		FROM grants WHERE org = $1 AND user_id = $2 AND connection = $3 AND ($4 = '' OR client = $4) AND (until = 0 OR until > $5)
-		ORDER BY created_at, id`, o.Org, o.User, connection, client, ms(now))
+	return slices.DeleteFunc(all, func(g auth.Grant) bool { return g.Until.Equal(over) }), err
 }
 
 // Granted gives an owner's connections and what client may do with them. One connection to the
@@ -80,20 +82,23 @@ func (g granted) at(now time.Time) (found []auth.Connection, all []auth.Grant) {
 func scanGrant(s scanner) (g auth.Grant, err error) {
 	var methods, paths, hosts string
 	var until, created int64
-	err = s.Scan(&g.Owner.Org, &g.Owner.User, &g.ID, &g.Client, &g.Connection, &g.Kind, &g.Access, &methods, &paths, &hosts, &until, &created, &g.Origin)
+	err = s.Scan(&g.Owner.Org, &g.Owner.User, &g.ID, &g.Client, &g.Connection, &g.Kind, &g.Access, &methods, &paths, &hosts, &until, &created, &g.Origin, &g.ClientName)
 	if err != nil {
 		return g, err
 	}
 	g.Until, g.CreatedAt = at(until), at(created)
-	if g.Methods, err = unlist(methods); err != nil {
-		return g, err
+	var damage [3]error
+	g.Methods, damage[0] = unlist(methods)
+	g.Paths, damage[1] = unlist(paths)
+	g.Hosts, damage[2] = unlist(hosts)
+	if firstError(damage[:]...) != nil { // what it was for is not known any more
+		g.Until = over
 	}
-	if g.Paths, err = unlist(paths); err != nil {
-		return g, err
-	}
-	g.Hosts, err = unlist(hosts)
-	return g, err
+	return g, nil
 }
+
+// over is the end of a grant that allows nothing.
+var over = at(1)
 
 // AddGrant adds g; auth.ErrNotFound when the owner has no such connection or it is
 // revoked, auth.ErrConflict when the id is taken.
@@ -127,9 +132,9 @@ func insertGrant(ctx context.Context, q querier, g auth.Grant) error {
 	if c.State == auth.Revoked {
 		return auth.ErrNotFound
 	}
-	_, err = q.exec(ctx, `INSERT INTO grants (org, user_id, id, client, connection, kind, access, methods, paths, hosts, until, created_at, origin)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
-		g.Owner.Org, g.Owner.User, g.ID, g.Client, g.Connection, g.Kind, g.Access, list(g.Methods), list(g.Paths), list(g.Hosts), ms(g.Until), ms(g.CreatedAt), g.Origin)
+	_, err = q.exec(ctx, `INSERT INTO grants (org, user_id, id, client, connection, kind, access, methods, paths, hosts, until, created_at, origin, client_name)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		g.Owner.Org, g.Owner.User, g.ID, g.Client, g.Connection, g.Kind, g.Access, list(g.Methods), list(g.Paths), list(g.Hosts), ms(g.Until), ms(g.CreatedAt), g.Origin, g.ClientName)
 	if isTaken(err) {
 		return auth.ErrConflict
 	}

@@ -27,7 +27,7 @@ func (db *DB) preparePlace(ctx context.Context, path string) error {
 		return err
 	}
 	if !db.opt.ReadOnly {
-		if err := tighten(db.dir); err != nil {
+		if err := firstError(tighten(db.dir), tighten(filepath.Dir(path))); err != nil {
 			return err
 		}
 	}
@@ -69,7 +69,7 @@ func privateDir(dir string, readOnly bool) error {
 	return fmt.Errorf("others may enter %s (mode %04o); if it holds nothing else, run: chmod 700 %s", dir, info.Mode().Perm(), dir)
 }
 
-// besideFile is what else is ours in the data directory, with its mode.
+// besideFile is what else is ours in the data directory, or beside the file, with its mode.
 var besideFile = map[string]fs.FileMode{anchorFile: 0o600, anchorFile + ".lock": 0o600, "create.lock": 0o600, "ballast": 0o600, "holders": 0o700}
 
 // tighten corrects looser modes of what else is ours in dir, where nobody else could have come.

@@ -17,18 +17,19 @@ import (
 
 // scans are the functions that may read a whole table, and why.
 var scans = map[string]string{
-	"AddKey":       "a handful of keys",
-	"Keys":         "a handful of keys",
-	"heads":        "a row for each process that ever wrote",
-	"batches":      "what was written within the last second",
-	"AddOwnerLink": "links live for minutes",
-	"SpendTicket":  "tickets live for minutes",
-	"Restored":     "once, after a restore",
-	"Census":       "its documentation says so",
-	"Owners":       "its documentation says so",
-	"schema":       "of a database without rows",
-	"openSealed":   "once, when everything is moved",
-	"settle":       "once, when everything is moved",
+	"AddKey":         "a handful of keys",
+	"Keys":           "a handful of keys",
+	"heads":          "a row for each process that ever wrote",
+	"batches":        "what was written within the last second",
+	"AddOwnerLink":   "links live for minutes",
+	"SpendTicket":    "tickets live for minutes",
+	"Restored":       "once, after a restore",
+	"Census":         "its documentation says so",
+	"Owners":         "its documentation says so",
+	"DeleteSessions": "its documentation says so",
+	"schema":         "of a database without rows",
+	"openSealed":     "once, when everything is moved",
+	"settle":         "once, when everything is moved",
 }
 
 // What a server does for each call, and every few seconds beside the calls, has to cost the same with a

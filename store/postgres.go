@@ -239,7 +239,8 @@ func passing(err error) bool {
 	}
 	code := pgCode(err)
 	var network net.Error
-	return clashed(err) || strings.HasPrefix(code, "57P0") || strings.HasPrefix(code, "08") || code == "53300" ||
+	// feature_not_supported is what a prepared statement says once the type of one of its columns was changed; pgx prepares it anew.
+	return clashed(err) || code == "0A000" || strings.HasPrefix(code, "57P0") || strings.HasPrefix(code, "08") || code == "53300" ||
 		errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) ||
 		errors.As(err, &network) && !errors.Is(err, context.DeadlineExceeded) || pgconn.SafeToRetry(err)
 }

@@ -24,8 +24,9 @@ import (
 type wire struct {
 	url    string
 	opened atomic.Int64
-	dead   atomic.Int64 // the connections up to this one carry nothing more, and are not closed either: their machine is gone
-	cut    atomic.Bool  // the next answer to a COMMIT is lost, and its connection with it
+	dead   atomic.Int64  // the connections up to this one carry nothing more, and are not closed either: their machine is gone
+	over   chan struct{} // closed with the test
+	cut    atomic.Bool   // the next answer to a COMMIT is lost, and its connection with it
 }
 
 func newWire(t *testing.T, server string) *wire {
@@ -36,7 +37,8 @@ func newWire(t *testing.T, server string) *wire {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	w := &wire{url: base + "host=" + dir}
+	w := &wire{url: base + "host=" + dir, over: make(chan struct{})}
+	t.Cleanup(func() { close(w.over) })
 	l, err := net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432"))
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +70,7 @@ func (w *wire) carry(n int64, to, from net.Conn, answers bool) {
 	for {
 		k, err := from.Read(part)
 		if w.dead.Load() >= n {
-			select {}
+			<-w.over // and neither end notices
 		}
 		if err != nil || answers && bytes.Contains(part[:k], []byte("COMMIT\x00")) && w.cut.CompareAndSwap(true, false) {
 			return

@@ -50,6 +50,7 @@ func TestPostgres(t *testing.T) {
 	storetest.Run(t, open)
 	t.Run("connections killed at rest", func(t *testing.T) { testKilled(t, open(t), url) })
 	t.Run("connections killed under load", func(t *testing.T) { testKilledAtWork(t, open(t), url) })
+	t.Run("schema changed meanwhile", func(t *testing.T) { testRetyped(t, open(t), url) })
 }
 
 // testKilled is ST-028: somebody ends all our server processes again and again. Reads and
@@ -80,6 +81,29 @@ func testKilled(t *testing.T, db *store.DB, url string) {
 		}
 		if c.Version != version+1 {
 			t.Fatalf("version is %d after %d writes", c.Version, version)
+		}
+	}
+}
+
+// testRetyped is ST-028: another process changes the type of a column, as the migration of a newer release may. What was prepared
+// before is of no use then, which nobody who asks hears of.
+func testRetyped(t *testing.T, db *store.DB, url string) {
+	admin, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	c := storetest.NewConnection(storetest.NewOwner(), "github", "me")
+	storetest.Connect(t, db, c)
+	for _, kind := range []string{"", "varchar", "text"} {
+		if kind != "" {
+			if _, err := admin.ExecContext(t.Context(), `ALTER TABLE connections ALTER COLUMN cause TYPE `+kind); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, read := db.Connection(t.Context(), c.Owner, c.ID)
+		if err := errors.Join(read, db.SaveSealed(t.Context(), c)); err != nil {
+			t.Errorf("%s: %v", kind, err)
 		}
 	}
 }

@@ -39,11 +39,11 @@ func (db *DB) CreateRequest(ctx context.Context, r *auth.Request, limit int) (ex
 
 func insertRequest(ctx context.Context, q querier, r *auth.Request) error {
 	_, err := q.exec(ctx, `INSERT INTO requests (org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
-		state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)`,
+		state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves, client_name)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28)`,
 		r.Owner.Org, r.Owner.User, r.ID, r.Client, r.Verified, r.Provider, r.Method, r.Account, list(r.Scopes), r.Reason, r.MatchCode, r.Renews,
 		r.State, r.Cause, r.Browser, r.StateHash, r.Access, dict(r.Vars), r.Private, r.UserCode, r.VerifyURL, ms(r.NextPollAt), r.Connection,
-		ms(r.CreatedAt), ms(r.UpdatedAt), ms(r.ExpiresAt), r.Moves)
+		ms(r.CreatedAt), ms(r.UpdatedAt), ms(r.ExpiresAt), r.Moves, r.ClientName)
 	if isTaken(err) {
 		return auth.ErrConflict
 	}
@@ -54,7 +54,7 @@ func insertRequest(ctx context.Context, q querier, r *auth.Request) error {
 func (db *DB) Request(ctx context.Context, id string) (r *auth.Request, err error) {
 	err = db.read(ctx, func(ctx context.Context, q querier) error {
 		r, err = first(ctx, q, scanRequest, `SELECT org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
-			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves
+			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves, client_name
 			FROM requests WHERE id = $1`, id)
 		return err
 	})
@@ -68,7 +68,7 @@ func (db *DB) RequestByState(ctx context.Context, stateHash []byte) (r *auth.Req
 	}
 	err = db.read(ctx, func(ctx context.Context, q querier) error {
 		r, err = first(ctx, q, scanRequest, `SELECT org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
-			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves
+			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves, client_name
 			FROM requests WHERE state_hash = $1`, stateHash)
 		return err
 	})
@@ -79,7 +79,7 @@ func (db *DB) RequestByState(ctx context.Context, stateHash []byte) (r *auth.Req
 func (db *DB) LastSignIn(ctx context.Context, o auth.Owner, connection string) (r *auth.Request, err error) {
 	err = db.read(ctx, func(ctx context.Context, q querier) error {
 		r, err = first(ctx, q, scanRequest, `SELECT org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
-			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves
+			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves, client_name
 			FROM requests WHERE org = $1 AND user_id = $2 AND connection = $3 AND state = 'stored' ORDER BY updated_at DESC, id LIMIT 1`, o.Org, o.User, connection)
 		return err
 	})
@@ -90,16 +90,18 @@ func scanRequest(s scanner) (r auth.Request, err error) {
 	var scopes, vars string
 	var poll, created, updated, expires int64
 	err = s.Scan(&r.Owner.Org, &r.Owner.User, &r.ID, &r.Client, &r.Verified, &r.Provider, &r.Method, &r.Account, &scopes, &r.Reason, &r.MatchCode, &r.Renews,
-		&r.State, &r.Cause, &r.Browser, &r.StateHash, &r.Access, &vars, &r.Private, &r.UserCode, &r.VerifyURL, &poll, &r.Connection, &created, &updated, &expires, &r.Moves)
+		&r.State, &r.Cause, &r.Browser, &r.StateHash, &r.Access, &vars, &r.Private, &r.UserCode, &r.VerifyURL, &poll, &r.Connection, &created, &updated, &expires, &r.Moves, &r.ClientName)
 	if err != nil {
 		return r, err
 	}
 	r.NextPollAt, r.CreatedAt, r.UpdatedAt, r.ExpiresAt = at(poll), at(created), at(updated), at(expires)
-	if r.Scopes, err = unlist(scopes); err != nil {
-		return r, err
+	var damage [2]error
+	r.Scopes, damage[0] = unlist(scopes)
+	r.Vars, damage[1] = undict(vars)
+	if firstError(damage[:]...) != nil && !r.State.Over() {
+		r.State, r.Cause = auth.Failed, auth.CauseDamaged
 	}
-	r.Vars, err = undict(vars)
-	return r, err
+	return r, nil
 }
 
 // MoveRequest writes r whole if its row stands in one of from (at most five), and nobody wrote it since r was read. All
@@ -128,12 +130,12 @@ func moveRequest(ctx context.Context, q querier, r *auth.Request, from ...auth.R
 	}
 	err := change(ctx, q, errNone, `UPDATE requests SET client = $4, verified = $5, provider = $6, method = $7, account = $8, scopes = $9, reason = $10,
 		match_code = $11, renews = $12, state = $13, cause = $14, browser = $15, state_hash = $16, access = $17, vars = $18, private = $19,
-		user_code = $20, verify_url = $21, next_poll_at = $22, connection = $23, updated_at = $24, expires_at = $25, moves = moves + 1
+		user_code = $20, verify_url = $21, next_poll_at = $22, connection = $23, updated_at = $24, expires_at = $25, client_name = $32, moves = moves + 1
 		WHERE org = $1 AND user_id = $2 AND id = $3 AND state IN ($26, $27, $28, $29, $30) AND moves = $31`,
 		r.Owner.Org, r.Owner.User, r.ID, r.Client, r.Verified, r.Provider, r.Method, r.Account, list(r.Scopes), r.Reason,
 		r.MatchCode, r.Renews, r.State, r.Cause, r.Browser, r.StateHash, r.Access, dict(r.Vars), r.Private,
 		r.UserCode, r.VerifyURL, ms(r.NextPollAt), r.Connection, ms(r.UpdatedAt), ms(r.ExpiresAt),
-		in[0], in[1], in[2], in[3], in[4], r.Moves)
+		in[0], in[1], in[2], in[3], in[4], r.Moves, r.ClientName)
 	if err != errNone {
 		if isTaken(err) {
 			return auth.ErrConflict
@@ -197,7 +199,7 @@ func (db *DB) OpenRequests(ctx context.Context, o auth.Owner) (open []auth.Reque
 
 func openRequests(ctx context.Context, q querier, o auth.Owner) ([]auth.Request, error) {
 	return collect(ctx, q, scanRequest, `SELECT org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
-		state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves
+		state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves, client_name
 		FROM requests WHERE org = $1 AND user_id = $2 AND state IN ('created', 'confirmed', 'redirected', 'claimed', 'held')
 		ORDER BY created_at DESC, id`, o.Org, o.User)
 }
@@ -209,11 +211,11 @@ func (db *DB) DuePolls(ctx context.Context, now time.Time, hold time.Duration, l
 			WHERE next_poll_at > 0 AND next_poll_at <= $1 AND id IN (SELECT id FROM requests
 				WHERE next_poll_at > 0 AND next_poll_at <= $1 AND expires_at > $1 AND state IN ('confirmed', 'redirected') ORDER BY next_poll_at LIMIT $3)
 			RETURNING org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
-			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves`,
+			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves, client_name`,
 			ms(now), ms(now.Add(hold)), limit)
 		return err
 	})
-	return due, err
+	return slices.DeleteFunc(due, func(r auth.Request) bool { return r.State.Over() }), err
 }
 
 // ExpireRequests ends what nobody will end any more and forgets what ended long ago, approvals and grants too. It takes
@@ -224,7 +226,7 @@ func (db *DB) ExpireRequests(ctx context.Context, now, stuck, old time.Time, mos
 			WHERE id IN (SELECT id FROM requests WHERE expires_at <= $1 AND state IN ('created', 'confirmed', 'redirected', 'held') ORDER BY expires_at LIMIT 200)
 			OR id IN (SELECT id FROM requests WHERE expires_at > $1 AND state IN ('created', 'confirmed', 'redirected', 'held') ORDER BY expires_at DESC LIMIT 1000 OFFSET $2)
 			RETURNING org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
-			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves`, ms(now), most)
+			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves, client_name`, ms(now), most)
 		if err != nil {
 			return err
 		}
@@ -232,7 +234,7 @@ func (db *DB) ExpireRequests(ctx context.Context, now, stuck, old time.Time, mos
 			WHERE id IN (SELECT id FROM requests WHERE state = 'claimed' AND updated_at < $2 ORDER BY updated_at LIMIT 200)
 			OR id IN (SELECT id FROM requests WHERE state = 'claimed' AND updated_at > $3 ORDER BY updated_at DESC LIMIT 200)
 			RETURNING org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
-			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves`, ms(now), ms(stuck), ms(now.Add(auth.LongestWait)))
+			state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves, client_name`, ms(now), ms(stuck), ms(now.Add(auth.LongestWait)))
 		if err != nil {
 			return err
 		}
@@ -265,7 +267,7 @@ func (db *DB) DueRefreshes(ctx context.Context, now, lapsed, soon, fading, usedA
 				expires_at <> 0 AND expires_at > $2 AND expires_at < $3 AND last_used_at > $4
 				OR refresh_expires_at <> 0 AND refresh_expires_at > $2 AND refresh_expires_at < $7
 					AND (refresh_expires_at < $3 OR (refresh_expires_at - $1) * 4 < $1 - issued_at)
-				OR state = 'provider_down' AND next_try_at <= $1 AND expires_at <> 0 AND expires_at < $3 AND last_used_at > $4)
+				OR state = 'provider_down' AND next_try_at <= $1 AND expires_at < $3 AND last_used_at > $4)
 			ORDER BY CASE WHEN refresh_expires_at <> 0 AND refresh_expires_at < $7 THEN 0 ELSE 1 END, expires_at LIMIT $5`, ms(now), ms(lapsed), ms(soon), ms(usedAfter), limit, ms(now.Add(auth.LongestWait)), ms(fading))
 		return err
 	})

@@ -85,8 +85,8 @@ func scanRevocation(s scanner) (r auth.Revocation, err error) {
 		return r, err
 	}
 	r.NextTryAt, r.CreatedAt = at(next), at(created)
-	r.Vars, err = undict(vars)
-	return r, err
+	r.Vars, _ = undict(vars) // damaged, it does not go out, is tried again, and told when it is given up
+	return r, nil
 }
 
 // EndRevocation forgets a revocation, or with next set tries it again then.

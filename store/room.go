@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 )
 
@@ -15,13 +16,13 @@ type Room struct {
 	Short   bool  // there is too little for the ballast, or for much else beside it
 }
 
-// Room looks at the disk of the data directory; PostgreSQL has its own.
+// Room looks at the disk of the store's file; PostgreSQL has its own.
 func (db *DB) Room() (r Room, err error) {
-	if r.Free, err = freeSpace(db.dir); err != nil {
+	if r.Free, err = freeSpace(filepath.Dir(db.file.path)); err != nil {
 		return r, err
 	}
 	want := db.ballastSize()
-	r.Ballast = want > 0 && size(ballastPath(db.dir)) == want
+	r.Ballast = want > 0 && size(ballastOf(db.file.path)) == want
 	r.Short = r.Free < want || !r.Ballast && r.Free < roomFor(want)
 	return r, nil
 }
@@ -33,7 +34,7 @@ const trialSize = 256 << 10
 // disk has none; and a row, because those may belong to somebody else.
 func (db *DB) Try(ctx context.Context) error {
 	if db.file != nil {
-		if err := tryDisk(db.dir); err != nil {
+		if err := tryDisk(filepath.Dir(db.file.path)); err != nil {
 			return readOnlyDir(err)
 		}
 	}

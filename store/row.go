@@ -119,6 +119,8 @@ func dict(m map[string]string) string {
 	return string(b)
 }
 
+// unlist and undict undo them. What a fault of the disk has spoilt is an error that keeps its own row out of use, and no
+// other: a scan gives it in the state in which it does the least.
 func unlist(s string) (l []string, err error) {
 	if s == "" {
 		return nil, nil

@@ -34,7 +34,7 @@ func openSealed(ctx context.Context, q querier, opens func(auth.Sealed) error) (
 		r, err := scanRequest(s)
 		return struct{}{}, firstError(err, all(r.SealedValues()))
 	}, `SELECT org, user_id, id, client, verified, provider, method, account, scopes, reason, match_code, renews,
-		state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves
+		state, cause, browser, state_hash, access, vars, private, user_code, verify_url, next_poll_at, connection, created_at, updated_at, expires_at, moves, client_name
 		FROM requests`)
 	if err != nil {
 		return n, err

@@ -43,6 +43,19 @@ func (db *DB) DeleteSession(ctx context.Context, hash []byte) error {
 	})
 }
 
+// DeleteSessions ends all sessions of an owner, and the links that could begin one, and gives how many sessions there were. It
+// reads all of them: sessions live for hours.
+func (db *DB) DeleteSessions(ctx context.Context, o auth.Owner) (n int64, err error) {
+	err = db.mustWrite(ctx, func(ctx context.Context, q querier) error {
+		if n, err = q.exec(ctx, `DELETE FROM sessions WHERE org = $1 AND user_id = $2`, o.Org, o.User); err != nil {
+			return err
+		}
+		_, err = q.exec(ctx, `DELETE FROM owner_links WHERE org = $1 AND user_id = $2`, o.Org, o.User)
+		return err
+	})
+	return n, err
+}
+
 // AddOwnerLink keeps a one-time link by its hash, and forgets those that have ended.
 func (db *DB) AddOwnerLink(ctx context.Context, hash []byte, o auth.Owner, expires time.Time) error {
 	return db.write(ctx, func(ctx context.Context, q querier) error {

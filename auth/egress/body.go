@@ -17,6 +17,7 @@ import (
 var (
 	errTooLarge = &Error{Kind: KindTooLarge, Sent: true, text: "the answer is too large"}
 	errEncoding = &Error{Kind: KindAnswer, Sent: true, text: "the answer comes in an encoding that was not asked for"}
+	errSwitched = &Error{Kind: KindAnswer, Sent: true, text: "the answer changes to a protocol that was not asked for"}
 	errSilent   = &Error{Kind: KindTimeout, Sent: true, text: "the answer stopped half-way", cause: context.DeadlineExceeded}
 	errResent   = &Error{Kind: KindNetwork, Sent: true, text: "the connection broke, and the request is not sent again"}
 )
@@ -24,6 +25,9 @@ var (
 // read decodes at most limit bytes. The bound counts decoded bytes, and the encoded ones as well, because
 // gzip can be made of members that are empty.
 func (c *Client) read(res *http.Response, abort context.CancelCauseFunc, limit int64, truncate bool) ([]byte, bool, error) {
+	if res.StatusCode == http.StatusSwitchingProtocols { // net/http hands over the bare connection, which no context ends
+		return nil, false, errSwitched
+	}
 	timer := time.AfterFunc(c.opt.IdleTimeout, func() { abort(errSilent) })
 	defer timer.Stop()
 	idle := &idleReader{res.Body, timer, c.opt.IdleTimeout}
@@ -102,6 +106,8 @@ func exchangeError(outer, ctx context.Context, sent bool, err error) error {
 		e.Kind, e.text, e.detail = KindTLS, "no trusted TLS connection", err.Error()
 	case errors.As(err, &op):
 		e.Kind, e.text, e.detail = KindNetwork, "the connection broke", op.Error()
+	case strings.Contains(err.Error(), "client connection lost"): // no answer to our ping
+		e.Kind, e.text = KindNetwork, "the connection broke"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "closed"):
 		e.Kind, e.text = KindNetwork, "the connection was closed before the answer was whole"
 	case strings.Contains(err.Error(), "header") && (strings.Contains(err.Error(), "exceeded") || strings.Contains(err.Error(), "larger than")):

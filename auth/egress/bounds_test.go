@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -158,7 +159,7 @@ func TestDoBoundsTime(t *testing.T) {
 			if r.URL.Path == "/half" && n > 2 {
 				<-r.Context().Done()
 			}
-			if r.URL.Path == "/slow" && n > 30 {
+			if r.URL.Path == "/slow" && n > 80 {
 				return
 			}
 			fmt.Fprint(w, "a")
@@ -168,18 +169,18 @@ func TestDoBoundsTime(t *testing.T) {
 	}
 	for name, start := range map[string]func(*testing.T, Options, http.HandlerFunc) (*Client, string){"HTTP/1.1": newPlain, "HTTP/2": newTLS} {
 		t.Run(name, func(t *testing.T) {
-			c, url := start(t, Options{HeaderTimeout: 80 * time.Millisecond, IdleTimeout: 80 * time.Millisecond, Timeout: 500 * time.Millisecond}, handler)
+			c, url := start(t, Options{HeaderTimeout: 300 * time.Millisecond, IdleTimeout: 300 * time.Millisecond, Timeout: 1500 * time.Millisecond}, handler)
 			before := runtime.NumGoroutine()
 			for _, path := range []string{"/mute", "/half", "/drip"} {
 				started := time.Now()
 				_, err := get(t, c, url+path)
 				e := mustFail(t, err, KindTimeout)
-				if !e.Sent || !errors.Is(err, context.DeadlineExceeded) || time.Since(started) > 3*time.Second {
+				if !e.Sent || !errors.Is(err, context.DeadlineExceeded) || time.Since(started) > 5*time.Second {
 					t.Errorf("%s: %v after %v", path, e, time.Since(started))
 				}
 			}
 			// Slow is not silent: this one lasts longer than IdleTimeout.
-			if res, err := get(t, c, url+"/slow"); err != nil || len(res.Body) < 30 {
+			if res, err := get(t, c, url+"/slow"); err != nil || len(res.Body) < 80 {
 				t.Error(err)
 			}
 			c.CloseIdle()
@@ -192,12 +193,39 @@ func TestDoBoundsTime(t *testing.T) {
 	}
 }
 
+// BF-022, BF-033: a server that changes to another protocol, though nobody asked, and then is silent. The call is over at
+// once, and so is the connection.
+func TestDoSwitchesToNothing(t *testing.T) {
+	for _, header := range []string{"Connection: Upgrade\r\nUpgrade: websocket\r\n", ""} {
+		ended := make(chan error, 1)
+		c, url := newPlain(t, Options{}, func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\n%s\r\nhello", header)
+			conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+			_, err = io.Copy(io.Discard, conn)
+			ended <- err
+		})
+		_, err := get(t, c, url)
+		if e := mustFail(t, err, KindAnswer); !e.Sent {
+			t.Error("Sent is false")
+		}
+		if err := <-ended; errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error("the connection is left open")
+		}
+	}
+}
+
 // BF-032, BF-033: the bounds that hold when nobody sets any.
 func TestDefaultBounds(t *testing.T) {
 	c := New(Options{})
-	got := []time.Duration{c.opt.DialTimeout, c.opt.TLSTimeout, c.opt.HeaderTimeout, c.opt.Timeout, c.transport.TLSHandshakeTimeout, c.transport.ResponseHeaderTimeout}
+	got := []time.Duration{c.opt.DialTimeout, c.opt.TLSTimeout, c.opt.HeaderTimeout, c.opt.Timeout, c.parties.base.TLSHandshakeTimeout, c.parties.base.ResponseHeaderTimeout}
 	want := []time.Duration{5 * time.Second, 5 * time.Second, 30 * time.Second, time.Minute, 5 * time.Second, 30 * time.Second}
-	if !slices.Equal(got, want) || c.transport.MaxResponseHeaderBytes != 64<<10 {
-		t.Errorf("%v, and %d bytes of header", got, c.transport.MaxResponseHeaderBytes)
+	if !slices.Equal(got, want) || c.parties.base.MaxResponseHeaderBytes != 64<<10 {
+		t.Errorf("%v, and %d bytes of header", got, c.parties.base.MaxResponseHeaderBytes)
 	}
 }

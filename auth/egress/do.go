@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -33,6 +34,17 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	if err := c.check(r); err != nil {
 		return nil, err
 	}
+	resp, err := c.exchange(ctx, r)
+	if known, ok := errors.AsType[*Error](err); ok && c.opt.Failed != nil && slices.Contains(outages, known.Kind) {
+		c.opt.Failed(r.Target.Host, known)
+	}
+	return resp, err
+}
+
+// outages are what is wrong with a server, or with the way to it, and not with a request or a caller.
+var outages = []Kind{KindAddress, KindTimeout, KindNetwork, KindTLS, KindAnswer}
+
+func (c *Client) exchange(ctx context.Context, r Request) (*Response, error) {
 	outer := ctx
 	ctx, cancel := context.WithTimeout(ctx, orElse(r.Timeout, c.opt.Timeout))
 	defer cancel()
@@ -40,7 +52,7 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	defer abort(nil)
 
 	seen := sending{abort: abort, safe: slices.Contains(safe, r.Method)}
-	res, err := c.transport.RoundTrip(c.build(httptrace.WithClientTrace(ctx, seen.trace()), r))
+	res, err := c.parties.of(r.Party).RoundTrip(c.build(httptrace.WithClientTrace(ctx, seen.trace()), r))
 	if err != nil {
 		return nil, exchangeError(outer, ctx, seen.reached(), err)
 	}

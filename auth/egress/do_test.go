@@ -223,7 +223,7 @@ func TestDoIgnoresProxyVariables(t *testing.T) {
 		t.Setenv(name, evil.URL)
 	}
 	c, url := newTLS(t, Options{}, func(http.ResponseWriter, *http.Request) {})
-	if _, err := get(t, c, url); err != nil || c.transport.Proxy != nil {
+	if _, err := get(t, c, url); err != nil || c.parties.base.Proxy != nil {
 		t.Fatal(err)
 	}
 }

@@ -4,7 +4,8 @@
 // Client.Do sends exactly that Target to an address that was checked at the moment it was dialled. No proxy from the
 // environment, no redirects, no silent retries of a request that changes something, and a bound on every byte and second.
 // RequestHeaders, ResponseHeaders, Redactor and Sanitize guard what travels beside and inside the request.
-// Start with Parse and New.
+// Start with Parse and New. What a server sends beyond its answer net/http quotes to the standard logger: a program that
+// uses this package keeps that to itself.
 package egress
 
 import (
@@ -26,6 +27,12 @@ const (
 	// keepTime is how long an idle connection is kept. Its buffers hold the last request, credential and all, so it
 	// spans an agent's next call and not much more.
 	keepTime = 10 * time.Second
+
+	// A server that is silent for pingAfter is asked over HTTP/2 whether it is there, and the connection ends when it
+	// does not say so within pingTime. Otherwise one that died, with the network that it came from, would be kept for as
+	// long as calls come, and each would run into its time limit. Together they are less than HeaderTimeout.
+	pingAfter = 15 * time.Second
+	pingTime  = 10 * time.Second
 )
 
 // Resolver turns a host name into addresses. *net.Resolver is one.
@@ -45,6 +52,9 @@ type Options struct {
 	RootCAs *x509.CertPool
 	// UserAgent is sent when a request does not carry one; empty means "latchpost".
 	UserAgent string
+	// Failed is told by Do, before it returns, that a server could not be reached or gave no proper answer. For the operator, who may
+	// know more than the caller: see Error.Detail. nil tells nobody.
+	Failed func(host string, err *Error)
 
 	DialTimeout   time.Duration // lookup and connect; 0 means 5 s
 	TLSTimeout    time.Duration // handshake; 0 means 5 s
@@ -56,9 +66,9 @@ type Options struct {
 // Client sends requests under the rules of this package. It is safe for concurrent use; make one and share it,
 // because it keeps idle connections.
 type Client struct {
-	opt       Options
-	own       func() ([]net.Addr, error) // addresses of this machine
-	transport *http.Transport
+	opt     Options
+	own     func() ([]net.Addr, error) // addresses of this machine
+	parties parties
 }
 
 // New makes a Client.
@@ -70,7 +80,7 @@ func New(opt Options) *Client {
 	opt.IdleTimeout = orElse(opt.IdleTimeout, 10*time.Second)
 	opt.Timeout = orElse(opt.Timeout, 60*time.Second)
 	c := &Client{opt: opt, own: net.InterfaceAddrs}
-	c.transport = &http.Transport{
+	c.parties.base = &http.Transport{
 		Proxy:                  nil, // HTTP_PROXY in a host's configuration must not see our traffic
 		DialContext:            c.DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: opt.RootCAs},
@@ -81,13 +91,14 @@ func New(opt Options) *Client {
 		MaxIdleConnsPerHost:    32, // as many calls as one owner may have under way
 		IdleConnTimeout:        keepTime,
 		ForceAttemptHTTP2:      true,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTime},
 		DisableCompression:     true, // decoded by us, under our bound
 	}
 	return c
 }
 
 // CloseIdle drops the connections that nobody uses.
-func (c *Client) CloseIdle() { c.transport.CloseIdleConnections() }
+func (c *Client) CloseIdle() { c.parties.closeIdle() }
 
 // Request is one request. Header must not hold Host, lengths, or hop-by-hop fields; Do refuses them.
 type Request struct {
@@ -102,6 +113,8 @@ type Request struct {
 	// Close ends the connection with the answer, and with it the buffers that hold what was sent and answered: for
 	// token endpoints, where both are secret.
 	Close bool
+	// Party, a comparable value, is for whom the request is: no other party's comes over the same connection. nil shares with nil.
+	Party any
 	// Truncate cuts a longer answer at MaxBody and sets Response.Truncated; otherwise it is an error of KindTooLarge.
 	Truncate bool
 }

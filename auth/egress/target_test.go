@@ -73,7 +73,7 @@ func TestParseRefuses(t *testing.T) {
 			"http://localhost.evil.test/", "http://127.0.0.1.evil.test/"},
 		"other": {"https://a.test/#x", "https://a.test:/", "https://a.test:0/", "https://a.test:65536/", "https://a.test:0443/",
 			"https://a.test:+443/", "https://a..test/", "https://.test/", "https://-a.test/", "https://a.test../", "https://a!b.test/",
-			"https://" + strings.Repeat("a", 64) + ".test/", "https://a.test/" + strings.Repeat("a", 8<<10), "https://a.test/" + strings.Repeat(`"`, 4<<10), "https://localhost/"},
+			"https://" + strings.Repeat("a", 64) + ".test/", "https://" + strings.Repeat("a.", 125) + "test/", "https://a.test/" + strings.Repeat("a", 8<<10), "https://a.test/" + strings.Repeat(`"`, 4<<10), "https://localhost/"},
 	}
 	for name, raws := range attacks {
 		t.Run(name, func(t *testing.T) {

@@ -15,7 +15,6 @@ func ExampleNew() {
 		TLS:     true,
 	})
 	pages := layers(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		guard.CSP{Styles: []string{"'self'"}}.Set(w)
 		fmt.Fprint(w, "hello")
 	}))
 	for _, url := range []string{"https://latchpost.example/", "https://rebound.example/", "https://latchpost.example//x"} {

@@ -34,7 +34,7 @@ type Options struct {
 	Burst int
 	// MaxConns and MaxConnsPerIP bound open connections (Listen); trusted proxies are exempt from the latter. 0 means 4096, or
 	// half of the descriptors that the process may have, and 1024, or a quarter of MaxConns. An address may have as many
-	// requests under way by HTTP/2 as connections.
+	// requests under way by HTTP/2, or through a trusted proxy, as connections.
 	MaxConns, MaxConnsPerIP int
 	// MaxBodies bounds the bytes of bodies that are in memory at once; an address may have a quarter. 0 means 256 MiB.
 	MaxBodies int64
@@ -70,7 +70,7 @@ type guard struct {
 	cross   *http.CrossOriginProtection
 	buckets *buckets
 	bodies  bodies
-	streams shares // of requests by HTTP/2
+	streams shares // of requests whose connections say too little
 	layers  []layer
 }
 
@@ -113,7 +113,6 @@ func newGuard(opt Options) *guard {
 }
 
 func (g *guard) serve(plain http.ResponseWriter, r *http.Request, next http.Handler) {
-	defer g.admit(r)()
 	w := &answer{ResponseWriter: plain, tls: g.opt.TLS, piece: g.opt.AnswerTimeout / 10}
 	class := g.opt.Class(r.URL.Path)
 	defer g.recover(w, r, class)
@@ -121,14 +120,16 @@ func (g *guard) serve(plain http.ResponseWriter, r *http.Request, next http.Hand
 	defer g.count(r)()
 	closeAmbiguous(w, r)
 	g.hurry(w, r)
-	for _, layer := range g.layers {
-		if no := layer(w, r, class); no != nil {
-			g.opt.Refused(no.code)
-			no.write(w, class)
-			w.end(r)
-			return
-		}
+	done, no := g.admit(w, r)
+	defer done()
+	for i := 0; no == nil && i < len(g.layers); i++ {
+		no = g.layers[i](w, r, class)
 	}
-	next.ServeHTTP(w, r)
+	if no != nil {
+		g.opt.Refused(no.code)
+		no.write(w, class)
+	} else {
+		next.ServeHTTP(w, r)
+	}
 	w.end(r)
 }

@@ -281,26 +281,6 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-func TestCSP(t *testing.T) {
-	page := func(p CSP) (got http.Header, err error) {
-		w := ask(Options{}, func(w http.ResponseWriter, _ *http.Request) { err = p.Set(w) }, "GET", "/", "")
-		return w.Header(), err
-	}
-	got, err := page(CSP{Scripts: []string{"'self'"}, Images: []string{"'self'", "blob:"}, Connect: []string{"ws://127.0.0.1:8080"}, Forms: []string{"'self'", "https://login.example"}})
-	if want := "default-src 'none'; base-uri 'none'; script-src 'self'; img-src 'self' blob:; connect-src ws://127.0.0.1:8080; form-action 'self' https://login.example; frame-ancestors 'none'"; err != nil || got.Get("Content-Security-Policy") != want || got.Get("X-Frame-Options") != "DENY" {
-		t.Errorf("got %v, %v", got, err)
-	}
-	got, err = page(CSP{FrameAncestors: []string{"https://host.example"}})
-	if err != nil || got.Get("X-Frame-Options") != "" || !strings.Contains(got.Get("Content-Security-Policy"), "frame-ancestors https://host.example") {
-		t.Errorf("got %v, %v", got, err)
-	}
-	for _, bad := range []string{"'unsafe-inline'", "*", "https:", "https://*.example", "data:", "https://a; script-src *", "https://a b", "", "javascript:", "https://a/path"} {
-		if got, err := page(CSP{Scripts: []string{bad}}); err == nil || got.Get("Content-Security-Policy") != defaults.Get("Content-Security-Policy") {
-			t.Errorf("%q: %v, %v", bad, got, err)
-		}
-	}
-}
-
 // MC-007: over HTTP, a panic in a handler gives an id and nothing of its value, neither to the client nor to the log.
 func TestPanic(t *testing.T) {
 	const canary = "c4n4ry"

@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// defaults stand on every answer, errors included, unless the handler set the field itself. A handler loosens the
-// content policy by CSP.Set only.
+// defaults stand on every answer, errors included, unless the handler set the field itself.
 var defaults = http.Header{
 	"Content-Security-Policy":      {"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
 	"X-Frame-Options":              {"DENY"},

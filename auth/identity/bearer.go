@@ -52,7 +52,7 @@ func (i *Identity) Verify(ctx context.Context, token string) (auth.Caller, error
 	case ctx.Err() != nil:
 		return auth.Caller{}, ctx.Err()
 	case errors.Is(err, auth.ErrUnavailable):
-		i.log().WarnContext(ctx, "bearer token cannot be checked", "error", err)
+		i.trouble(ctx, "bearer token cannot be checked", err)
 		return auth.Caller{}, err
 	}
 	i.log().DebugContext(ctx, "bearer token refused", "error", err)

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/latchpost/latchpost/auth"
@@ -36,6 +37,8 @@ type Identity struct {
 	Audit auth.AuditLog
 	Log   *slog.Logger     // why a token was refused, at level debug; nil discards
 	Now   func() time.Time // nil: time.Now
+
+	warned atomic.Int64 // when somebody was last told of trouble, in Unix seconds
 }
 
 // SessionStore keeps sessions and one-time links by the SHA-256 of what the browser has.
@@ -44,6 +47,8 @@ type SessionStore interface {
 	// Session gives auth.ErrNotFound for one that is not there or has ended.
 	Session(ctx context.Context, hash []byte) (o auth.Owner, expires time.Time, err error)
 	DeleteSession(ctx context.Context, hash []byte) error
+	// DeleteSessions ends all of an owner, and the links that could begin one.
+	DeleteSessions(ctx context.Context, o auth.Owner) (n int64, err error)
 	AddOwnerLink(ctx context.Context, hash []byte, o auth.Owner, expires time.Time) error
 	// TakeOwnerLink gives the owner to exactly one of any number that ask, auth.ErrNotFound to the others.
 	TakeOwnerLink(ctx context.Context, hash []byte) (auth.Owner, error)
@@ -73,6 +78,18 @@ func (i *Identity) log() *slog.Logger {
 		return slog.New(slog.DiscardHandler)
 	}
 	return i.Log
+}
+
+// warnPause is between two warnings of trouble.
+const warnPause = 60 // seconds
+
+// trouble logs what keeps us from knowing anybody. Strangers meet it as often as they like, so that it is loud only now and then.
+func (i *Identity) trouble(ctx context.Context, message string, err error) {
+	level, now, last := slog.LevelDebug, i.now().Unix(), i.warned.Load()
+	if now-last >= warnPause && ctx.Err() == nil && i.warned.CompareAndSwap(last, now) { // and nobody has just left
+		level = slog.LevelWarn
+	}
+	i.log().Log(ctx, level, message, "error", err)
 }
 
 func (i *Identity) now() time.Time { return clock(i.Now) }

@@ -1,12 +1,14 @@
 package identity_test
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/latchpost/latchpost/auth/authtest"
 )
@@ -61,5 +63,39 @@ func TestLogHoldsNoSecret(t *testing.T) {
 	}
 	if n := strings.Count(log.String(), "\n"); n < 15 {
 		t.Errorf("the log says little:\n%s", log.String())
+	}
+}
+
+// DS-004: while nobody can be known, because the store or the issuer is down, strangers do not fill the log; nor do those who
+// leave before they are.
+func TestStrangersDoNotFillTheLog(t *testing.T) {
+	h := open(t)
+	var log strings.Builder
+	h.Log = slog.New(slog.NewTextHandler(&log, nil))
+	r := bearer("lp_" + strings.Repeat("A", 43))
+	r.AddCookie(&http.Cookie{Name: "__Host-lp_owner", Value: strings.Repeat("A", 43)})
+	ask := func(r *http.Request) (lines int) {
+		log.Reset()
+		for range 100 {
+			if _, err := h.Caller(r); err == nil {
+				t.Fatal("a stranger gets in")
+			}
+			if _, ok := h.Owner(r); ok {
+				t.Fatal("a stranger is an owner")
+			}
+		}
+		return strings.Count(log.String(), "\n")
+	}
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	if lines := ask(r.WithContext(left)); lines != 0 {
+		t.Errorf("strangers who leave: %d lines, such as %.300s", lines, log.String())
+	}
+	_ = h.db.Close()
+	for range 2 {
+		if lines := ask(r); lines != 1 {
+			t.Errorf("while the store is down: %d lines, want 1: %.300s", lines, log.String())
+		}
+		h.clock.pass(time.Minute)
 	}
 }

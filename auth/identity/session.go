@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -25,7 +26,7 @@ func (i *Identity) Owner(r *http.Request) (owner *auth.Owner, ok bool) {
 	o, _, err := i.Sessions.Session(r.Context(), hash)
 	if err != nil {
 		if !errors.Is(err, auth.ErrNotFound) {
-			i.log().WarnContext(r.Context(), "session cannot be read", "error", err)
+			i.trouble(r.Context(), "session cannot be read", err)
 		}
 		return nil, false
 	}
@@ -71,6 +72,16 @@ func (i *Identity) end(r *http.Request) error {
 		return i.Sessions.DeleteSession(r.Context(), hash)
 	}
 	return nil
+}
+
+// SignOut ends all sessions of an owner, and the links that could begin one, also when it cannot be put on record. It gives
+// how many sessions there were.
+func (i *Identity) SignOut(ctx context.Context, o auth.Owner) (n int64, err error) {
+	n, err = i.Sessions.DeleteSessions(ctx, o)
+	if err == nil && n > 0 {
+		i.Audit.Later(auth.Event{ID: rand.Text(), At: i.now(), Owner: o, Kind: "session.end", Decision: "allow"})
+	}
+	return n, err
 }
 
 // logout ends the session here. At the issuer the person stays signed in.

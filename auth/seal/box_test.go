@@ -117,13 +117,33 @@ func TestChangedKeyRow(t *testing.T) {
 	}
 	for _, id := range []string{"", "k", "k0", "k01", "k+1", "1", "kk1", "k4294967296"} {
 		ks.rows = map[string]seal.Key{"k1": k1, id: {ID: id, KEK: k2.KEK, Wrapped: k2.Wrapped}}
-		if _, err := seal.NewBox(t.Context(), kek, ks); err == nil {
-			t.Errorf("NewBox took a row %q", id)
+		if _, err := seal.NewBox(t.Context(), kek, ks); err == nil || !strings.Contains(err.Error(), "that is no data key") {
+			t.Errorf("NewBox said of a row %q: %v", id, err)
 		}
 	}
 	ks.rows = map[string]seal.Key{"k2": k2}
 	if _, err := seal.NewBox(t.Context(), kek, ks); err == nil || !strings.Contains(err.Error(), "k1") {
 		t.Errorf("without k1: NewBox = %v", err)
+	}
+}
+
+// A store that takes no key makes no box, and no rotation; the box that is there goes on with the key that it has.
+func TestKeyIsNotStored(t *testing.T) {
+	full := errors.New("the disk is full")
+	kek, ks, p := newKEK(t), &table{}, place()
+	ks.full = full
+	if _, err := seal.NewBox(t.Context(), kek, ks); !errors.Is(err, full) {
+		t.Errorf("NewBox = %v", err)
+	}
+	ks.full = nil
+	box := newBox(t, kek, ks)
+	ks.full = full
+	if err := box.Rotate(t.Context()); !errors.Is(err, full) || box.PrimaryID() != "k1" {
+		t.Errorf("Rotate = %v, the primary is %s", err, box.PrimaryID())
+	}
+	mustOpen(t, box, p, mustSeal(t, box, p, "secret"), "secret")
+	if err := box.Rewrap(t.Context(), newKEK(t)); !errors.Is(err, full) || ks.rows["k1"].KEK != kek.ID() {
+		t.Errorf("Rewrap = %v", err)
 	}
 }
 

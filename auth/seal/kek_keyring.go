@@ -14,10 +14,7 @@ import (
 // openKeyring reads SERVICE/USER from the keyring of the operating system:
 // Keychain, Credential Manager or the Secret Service.
 func openKeyring(place string) (KEK, error) {
-	service, user, err := splitKeyring(place)
-	if err != nil {
-		return nil, err
-	}
+	service, user, _ := strings.Cut(place, "/") // CheckURL has seen both
 	text, err := keyring.Get(service, user)
 	if errors.Is(err, keyring.ErrNotFound) {
 		return nil, fmt.Errorf("%w in the keyring at %s: unlock the keyring it is in, or put the key of this store there", ErrNoKey, place)
@@ -36,10 +33,7 @@ func openKeyring(place string) (KEK, error) {
 // cannot refuse to overwrite: the slower of two processes would destroy the key
 // that the faster one has already used.
 func createKeyring(place string) (KEK, error) {
-	service, user, err := splitKeyring(place)
-	if err != nil {
-		return nil, err
-	}
+	service, user, _ := strings.Cut(place, "/")
 	unlock, err := lockKeyring()
 	if err != nil {
 		return nil, err
@@ -77,14 +71,6 @@ func lockKeyring() (unlock func(), err error) {
 	}
 	f.Close()
 	return func() { os.Remove(path) }, nil
-}
-
-func splitKeyring(place string) (service, user string, err error) {
-	service, user, _ = strings.Cut(place, "/")
-	if service == "" || user == "" {
-		return "", "", errors.New("a keyring key URL is keyring:SERVICE/USER")
-	}
-	return service, user, nil
 }
 
 func noKeyring(err error) error {

@@ -261,6 +261,13 @@ func init() {
 			}
 		})
 	}
+	children["kms complains"] = func(verb string) int {
+		return kms(verb, func() int {
+			_, _ = os.Stderr.Write(make([]byte, 100_000))
+			return 0
+		})
+	}
+	children["kms is silent"] = func(verb string) int { return kms(verb, func() int { fmt.Println(); return 0 }) }
 	children["kms hangs"] = func(verb string) int {
 		return kms(verb, func() int {
 			never := make(chan os.Signal, 1)
@@ -286,11 +293,13 @@ func TestKeyCommand(t *testing.T) {
 
 func TestKeyCommandFails(t *testing.T) {
 	for role, want := range map[string]string{
-		"kms refuses": "AccessDenied",
-		"kms dumps":   "exit status 3",
-		"kms talks":   "must print base64",
-		"kms floods":  "printed more than 64 KiB",
-		"kms hangs":   "was stopped",
+		"kms refuses":   "AccessDenied",
+		"kms dumps":     "exit status 3",
+		"kms talks":     "must print base64",
+		"kms is silent": "must print base64",
+		"kms floods":    "printed more than 64 KiB",
+		"kms complains": "printed more than 64 KiB",
+		"kms hangs":     "was stopped",
 	} {
 		t.Run(role, func(t *testing.T) {
 			kek, err := seal.OpenKEK(t.Context(), command(t, role))

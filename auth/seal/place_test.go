@@ -204,3 +204,15 @@ func BenchmarkOpen(b *testing.B) {
 		}
 	}
 }
+
+// A record is lost with its salt only if no other one has the same.
+func TestSaltsDiffer(t *testing.T) {
+	seen := map[string]bool{string(make([]byte, 32)): true}
+	for range 100 {
+		salt := seal.NewSalt()
+		if len(salt) != 32 || seen[string(salt)] {
+			t.Fatalf("a salt of %d bytes, or one for the second time", len(salt))
+		}
+		seen[string(salt)] = true
+	}
+}

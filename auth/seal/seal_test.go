@@ -33,6 +33,7 @@ type table struct {
 	rows   map[string]seal.Key
 	before func() error
 	after  func() error
+	full   error // what every write gets, when set
 }
 
 func (t *table) call(do func() error) error {
@@ -52,6 +53,15 @@ func (t *table) call(do func() error) error {
 	return t.after()
 }
 
+func (t *table) write(do func() error) error {
+	return t.call(func() error {
+		if t.full != nil {
+			return t.full
+		}
+		return do()
+	})
+}
+
 func (t *table) Keys(context.Context) (keys []seal.Key, err error) {
 	err = t.call(func() error {
 		keys = slices.Collect(maps.Values(t.rows))
@@ -61,7 +71,7 @@ func (t *table) Keys(context.Context) (keys []seal.Key, err error) {
 }
 
 func (t *table) AddKey(_ context.Context, k seal.Key) error {
-	return t.call(func() error {
+	return t.write(func() error {
 		if _, taken := t.rows[k.ID]; taken {
 			return seal.ErrKeyExists
 		}
@@ -75,7 +85,7 @@ func (t *table) AddKey(_ context.Context, k seal.Key) error {
 }
 
 func (t *table) RewrapKey(_ context.Context, id, fromKEK string, k seal.Key) error {
-	return t.call(func() error {
+	return t.write(func() error {
 		row, ok := t.rows[id]
 		if !ok || row.KEK != fromKEK {
 			return seal.ErrKeyChanged

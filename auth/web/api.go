@@ -116,6 +116,7 @@ type apiRequest struct {
 	ID        string            `json:"id"`
 	Client    string            `json:"client"`
 	Verified  bool              `json:"verified"`
+	Name      string            `json:"client_name,omitempty"` // what a verified one calls itself
 	Provider  string            `json:"provider"`
 	Method    string            `json:"method"`
 	Account   string            `json:"account,omitempty"`
@@ -130,7 +131,7 @@ func (s *Site) apiRequests(r *http.Request, desk auth.Desk) (any, error) {
 	found, err := desk.Requests(r.Context())
 	out := make([]apiRequest, len(found))
 	for i, q := range found {
-		out[i] = apiRequest{q.ID, q.Client, q.Verified, q.Provider, q.Method, q.Account, list(q.Scopes), q.Reason, q.State, q.CreatedAt, q.ExpiresAt}
+		out[i] = apiRequest{q.ID, q.Client, q.Verified, q.ClientName, q.Provider, q.Method, q.Account, list(q.Scopes), q.Reason, q.State, q.CreatedAt, q.ExpiresAt}
 	}
 	return map[string]any{"requests": out}, err
 }
@@ -140,6 +141,7 @@ type apiApproval struct {
 	Kind      string    `json:"kind"`
 	Client    string    `json:"client"`
 	Verified  bool      `json:"verified"`
+	Name      string    `json:"client_name,omitempty"` // what a verified one calls itself
 	Provider  string    `json:"provider"`
 	Account   string    `json:"account"`
 	Method    string    `json:"method,omitempty"`
@@ -156,7 +158,7 @@ func (s *Site) apiApprovals(r *http.Request, desk auth.Desk) (any, error) {
 	out := make([]apiApproval, len(found))
 	for i, a := range found {
 		out[i] = apiApproval{
-			ID: a.ID, Kind: a.Kind, Client: a.Client, Verified: a.Verified, Provider: a.Provider, Account: a.Account,
+			ID: a.ID, Kind: a.Kind, Client: a.Client, Verified: a.Verified, Name: a.ClientName, Provider: a.Provider, Account: a.Account,
 			Method: a.Method, URL: a.URL, Preview: a.Preview, Why: a.Why, CreatedAt: a.CreatedAt, ExpiresAt: a.ExpiresAt,
 		}
 		for _, b := range answers(&a) {
@@ -169,6 +171,7 @@ func (s *Site) apiApprovals(r *http.Request, desk auth.Desk) (any, error) {
 type apiGrant struct {
 	ID         string    `json:"id"`
 	Client     string    `json:"client"`
+	Name       string    `json:"client_name,omitempty"` // what a verified one called itself
 	Connection string    `json:"connection"`
 	Kind       string    `json:"kind"`
 	Access     string    `json:"access,omitempty"`
@@ -183,7 +186,7 @@ func (s *Site) apiGrants(r *http.Request, desk auth.Desk) (any, error) {
 	found, err := desk.Grants(r.Context())
 	out := make([]apiGrant, len(found))
 	for i, g := range found {
-		out[i] = apiGrant{g.ID, g.Client, g.Connection, g.Kind, g.Access, list(g.Methods), list(g.Hosts), list(g.Paths), g.Until, g.CreatedAt}
+		out[i] = apiGrant{g.ID, g.Client, g.ClientName, g.Connection, g.Kind, g.Access, list(g.Methods), list(g.Hosts), list(g.Paths), g.Until, g.CreatedAt}
 	}
 	return map[string]any{"grants": out}, err
 }

@@ -58,7 +58,7 @@ func answers(a *auth.Approval) []answer {
 		}
 	}
 	return []answer{
-		{"once", "Allow once", "Exactly this call, one time.", "primary", auth.Decision{Allow: true, Once: true}},
+		{"once", "Allow once", "Exactly this call, one time.", "primary", auth.Decision{Allow: true}},
 		{"hour", "Allow for 1 hour", "This client, this method and this path.", "", auth.Decision{Allow: true, For: time.Hour}},
 		{"always", "Always allow", "This client, this method and this path, until you take it back.", "", auth.Decision{Allow: true, Always: true}},
 		deny,

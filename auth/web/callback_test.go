@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/auth/authtest"
@@ -414,4 +415,36 @@ func TestCallbackAtLocalhost(t *testing.T) {
 	}
 	p.get(got.header.Get("Location"))
 	p.want(303)
+}
+
+// An answer that came in the last moment is redeemed after the link's time is over. The page does not say meanwhile that
+// nothing was connected.
+func TestCallbackInTheLastMoment(t *testing.T) {
+	h := open(t, nil)
+	p := h.person()
+	id, back := h.start(p, claude)
+	fault, pause := authtest.PauseAt(authtest.Committed)
+	h.Server.Fault("/token", fault)
+	h.pass(requestTTL - 3*time.Second)
+	answered := make(chan error, 1)
+	go func() {
+		resp, err := p.client.Do(p.request("GET", back, nil, nil))
+		if err == nil {
+			err = resp.Body.Close()
+		}
+		answered <- err
+	}()
+	<-pause.Reached
+	h.pass(4 * time.Second)
+	p.get("/done/" + id)
+	p.want(200, "Almost there")
+	if p.last.header.Get("Refresh") == "" {
+		t.Error("the page does not look again")
+	}
+	close(pause.Release)
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+	p.get("/done/" + id)
+	p.want(200, "is connected")
 }

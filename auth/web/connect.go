@@ -220,12 +220,14 @@ func (s *Site) leave(w http.ResponseWriter, r *http.Request, id, cookie, target 
 	}{view, u.String(), u.Host})
 }
 
-// showDevice shows the code of a device sign-in and looks again until it is done.
+// showDevice shows the code of a device sign-in and looks again until it is done. The provider may give it longer than the
+// cookie lives, so each look renews that.
 func (s *Site) showDevice(w http.ResponseWriter, r *http.Request, view *auth.View, cookie string) error {
 	host := ""
 	if u, err := url.Parse(view.Request.VerifyURL); err == nil && (u.Scheme == "https" || u.Scheme == "http") {
 		host = u.Host
 	}
+	s.setFlowCookie(w, view.Request.ID, cookie)
 	refresh(w, 3)
 	return s.show(w, r, http.StatusOK, "device", "Enter this code", struct {
 		*auth.View

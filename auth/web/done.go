@@ -11,7 +11,6 @@ type donePage struct {
 	*auth.View
 	Token      string
 	Connection *auth.Info // when stored
-	Other      string     // account that was signed in to, when held: another than the asked one, or unconfirmed
 	Over       string     // stored, failed, declined, expired, held or claimed
 }
 
@@ -38,10 +37,7 @@ func (s *Site) done(w http.ResponseWriter, r *http.Request) error {
 		}
 		page.Connection = status.Connection
 	case auth.Held:
-		title, page.Other = "Another account", q.Cause
-		if view.Unconfirmed {
-			title = "Your account?"
-		}
+		title = map[string]string{auth.HeldOther: "Another account", auth.HeldUnconfirmed: "Your account?", auth.HeldPlaces: "Which one?"}[q.Cause]
 	case auth.Declined:
 		title = "Declined"
 	case auth.Expired:
@@ -52,18 +48,24 @@ func (s *Site) done(w http.ResponseWriter, r *http.Request) error {
 	return s.show(w, r, http.StatusOK, "done", title, page)
 }
 
-// settle takes the person's word on a sign-in as another account than expected.
+// settle takes the person's word on a sign-in that is held.
 func (s *Site) settle(w http.ResponseWriter, r *http.Request) error {
 	id := r.PathValue("id")
 	cookie := s.flowCookie(r, id)
 	if _, err := s.spend(r, "settle "+id, cookie); err != nil {
 		return err
 	}
-	how := r.PostForm.Get("do")
-	if how != auth.SettleAdd && how != auth.SettleReplace && how != auth.SettleDiscard {
-		return errForm
+	visit := s.visit(r, cookie)
+	var err error
+	switch how := r.PostForm.Get("do"); how {
+	case "choose":
+		err = visit.Choose(r.Context(), id, r.PostForm.Get("place"))
+	case auth.SettleAdd, auth.SettleReplace, auth.SettleDiscard:
+		err = visit.Settle(r.Context(), id, how)
+	default:
+		err = errForm
 	}
-	if err := s.visit(r, cookie).Settle(r.Context(), id, how); err != nil {
+	if err != nil {
 		return err
 	}
 	return see(w, r, "/done/"+id)

@@ -3,6 +3,7 @@ package web
 import (
 	"crypto/rand"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -36,8 +37,11 @@ type trouble struct {
 func (s *Site) tell(r *http.Request, err error) trouble {
 	var known *auth.Error
 	if !errors.As(err, &known) {
-		id := rand.Text()[:8]
-		s.Log.Error("page failed", "id", id, "method", r.Method, "route", r.Pattern, "error", err)
+		id, level := rand.Text()[:8], slog.LevelError
+		if r.Context().Err() != nil { // somebody has just left
+			level = slog.LevelDebug
+		}
+		s.Log.Log(r.Context(), level, "page failed", "id", id, "method", r.Method, "route", r.Pattern, "error", err)
 		return trouble{http.StatusInternalServerError, "internal", "Something went wrong",
 			"Internal error " + id + "; the server's log says more under this number. Try again."}
 	}

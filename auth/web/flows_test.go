@@ -1,8 +1,12 @@
 package web_test
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
+	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +14,7 @@ import (
 	"github.com/latchpost/latchpost/auth"
 	"github.com/latchpost/latchpost/auth/authtest"
 	"github.com/latchpost/latchpost/auth/web"
+	"github.com/latchpost/latchpost/providers"
 )
 
 func TestDeviceCode(t *testing.T) {
@@ -36,6 +41,61 @@ func TestDeviceCode(t *testing.T) {
 	}
 }
 
+// A provider may give the person longer than our cookie lives. The page that waits for them keeps it.
+func TestDeviceCodeOutlivesTheCookie(t *testing.T) {
+	h := open(t, nil)
+	h.Server.Fault("/device_authorization", authtest.With(map[string]any{"expires_in": 900}))
+	p := h.person()
+	p.client.Jar = &agingJar{now: h.now, until: map[string]time.Time{}, held: p.client.Jar}
+	id := h.ask(claude, auth.Wish{Method: auth.MethodDeviceCode}).RequestID
+	p.confirm(id, nil)
+	p.want(303)
+	for range 14 {
+		h.pass(time.Minute)
+		p.get("/c/" + id)
+		p.want(200, "Enter this code")
+		if c := (&http.Response{Header: p.last.header}).Cookies(); len(c) != 1 || c[0].MaxAge > 600 {
+			t.Errorf("cookies %v", c)
+		}
+	}
+	request, err := h.Vault.Vault.Requests.Request(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Server.ApproveDevice(t.Context(), request.UserCode, "alice"); err != nil {
+		t.Fatal(err)
+	}
+	h.pass(10 * time.Second)
+	if err := h.KeepOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.get("/c/" + id)
+	p.want(303)
+	p.get("/done/" + id)
+	p.want(200, "is connected")
+	if h.happened(auth.Local, "second_browser") {
+		t.Error("the browser is taken for another one")
+	}
+}
+
+// agingJar forgets a cookie when its time is up by the clock of the house.
+type agingJar struct {
+	now   func() time.Time
+	until map[string]time.Time
+	held  http.CookieJar
+}
+
+func (j *agingJar) SetCookies(u *url.URL, cookies []*http.Cookie) {
+	for _, c := range cookies {
+		j.until[c.Name] = j.now().Add(time.Duration(c.MaxAge) * time.Second)
+	}
+	j.held.SetCookies(u, cookies)
+}
+
+func (j *agingJar) Cookies(u *url.URL) []*http.Cookie {
+	return slices.DeleteFunc(j.held.Cookies(u), func(c *http.Cookie) bool { return j.now().After(j.until[c.Name]) })
+}
+
 // ID-012: where there are many users the page warns, and shows the account before it is connected.
 func TestDeviceCodeOfMany(t *testing.T) {
 	h := tenants(t)
@@ -48,6 +108,51 @@ func TestDeviceCodeOfMany(t *testing.T) {
 	p.want(303)
 	p.get("/done/" + id)
 	p.want(200, "is connected", "bob@example.com")
+}
+
+// CB-020: the person says which of several sites a sign-in is for.
+func TestChooseSite(t *testing.T) {
+	p, id := sited(t, 3)
+	p.want(200, "Which one is it for?", `value="site-1" required`, "<b>Wonderland 1</b>", "Discard")
+	p.post("/done/"+id, url.Values{"do": {"choose"}})
+	p.want(400, "Choose one of the places that are listed")
+	p.get("/done/" + id)
+	p.post("/done/"+id, url.Values{"do": {"choose"}, "place": {"site-1"}})
+	p.want(303)
+	p.get("/done/" + id)
+	p.want(200, "is connected", "alice@example.com at Wonderland 1")
+
+	p, id = sited(t, 9) // too many for a page of buttons
+	p.want(200, `<select name="place" required>`, `<option value="site-8">Wonderland 8 (site-8)</option>`)
+	p.post("/done/"+id, url.Values{"do": {"discard"}})
+	p.want(303)
+	p.get("/done/" + id)
+	p.want(200, "Declined")
+}
+
+// sited is alice at the page that asks which of her n sites a sign-in is for.
+func sited(t *testing.T, n int) (p *person, id string) {
+	t.Helper()
+	h := open(t, func(v *authtest.Vault, _ *web.Options) {
+		d, err := v.Catalog.Get("practice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.OAuth2.After = []providers.After{{Get: v.Server.URL + "/sites", List: ".", Value: "id", Label: "name", Store: "site"}} // this catalogue is v's alone
+	})
+	var list []map[string]string
+	for i := range n {
+		list = append(list, map[string]string{"id": fmt.Sprint("site-", i), "name": fmt.Sprint("Wonderland ", i)})
+	}
+	answer, err := json.Marshal(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Server.FaultAlways("GET /sites", authtest.Answer(200, "application/json", string(answer)))
+	p = h.person()
+	id = h.ask(claude, auth.Wish{}).RequestID
+	h.connect(p, id, "alice")
+	return p, id
 }
 
 // coded is ann at the page that asks whether the account is hers, of which somebody has entered her code.

@@ -1,7 +1,10 @@
 package web_test
 
 import (
+	"context"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -324,4 +327,19 @@ func TestTooLargeForm(t *testing.T) {
 	p.get("/secret/" + id)
 	p.post("/secret/"+id, url.Values{"field_key": {strings.Repeat("k", 100<<10)}})
 	p.want(413)
+}
+
+// Who leaves while a page is made is no error of ours, which strangers could fill the log with.
+func TestPageThatNobodyWaitsFor(t *testing.T) {
+	var log strings.Builder
+	h := open(t, nil)
+	pages := web.New(h.Vault.Vault, web.Options{Local: true, Session: session, Log: slog.New(slog.NewTextHandler(&log, nil))}).Handler()
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	for _, path := range []string{"/c/" + h.ask(claude, auth.Wish{}).RequestID, "/done/x", "/approvals/x", "/callback/practice?state=x&code=y"} {
+		pages.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(left, "GET", path, nil))
+	}
+	if log.Len() > 0 {
+		t.Error(log.String())
+	}
 }

@@ -35,6 +35,10 @@ func TestGallery(t *testing.T) {
 	scenes := h.scenes()
 	ann, _ := tenants(t).coded()
 	scenes["held-unconfirmed"] = ann.last
+	for name, n := range map[string]int{"held-places": 3, "held-many-places": 40} {
+		alice, _ := sited(t, n)
+		scenes[name] = alice.last
+	}
 	var violations atomic.Int32
 	stage := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name := strings.TrimPrefix(r.URL.Path, "/scene/")
@@ -159,7 +163,8 @@ func (h *house) scenes() map[string]page {
 	write := h.approval(desktop, auth.Call{Provider: "practice", Method: "POST", Path: "/v1/notes", Headers: map[string]string{"Content-Type": "application/json"}, Body: []byte(`{"title":"Minutes","text":"Meeting moved to Tuesday."}`)})
 	owner.get("/approvals/" + write)
 	keep("approval-call", owner)
-	letIn := h.approval(claude, auth.Call{Provider: "practice", Method: "GET", Path: "/v1/notes"})
+	registered := auth.Caller{Owner: auth.Local, Client: "jRUGgfgfv4Y690UpigsTR2-NZtA5nlxvfkfjjuFP-cK", Verified: true, ClientName: "Claude Code"}
+	letIn := h.approval(registered, auth.Call{Provider: "practice", Method: "GET", Path: "/v1/notes"})
 	owner.get("/approvals/" + letIn)
 	keep("approval-no-grant", owner)
 	owner.get("/approvals")

@@ -247,6 +247,11 @@ func TestSpoofedName(t *testing.T) {
 	}
 	p.get("/c/" + h.ask(auth.Caller{Owner: ann, Client: "bot", Verified: true}, auth.Wish{}).RequestID)
 	p.want(200, "acme/ann") // for whom, also where nobody signs in
+	p.get("/c/" + h.ask(auth.Caller{Owner: ann, Client: "x7Jq", Verified: true, ClientName: "Claude\u202e<b>" + strings.Repeat("ä", 10<<10)}, auth.Wish{}).RequestID)
+	p.want(200, `<span class="name">x7Jq</span>`, "calls itself Claude<b>") // who it is comes first
+	if n := strings.Count(p.last.body, "ä"); n > 60 || strings.Contains(p.last.body, "\u202e") {
+		t.Errorf("what it calls itself is not defused: %d", n)
+	}
 }
 
 // ID-019

@@ -149,6 +149,8 @@ func causeText(cause string) string {
 		return "The settings for this sign-in are not right: its OAuth app, or what this server needs for it, has to be corrected."
 	case "unknown_outcome":
 		return "Latchpost stopped while the provider was answering, so nobody knows how it ended. Nothing was stored."
+	case auth.CauseDamaged:
+		return "What Latchpost's store kept of this sign-in is damaged, so nothing was stored."
 	case auth.ErrAudit.Code:
 		return "The audit record could not be written, so nothing was stored."
 	}

@@ -78,6 +78,33 @@ func TestDecodeTakes(t *testing.T) {
 	}
 }
 
+// The bounds are those that were asked for, to the byte and the level; the quick scan gives up where its own end.
+func TestLimits(t *testing.T) {
+	nested := func(depth int) string { return strings.Repeat(`{"a":`, depth) + "1" + strings.Repeat("}", depth) }
+	listed := func(depth int) string { return strings.Repeat("[", depth) + "1" + strings.Repeat("]", depth) }
+	for _, c := range []struct {
+		name, text string
+		lim        strictjson.Limits
+		good       bool
+	}{
+		{"as long as allowed", `"` + strings.Repeat("x", 98) + `"`, strictjson.Limits{Bytes: 100}, true},
+		{"a byte longer", `"` + strings.Repeat("x", 99) + `"`, strictjson.Limits{Bytes: 100}, false},
+		{"long", `"` + strings.Repeat("x", 1<<20) + `"`, strictjson.Limits{Bytes: 2 << 20}, true},
+		{"too long for anybody", `"` + strings.Repeat("x", 1<<20) + `"`, strictjson.Limits{}, false},
+		{"as deep as anybody may", nested(32), strictjson.Limits{}, true},
+		{"too deep for anybody", nested(33), strictjson.Limits{}, false},
+		{"shallow", nested(4), strictjson.Limits{Depth: 4}, true},
+		{"deeper", nested(5), strictjson.Limits{Depth: 4}, false},
+		{"deep", nested(90), strictjson.Limits{Depth: 90}, true},
+		{"deep lists", listed(90), strictjson.Limits{Depth: 90}, true},
+		{"lists too deep", listed(91), strictjson.Limits{Depth: 90}, false},
+	} {
+		if err := strictjson.Check([]byte(c.text), c.lim); (err == nil) != c.good {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
 // FuzzCheck holds Check to encoding/json: what passes is valid, and nothing panics.
 func FuzzCheck(f *testing.F) {
 	for _, s := range []string{`{"a":[1,{"b":null}]}`, `{"a":1,"A":2}`, `[[[`, `"\ud800"`, `1 2`} {

@@ -18,7 +18,7 @@ func testApprovals(t *testing.T, db *store.DB) {
 	Connect(t, db, c)
 	ask := func(digest string) *auth.Approval {
 		return &auth.Approval{
-			ID: rand.Text(), Owner: o, Client: "agent", Verified: true, Connection: c.ID, Provider: "github", Account: "me", Kind: auth.Use, Digest: []byte(digest),
+			ID: rand.Text(), Owner: o, Client: "agent", Verified: true, ClientName: "Agent", Connection: c.ID, Provider: "github", Account: "me", Kind: auth.Use, Digest: []byte(digest),
 			Method: "POST", URL: "https://api.example.com/x", Preview: "{}", BodyDigest: "d", Why: "read_only", State: auth.Waiting, CreatedAt: Now, ExpiresAt: Now.Add(time.Hour),
 		}
 	}

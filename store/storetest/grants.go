@@ -17,7 +17,7 @@ func testGrants(t *testing.T, db *store.DB) {
 	add := func(client, connection string, until time.Time, n int) auth.Grant {
 		t.Helper()
 		g := auth.Grant{
-			ID: rand.Text(), Owner: o, Client: client, Connection: connection, Kind: auth.Release, Access: auth.Write, Methods: []string{"GET"},
+			ID: rand.Text(), Owner: o, Client: client, ClientName: "Agent", Connection: connection, Kind: auth.Release, Access: auth.Write, Methods: []string{"GET"},
 			Paths: []string{"/a/**"}, Hosts: []string{"h"}, Until: until, CreatedAt: Now.Add(time.Duration(n) * time.Second), Origin: "cli",
 		}
 		must(t, db.AddGrant(ctx, g))

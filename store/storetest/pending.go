@@ -186,6 +186,7 @@ func testPending(t *testing.T, db *store.DB) {
 		must(t, db.FailRefresh(ctx, o, dead.ID, 1, mine.Refresh.Fence, auth.RefreshFailure{State: auth.Active, Dead: true}))
 		add("lapsed", func(c *auth.Connection) { c.ExpiresAt = lapsed.Add(-time.Minute) })
 		down := add("down", func(c *auth.Connection) { c.State, c.ExpiresAt = auth.ProviderDown, lapsed.Add(-time.Minute) })
+		endless := add("down, without an end", func(c *auth.Connection) { c.State, c.ExpiresAt = auth.ProviderDown, time.Time{} })
 		late := add("late", func(c *auth.Connection) { c.ExpiresAt = lapsed.Add(time.Minute) })
 		found := func(within time.Time) (accounts []string) {
 			due, err := db.DueRefreshes(ctx, Now, lapsed, soon, within, usedAfter, 10000)
@@ -200,9 +201,9 @@ func testPending(t *testing.T, db *store.DB) {
 		got := found(soon)
 		equal(t, got[:1], []string{dying.Account}) // its sign-in would be lost, the others only wait a little
 		slices.Sort(got)
-		equal(t, got, []string{down.Account, dying.Account, late.Account, used.Account})
+		equal(t, got, []string{down.Account, endless.Account, dying.Account, late.Account, used.Account})
 		got = found(Now.Add(7 * 24 * time.Hour))
 		slices.Sort(got)
-		equal(t, got, []string{down.Account, dying.Account, fading.Account, late.Account, used.Account})
+		equal(t, got, []string{down.Account, endless.Account, dying.Account, fading.Account, late.Account, used.Account})
 	})
 }

@@ -25,7 +25,7 @@ func testRequests(t *testing.T, db *store.DB) {
 
 	t.Run("come back as they went in", func(t *testing.T) {
 		r := NewRequest(NewOwner(), "github")
-		r.Verified, r.Account, r.Vars, r.Private, r.Browser, r.StateHash = true, "me", map[string]string{"a": "b"}, []byte("p"), []byte("b"), []byte(r.ID)
+		r.Verified, r.ClientName, r.Account, r.Vars, r.Private, r.Browser, r.StateHash = true, "Agent", "me", map[string]string{"a": "b"}, []byte("p"), []byte("b"), []byte(r.ID)
 		r.Access, r.UserCode, r.VerifyURL, r.NextPollAt, r.Renews, r.Cause = auth.Write, "U-1", "https://v", Now.Add(time.Second), "c1", "x"
 		create(t, r)
 		got, err := db.Request(ctx, r.ID)

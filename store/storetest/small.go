@@ -59,6 +59,22 @@ func testSmall(t *testing.T, open func(*testing.T) *store.DB) {
 		must(t, db.DeleteSession(ctx, hash))
 		_, _, err = db.Session(ctx, hash)
 		want(t, err, auth.ErrNotFound)
+
+		other, link, others := NewOwner(), []byte(rand.Text()), []byte(rand.Text())
+		must(t, db.AddSession(ctx, hash, o, later))
+		must(t, db.AddOwnerLink(ctx, link, o, later))
+		must(t, db.AddSession(ctx, others, other, later))
+		for _, n := range []int64{1, 0} {
+			ended, err := db.DeleteSessions(ctx, o)
+			must(t, err)
+			equal(t, ended, n)
+		}
+		_, _, err = db.Session(ctx, hash)
+		want(t, err, auth.ErrNotFound)
+		_, err = db.TakeOwnerLink(ctx, link)
+		want(t, err, auth.ErrNotFound)
+		_, _, err = db.Session(ctx, others)
+		must(t, err)
 	})
 	t.Run("owner links", func(t *testing.T) {
 		hash, gone := []byte(rand.Text()), []byte(rand.Text())

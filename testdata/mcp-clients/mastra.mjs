@@ -1,12 +1,13 @@
 // A Mastra agent with a scripted model: it wants a call, is told auth_required, waits for the user, and calls
-// again. Prints what the model saw, one JSON document per tool result. Argument: {url, token}.
+// again. Prints what the model saw, one JSON document per tool result. Argument: {command, env} for stdio, {url, token} for HTTP.
 import { Agent } from "@mastra/core/agent";
 import { MCPClient } from "@mastra/mcp";
 
 const want = JSON.parse(process.argv[2]);
-const mcp = new MCPClient({
-  servers: { latchpost: { url: new URL("/mcp", want.url), requestInit: { headers: { Authorization: `Bearer ${want.token}` } } } },
-});
+const latchpost = want.url
+  ? { url: new URL("/mcp", want.url), requestInit: { headers: { Authorization: `Bearer ${want.token}` } } }
+  : { command: want.command, args: [], env: want.env };
+const mcp = new MCPClient({ servers: { latchpost } });
 
 const seen = [];
 // The model does what the answers tell it, as a model would.
@@ -48,8 +49,9 @@ const model = {
   },
 };
 
-const agent = new Agent({ id: "scripted", name: "scripted", instructions: "Use the tools.", model, tools: await mcp.listTools() });
+const tools = await mcp.listTools();
+const agent = new Agent({ id: "scripted", name: "scripted", instructions: "Use the tools.", model, tools });
 const answer = await agent.generate("Who am I at practice?", { maxSteps: 8 });
-console.log(JSON.stringify({ said: answer.text, seen }));
+console.log(JSON.stringify({ tools: Object.keys(tools), said: answer.text, seen }));
 await mcp.disconnect();
 process.exit(0);

@@ -12,6 +12,7 @@ lines.on('close', () => process.exit(0));
 const { clients, accessTokenSeconds, refreshTokenSeconds, deviceSeconds } =
   JSON.parse((await lines[Symbol.asyncIterator]().next()).value);
 
+const ours = ['connect', 'use', 'release', 'revoke'].map((scope) => `latchpost:${scope}`);
 const server = createServer();
 await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
 const issuer = `http://127.0.0.1:${server.address().port}`;
@@ -31,15 +32,14 @@ const provider = new Provider(issuer, {
     resourceIndicators: {
       enabled: true,
       getResourceServerInfo: (ctx, resource) => {
-        if (!resource.startsWith('https://')) throw new errors.InvalidTarget();
-        const scope = 'repo latchpost:connect latchpost:use latchpost:release latchpost:revoke';
-        return { scope, audience: resource, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'RS256' } } };
+        if (!resource.startsWith('https://') && !resource.startsWith('http://127.0.0.1:')) throw new errors.InvalidTarget();
+        return { scope: ['repo', ...ours].join(' '), audience: resource, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'RS256' } } };
       },
       useGrantedResource: () => true,
     },
   },
   claims: { openid: ['sub'], email: ['email'], profile: ['preferred_username'] },
-  scopes: ['openid', 'offline_access', 'repo'],
+  scopes: ['openid', 'offline_access', 'repo', ...ours], // those that a client may register with
   findAccount: (ctx, id) => ({
     accountId: id,
     claims: () => ({ sub: id, email: `${id}@example.com`, preferred_username: id }),
