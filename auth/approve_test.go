@@ -174,6 +174,30 @@ func TestApprovalGrants(t *testing.T) {
 	askOwner(t, v, agent, put, auth.RuleScope)
 }
 
+// A question that waits is asked for what refuses the call now: what a client may do can change while it waits.
+func TestApprovalForWhatRefusesNow(t *testing.T) {
+	v := authtest.NewVault(t, authtest.Options{})
+	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{})
+	reader := auth.Caller{Owner: auth.Local, Client: "reader"}
+	first := askOwner(t, v, reader, post("/echo", "a"), auth.RuleNoGrant)
+	_, err := v.Get(t.Context(), reader, auth.Need{Provider: "practice"})
+	var in *auth.ApprovalRequired
+	if !errors.As(err, &in) {
+		t.Fatal(err)
+	}
+	decide(t, v, in.RequestID, auth.Decision{Allow: true, Access: auth.Read})
+	now := askOwner(t, v, reader, post("/echo", "a"), auth.RuleReadOnly)
+	if now.RequestID != first.RequestID || !strings.HasPrefix(now.Message, "Rule read_only: ") {
+		t.Errorf("%+v after %+v", now, first)
+	}
+	if a, err := v.Desk(auth.Local).Approval(t.Context(), first.RequestID); err != nil || a.Why != auth.RuleReadOnly || !a.ExpiresAt.Equal(first.ExpiresAt.Truncate(time.Millisecond)) {
+		t.Errorf("the owner is asked %+v, %v", a, err)
+	}
+	if n := len(events(t, v, "approval.ask")); n != 2 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
 // What a client with a token calls itself comes along to what the owner decides and to what is decided, and nothing goes by it.
 func TestClientName(t *testing.T) {
 	v := authtest.NewVault(t, authtest.Options{})

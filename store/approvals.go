@@ -10,7 +10,8 @@ import (
 )
 
 // AddApproval adds a, or makes a the equal one that waits already: same client,
-// connection, kind and digest.
+// connection, kind and digest. That one is asked for the reason that a has: what the
+// client may do can have changed since it was asked first.
 func (db *DB) AddApproval(ctx context.Context, a *auth.Approval, limit int) (existing bool, err error) {
 	var equal *auth.Approval
 	err = db.write(ctx, func(ctx context.Context, q querier) error {
@@ -22,7 +23,12 @@ func (db *DB) AddApproval(ctx context.Context, a *auth.Approval, limit int) (exi
 		for _, w := range waiting {
 			if w.Client == a.Client && w.Connection == a.Connection && w.Kind == a.Kind && bytes.Equal(w.Digest, a.Digest) {
 				equal = &w
-				return nil
+				if w.Why == a.Why {
+					return nil
+				}
+				w.Why = a.Why
+				_, err = q.exec(ctx, `UPDATE approvals SET why = $4 WHERE org = $1 AND user_id = $2 AND id = $3`, w.Owner.Org, w.Owner.User, w.ID, w.Why)
+				return err
 			}
 		}
 		if len(waiting) >= limit {
