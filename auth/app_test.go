@@ -99,3 +99,41 @@ func TestAppNotNoted(t *testing.T) {
 		t.Errorf("at the provider: %s", at)
 	}
 }
+
+// A link that is open already is told with what the person has to do now: an app that was missing may be there since, or gone.
+func TestAppAddedWhileALinkIsOpen(t *testing.T) {
+	v := authtest.NewVault(t, authtest.Options{})
+	desk, wish := v.Desk(auth.Local), auth.Wish{Provider: "practice", Method: auth.MethodOAuthCode}
+	first := ask(t, v, agent, wish)
+	for _, now := range []struct {
+		reason string
+		change func() error
+	}{
+		{auth.NoOAuthApp, func() error { return desk.RemoveApp(t.Context(), "practice") }},
+		{auth.NotConnected, func() error { return desk.SetApp(t.Context(), "practice", "public", auth.Secret{}, nil) }},
+	} {
+		if err := now.change(); err != nil {
+			t.Fatal(err)
+		}
+		link := ask(t, v, agent, wish)
+		if link.RequestID != first.RequestID || link.Reason != now.reason || strings.Contains(link.Message, "OAuth app") != (now.reason == auth.NoOAuthApp) {
+			t.Errorf("%s: %+v", now.reason, link)
+		}
+	}
+	answer := signIn(t, v, first.RequestID, alices, "alice", auth.Choice{})
+	if err := desk.RemoveApp(t.Context(), "practice"); err != nil { // and it is asked for in the middle of the sign-in, which goes on
+		t.Fatal(err)
+	}
+	if link := ask(t, v, agent, wish); link.RequestID != first.RequestID {
+		t.Errorf("%+v", link)
+	}
+	if err := desk.SetApp(t.Context(), "practice", "public", auth.Secret{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Visit(alices).Callback(t.Context(), "practice", answer); err != nil {
+		t.Fatal(err)
+	}
+	if s := status(t, v, agent, first.RequestID); s.Status != auth.StatusConnected {
+		t.Errorf("%+v", s)
+	}
+}

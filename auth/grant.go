@@ -88,7 +88,7 @@ type Approval struct {
 
 // ApprovalStore keeps approvals.
 type ApprovalStore interface {
-	// AddApproval refuses with ErrLimit when the owner has limit waiting ones; an equal waiting one is returned instead.
+	// AddApproval refuses with ErrLimit when the owner has limit waiting ones; an equal waiting one is returned instead, with the Why that a has.
 	AddApproval(ctx context.Context, a *Approval, limit int) (existing bool, err error)
 	Approval(ctx context.Context, o Owner, id string) (*Approval, error)
 	Approvals(ctx context.Context, o Owner, s ApprovalState, now time.Time) ([]Approval, error)

@@ -78,7 +78,8 @@ func (r *Request) SameWish(o *Request) bool {
 // it may start from and the Moves that it was read with, so that two at once cannot both win. Who loses reads it and decides anew.
 type RequestStore interface {
 	// CreateRequest refuses with ErrLimit when the owner has limit open requests already.
-	// An open request that is equal in owner, client, provider, method, account and scopes is returned instead (existing true).
+	// An open request that is equal in owner, client, provider, method, account and scopes is returned instead (existing true),
+	// with the reason that r has.
 	CreateRequest(ctx context.Context, r *Request, limit int) (existing bool, err error)
 	// Request by id alone: pages know no owner before they have read it. Callers compare owners.
 	Request(ctx context.Context, id string) (*Request, error)

@@ -9,7 +9,8 @@ import (
 	"github.com/latchpost/latchpost/auth"
 )
 
-// CreateRequest adds r, or makes r the equal request that is open already.
+// CreateRequest adds r, or makes r the equal request that is open already. That one has the reason of r then, which
+// can have changed since it was made.
 func (db *DB) CreateRequest(ctx context.Context, r *auth.Request, limit int) (existing bool, err error) {
 	var equal *auth.Request
 	err = db.write(ctx, func(ctx context.Context, q querier) error {
@@ -22,6 +23,14 @@ func (db *DB) CreateRequest(ctx context.Context, r *auth.Request, limit int) (ex
 		for _, o := range open {
 			if o.SameWish(r) {
 				equal = &o
+				if o.Reason == r.Reason {
+					return nil
+				}
+				o.Reason = r.Reason
+				if err := moveRequest(ctx, q, &o, o.State); err != nil {
+					return err
+				}
+				o.Moves++
 				return nil
 			}
 		}

@@ -40,6 +40,15 @@ func testApprovals(t *testing.T, db *store.DB) {
 		must(t, err)
 		equal(t, existing, true)
 		equal(t, again, a)
+		now := ask("one")
+		now.Why, a.Why = "no_grant", "no_grant" // what it is asked for is what refuses today
+		existing, err = db.AddApproval(ctx, now, 1)
+		must(t, err)
+		equal(t, existing, true)
+		got, err = db.Approval(ctx, o, a.ID)
+		must(t, err)
+		equal(t, got, a)
+		equal(t, now, a)
 		_, err = db.AddApproval(ctx, ask("two"), 1)
 		want(t, err, auth.ErrLimit)
 

@@ -52,6 +52,17 @@ func testRequests(t *testing.T, db *store.DB) {
 		must(t, err)
 		equal(t, existing, true)
 		equal(t, again, r)
+		now := NewRequest(o, "github") // its reason is the one of today, and whoever read it before reads it again
+		now.Scopes, now.Reason = r.Scopes, auth.NoOAuthApp
+		existing, err = db.CreateRequest(ctx, now, 1)
+		must(t, err)
+		equal(t, existing, true)
+		got, err := db.Request(ctx, r.ID)
+		must(t, err)
+		equal(t, now, got)
+		equal(t, got.Reason, auth.NoOAuthApp)
+		equal(t, got.Moves, r.Moves+1)
+		want(t, db.MoveRequest(ctx, r, auth.Created), auth.ErrConflict)
 		for _, differ := range []func(*auth.Request){
 			func(r *auth.Request) { r.Client = "other" },
 			func(r *auth.Request) { r.Provider = "other" },
