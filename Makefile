@@ -10,7 +10,7 @@ build:
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto -ldflags='-s -w' -o latchpost .
 
 test: tools
-	$(GO) test -race -timeout 30m ./...
+	$(GO) test -race -timeout 50m ./...
 	$(GO) test -tags conformance -run Conformance ./mcp
 
 tools:
