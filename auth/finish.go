@@ -207,16 +207,28 @@ func (v *Vault) target(ctx context.Context, r *Request, out *Outcome) (*Connecti
 			return &held[i], nil
 		}
 	}
-	if out.AccountID != "" && !strings.HasPrefix(out.AccountID, namedOnly) { // a re-login of an account that is here already renews it
-		if i := slices.IndexFunc(held, func(c Connection) bool { return c.AccountID == out.AccountID && c.Method == r.Method && there(c) }); i >= 0 {
-			if len(narrowed(p, r, out, &held[i])) > 0 { // another client has use for what would be lost
-				r.Renews = held[i].ID
-				return nil, errOtherAccount
-			}
-			return &held[i], nil
-		}
+	if i := slices.IndexFunc(held, isFor(p, r, out)); i >= 0 { // a re-login of an account that is here already renews it
+		return renewed(p, r, out, &held[i])
 	}
 	return v.another(r, out, held), nil
+}
+
+// isFor reports whether a connection is of the account that a sign-in is of, in the same place. Where the provider told no id, none is.
+func isFor(p *providers.Provider, r *Request, out *Outcome) func(Connection) bool {
+	there := inSamePlace(p, r, out)
+	told := out.AccountID != "" && !strings.HasPrefix(out.AccountID, namedOnly)
+	return func(c Connection) bool {
+		return told && c.AccountID == out.AccountID && c.Method == r.Method && there(c)
+	}
+}
+
+// renewed is c, of the account that a sign-in is of. Where it would lose scopes, for which another client has use, the person is asked.
+func renewed(p *providers.Provider, r *Request, out *Outcome, c *Connection) (*Connection, error) {
+	if len(narrowed(p, r, out, c)) > 0 {
+		r.Renews = c.ID
+		return nil, errOtherAccount
+	}
+	return c, nil
 }
 
 // another is a connection beside those that are held.

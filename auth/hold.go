@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/latchpost/latchpost/providers"
 )
 
 // heldOutcome is what a held request keeps, sealed.
@@ -28,8 +30,9 @@ const (
 
 // HeldSignIn is what a person is asked about a held request.
 type HeldSignIn struct {
-	Account string  // "" = the provider did not name it
-	Places  *Places // with HeldPlaces
+	Account    string  // "" = the provider did not name it
+	Connection string  // label of the connection that it can take the place of; "" = of none, or of none any more
+	Places     *Places // with HeldPlaces
 }
 
 // encodeOutcome is the form in which a request keeps what it brought, beside what held says of it.
@@ -73,8 +76,9 @@ func (v *Vault) hold(ctx context.Context, r *Request, out *Outcome, cause string
 		return err
 	}
 	v.note(requestEvent(r, "request."+cause, "deny"))
+	renews := r.Renews // which may have come out just now
 	err = v.move(ctx, r, func(r *Request) {
-		r.State, r.Cause, r.Private, r.UpdatedAt = Held, cause, private, v.now()
+		r.State, r.Cause, r.Renews, r.Private, r.UpdatedAt = Held, cause, renews, private, v.now()
 	})
 	if err != nil {
 		return errors.Join(err, v.unwanted(ctx, &held))
@@ -82,11 +86,11 @@ func (v *Vault) hold(ctx context.Context, r *Request, out *Outcome, cause string
 	return nil
 }
 
-// heldAs is what the page calls the account of a held sign-in. One that is called as the connection's is told from it by
-// its place, or by the scopes that it goes without.
+// heldAs is what the page calls the account of a held sign-in. The connection's own, or one that is called so, is told from it
+// by its place, or by the scopes that it goes without.
 func (v *Vault) heldAs(ctx context.Context, r *Request, out *Outcome) string {
 	c, err := v.Connections.Connection(ctx, r.Owner, r.Renews)
-	if err != nil || c.Account != out.Account {
+	if err != nil || c.Account != out.Account && (out.AccountID == "" || c.AccountID != out.AccountID) {
 		return out.Account
 	}
 	p, err := v.provider(r.Provider)
@@ -95,9 +99,9 @@ func (v *Vault) heldAs(ctx context.Context, r *Request, out *Outcome) string {
 	}
 	moved := movedTo(append(told(p), lookedUp(p)...), out, *c)
 	switch fewer := narrowed(p, r, out, c); {
-	case len(moved) > 0:
+	case len(moved) > 0 && c.Account == out.Account:
 		return atPlace(out.Account, label(strings.Join(moved, ", "), out.Credential.Secrets()))
-	case len(fewer) > 0:
+	case len(moved) == 0 && len(fewer) > 0:
 		return out.Account + " without " + strings.Join(fewer, " ")
 	}
 	return out.Account
@@ -203,10 +207,11 @@ func (v *Vault) settle(ctx context.Context, r *Request, held *heldOutcome, store
 	if err := v.move(ctx, r, func(r *Request) { r.State, r.Cause, r.UpdatedAt = Claimed, "", v.now() }); err != nil {
 		return err
 	}
-	if err := store(ctx, r, &held.Outcome); err != nil || held.Revocation == "" { // not stored, it is still on the list of revocations
+	err := store(ctx, r, &held.Outcome)
+	if held.Revocation == "" || err != nil && r.State != Stored { // not stored, it is still on the list of revocations
 		return err
 	}
-	return v.Revocations.EndRevocation(ctx, held.Revocation, time.Time{})
+	return errors.Join(err, v.Revocations.EndRevocation(ctx, held.Revocation, time.Time{}))
 }
 
 // add stores a held sign-in as what it would have been without the request to renew another.
@@ -230,40 +235,61 @@ func (v *Vault) add(ctx context.Context, r *Request, out *Outcome) error {
 // replace stores a held sign-in in the place of the connection that the request renews. Nobody here has the tokens
 // of the account that was there any more, so its provider is told to forget them. Those of the same account it keeps, and of one
 // that was never named, which may be the same: there are providers that end with one token all that the person gave to the app.
+// An account that has a connection of its own already goes on with that, and the one that it was to replace ends.
 func (v *Vault) replace(ctx context.Context, r *Request, out *Outcome) error {
-	var old *Connection
-	err := v.completeAs(ctx, r, out, func(ctx context.Context, r *Request, out *Outcome) (c *Connection, err error) {
-		if old, err = v.Connections.Connection(ctx, r.Owner, r.Renews); err != nil {
-			return nil, err
-		}
-		return v.replaced(ctx, r, old, out)
-	})
-	if err != nil || old == nil { // held once more, until it is known for which place it is
-		return err
-	}
 	p, err := v.provider(r.Provider)
 	if err != nil {
 		return err
 	}
-	another := old.AccountID != "" && out.AccountID != "" && old.AccountID != out.AccountID
-	if !another && !askedElsewhere(p, r, out, *old) && !toldElsewhere(p, out, *old) {
-		return nil
+	var old *Connection
+	err = v.completeAs(ctx, r, out, func(ctx context.Context, r *Request, out *Outcome) (c *Connection, err error) {
+		if old, err = v.Connections.Connection(ctx, r.Owner, r.Renews); err != nil {
+			return nil, err
+		}
+		return v.replaced(ctx, p, r, old, out)
+	})
+	if err != nil || r.State != Stored { // held once more
+		return err
 	}
-	return errors.Join(v.orphan(ctx, old), v.orphanAnswer(ctx, old))
+	another := old.AccountID != "" && out.AccountID != "" && old.AccountID != out.AccountID
+	tell := another || askedElsewhere(p, r, out, *old) || toldElsewhere(p, out, *old)
+	switch {
+	case r.Connection != old.ID && tell:
+		_, err = v.revoke(ctx, Caller{Owner: r.Owner, Client: ClientOwner, Verified: true}, old)
+	case r.Connection != old.ID:
+		err = v.forget(ctx, old)
+	case tell:
+		err = errors.Join(v.orphan(ctx, old), v.orphanAnswer(ctx, old))
+	}
+	return err
+}
+
+// forget ends c here, by the owner's word, and leaves it alone at the provider.
+func (v *Vault) forget(ctx context.Context, c *Connection) error {
+	v.lament(ctx, Event{Owner: c.Owner, Client: ClientOwner, Kind: "revoke", Provider: c.Provider, Connection: c.ID, Decision: "allow"})
+	if err := v.Revocations.RevokeConnection(ctx, c.Owner, c.ID, nil); err != nil {
+		return unkept(err)
+	}
+	v.stopCalls(c.ID)
+	return nil
 }
 
 // replaced is the connection that a request renews, under its new account. It begins anew, which ends what
 // was allowed before: the label may be the same, or the provider may not have told the new one.
-func (v *Vault) replaced(ctx context.Context, r *Request, old *Connection, out *Outcome) (*Connection, error) {
+func (v *Vault) replaced(ctx context.Context, p *providers.Provider, r *Request, old *Connection, out *Outcome) (*Connection, error) {
 	if old.State == Revoked {
 		return nil, ErrConflict
 	}
-	c := *old
 	others, err := v.Connections.Connections(ctx, r.Owner, r.Provider, "")
 	if err != nil {
 		return nil, err
 	}
-	others = slices.DeleteFunc(others, func(o Connection) bool { return o.ID == c.ID })
+	others = slices.DeleteFunc(others, func(o Connection) bool { return o.ID == old.ID })
+	its := isFor(p, r, out)
+	if i := slices.IndexFunc(others, its); i >= 0 && !its(*old) {
+		return renewed(p, r, out, &others[i])
+	}
+	c := *old
 	c.Account, c.AccountID, c.CreatedAt = freeLabel(others, orDefault(out.Account, c.Account)), out.AccountID, v.now()
 	return &c, nil
 }

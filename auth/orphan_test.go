@@ -3,6 +3,7 @@ package auth_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -185,6 +186,63 @@ func TestReplacedIsForgotten(t *testing.T) {
 	wantForgotten(t, v, given)
 	if !live(v.Server, auth.NewSecret(get(t, v))) {
 		t.Error("the new account's token is dead")
+	}
+}
+
+// CB-020: an account that has a connection of its own goes on with that when it is to replace another one, which ends: two
+// connections of one account would end each other at some providers.
+func TestReplacedByOneThatIsHere(t *testing.T) {
+	v, c := newClockedVault(t, authtest.Options{})
+	given := tokensOf(v)
+	connect(t, v, agent, auth.Wish{Provider: "practice"}, "alice", auth.Choice{Access: auth.Write})
+	v.Server.Heal()
+	connect(t, v, agent, auth.Wish{Provider: "practice", Account: "bob's"}, "bob", auth.Choice{})
+	link := ask(t, v, agent, auth.Wish{Provider: "practice", Account: "alice@example.com", Scopes: []string{"write:repos"}})
+	if err := finish(t, v, link, alices, "bob"); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Visit(alices).Settle(t.Context(), link.RequestID, auth.SettleReplace); err != nil {
+		t.Fatal(err)
+	}
+	if row := only(t, v); row.Account != "bob's" || row.AccountID != "bob" {
+		t.Errorf("left is %s of %s", row.Account, row.AccountID)
+	}
+	if s := status(t, v, agent, link.RequestID); s.Status != auth.StatusConnected || s.Connection.Account != "bob's" || s.Connection.Access != auth.Write {
+		t.Errorf("%+v", s)
+	}
+	c.forward(30 * time.Minute)
+	keepOnce(t, v)
+	wantForgotten(t, v, given)
+	if !live(v.Server, auth.NewSecret(get(t, v))) {
+		t.Error("the token of the account that stays is dead")
+	}
+	if n := len(events(t, v, "revoke")); n != 1 {
+		t.Errorf("%d ends are on record", n)
+	}
+}
+
+// forgetful is a list of revocations that takes no new ones.
+type forgetful struct{ auth.RevocationStore }
+
+func (forgetful) AddRevocation(context.Context, auth.Revocation) error {
+	return errors.New("no room")
+}
+
+// CB-020: a sign-in that took a place is in use, also when what was in that place could not be put on the list of revocations.
+func TestReplacedAndNotForgotten(t *testing.T) {
+	v, c := connected(t, authtest.Options{})
+	link := reconnect(t, v)
+	if err := finish(t, v, link, alices, "bob"); err != nil {
+		t.Fatal(err)
+	}
+	v.Revocations = forgetful{v.Revocations}
+	if err := v.Visit(alices).Settle(t.Context(), link.RequestID, auth.SettleReplace); err == nil {
+		t.Error("nobody is told")
+	}
+	c.forward(30 * time.Minute)
+	keepOnce(t, v)
+	if row := only(t, v); row.AccountID != "bob" || len(revokedTokens(v)) != 0 || !live(v.Server, auth.NewSecret(get(t, v))) {
+		t.Errorf("%s has the place; %d tokens were revoked", row.AccountID, len(revokedTokens(v)))
 	}
 }
 

@@ -106,6 +106,9 @@ func TestOtherPlace(t *testing.T) {
 			if err := v.Visit(alices).Settle(t.Context(), other, auth.SettleReplace); err != nil {
 				t.Fatal(err)
 			}
+			if s := only(t, v); s.Account != "other books" || s.Vars["place"] != "acme" { // which is that place's own, and goes on
+				t.Errorf("left is %s at %s", s.Account, s.Vars["place"])
+			}
 			if keepOnce(t, v); len(revokedTokens(v)) != test.revoked {
 				t.Errorf("%d tokens were revoked", len(revokedTokens(v)))
 			}

@@ -151,6 +151,22 @@ func TestScopesThatAreNotGiven(t *testing.T) {
 // CB-020: a sign-in of another client to an account that is connected, with fewer scopes, waits for the person's word: it
 // would take from the first client what it has.
 func TestSignInWithFewerScopes(t *testing.T) {
+	t.Run("whatever it is called", func(t *testing.T) {
+		v := authtest.NewVault(t, authtest.Options{})
+		connect(t, v, agent, auth.Wish{Provider: "practice", Account: "books", Scopes: []string{"repo"}}, "alice", auth.Choice{Extra: []string{"repo"}})
+		link := ask(t, v, agent, auth.Wish{Provider: "practice", Account: "work"})
+		if err := finish(t, v, link, alices, "alice"); err != nil {
+			t.Fatal(err)
+		}
+		view, err := v.Visit(alices).Open(t.Context(), link.RequestID)
+		if err != nil || view.Held == nil || view.Held.Account != "alice@example.com without repo" || view.Held.Connection != "books" {
+			t.Fatalf("held as %+v, %v", view.Held, err)
+		}
+		revoke(t, v)
+		if view, err = v.Visit(alices).Open(t.Context(), link.RequestID); err != nil || view.Held.Connection != "" {
+			t.Errorf("the place of one that is revoked is offered: %+v, %v", view.Held, err)
+		}
+	})
 	for how, want := range map[string][]string{auth.SettleAdd: {"alice@example.com", "alice@example.com 2"}, auth.SettleReplace: {"alice@example.com"}} {
 		t.Run(how, func(t *testing.T) {
 			v := authtest.NewVault(t, authtest.Options{})
@@ -162,7 +178,7 @@ func TestSignInWithFewerScopes(t *testing.T) {
 				t.Fatal(err)
 			}
 			view, err := v.Visit(alices).Open(t.Context(), link.RequestID)
-			if s := status(t, v, other, link.RequestID); s.Cause != "other_account" || err != nil || view.Held.Account != "alice@example.com without repo" {
+			if s := status(t, v, other, link.RequestID); s.Cause != "other_account" || err != nil || view.Held.Account != "alice@example.com without repo" || view.Held.Connection != "alice@example.com" {
 				t.Errorf("%+v, held as %q, %v", s, view.Request.Cause, err)
 			}
 			if held := only(t, v).Scopes; !slices.Contains(held, "repo") {

@@ -76,6 +76,13 @@ func (s Visit) Open(ctx context.Context, id string) (*View, error) {
 		if r.Cause == HeldPlaces {
 			view.Held.Places = held.Outcome.Places
 		}
+		c, err := s.vault.Connections.Connection(ctx, r.Owner, r.Renews)
+		switch {
+		case err == nil && c.State != Revoked:
+			view.Held.Connection = c.Account
+		case err != nil && !errors.Is(err, ErrNotFound):
+			return nil, err
+		}
 	}
 	if view.AppReady, err = s.vault.ready(ctx, r.Owner, p, r.Method); err != nil {
 		return nil, err
